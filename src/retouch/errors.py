@@ -1,0 +1,97 @@
+"""Everything that can go wrong for a user, as one tree; the class carries the exit code.
+
+RetouchError                 exit 1
+  DeadlineReached            exit 1   the time the user gave is over
+  InputRefused               exit 2   manifest, table, picture or usage; lists every Problem at once
+  LedgerDamaged              exit 3   the ledger cannot be trusted; names file and line
+  Refused                    exit 4   key, money, model or lock: retouch will not go on
+  StorageFailed              exit 5   a disk said no; names the path
+  BudgetReached              exit 6   going on could pass the budget
+  Interrupted                exit 130 the user stopped the run
+
+Foreign exceptions are translated into these where they enter. A message names the place and
+what to do; `hint` is printed after a blank line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with the input: where, what, and what to do about it.
+
+    `line` and `column` count from 1; 0 means the problem has no place inside the file.
+    A warning is said but stops nothing.
+    """
+
+    file: str
+    line: int
+    column: int
+    what: str
+    remedy: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        place = self.file if not self.line else f"{self.file}:{self.line}:{self.column}"
+        mark = "warning: " if self.severity == "warning" else ""
+        return f"{place}: {mark}{self.what}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+class RetouchError(Exception):
+    """An error the user is told in one clear message, without a traceback."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class DeadlineReached(RetouchError):
+    """The time the user gave is over; what is left can be done by another run."""
+
+
+class InputRefused(RetouchError):
+    """The manifest, a table, a picture or the command line is wrong; nothing was sent."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[Problem] | str, *, hint: str = "") -> None:
+        self.problems: tuple[Problem, ...] = () if isinstance(problems, str) else tuple(problems)
+        text = problems if isinstance(problems, str) else "\n".join(map(str, self.problems))
+        super().__init__(text, hint=hint)
+
+
+class LedgerDamaged(RetouchError):
+    """The ledger was changed, cut or written by a newer retouch; nothing was sent."""
+
+    exit_code = 3
+
+
+class Refused(RetouchError):
+    """Going on would be wrong: the key, the money, the model or another run forbids it."""
+
+    exit_code = 4
+
+
+class StorageFailed(RetouchError):
+    """The disk refused a write; sending stopped at once and nothing recorded was lost."""
+
+    exit_code = 5
+
+
+class BudgetReached(RetouchError):
+    """The next request could pass the budget."""
+
+    exit_code = 6
+
+
+class Interrupted(RetouchError):
+    """The user asked the run to stop."""
+
+    exit_code = 130

@@ -1,0 +1,35 @@
+"""What all tests share: the backend an async test runs on.
+
+`@pytest.mark.anyio` runs on asyncio; with `@pytest.mark.virtual_time` too, on trio under a clock
+that jumps over every wait, so that an hour of backing off takes a moment and can be asserted.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio.testing
+
+
+@pytest.fixture
+def anyio_backend(request: pytest.FixtureRequest) -> str | tuple[str, dict[str, Any]]:
+    """asyncio, or trio in virtual time where the test asks for it."""
+    if request.node.get_closest_marker("virtual_time"):
+        return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
+    return "asyncio"
+
+
+@pytest.fixture
+def in_memory(tmp_path: Path) -> Iterator[Path]:
+    """A folder where syncing costs nothing, for tests that are not about disks."""
+    memory = Path("/dev/shm")  # noqa: S108 - made unguessable below
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="retouch-", dir=memory) as folder:
+        yield Path(folder)
