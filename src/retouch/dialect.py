@@ -1,0 +1,265 @@
+"""How a server is spoken to, as pure functions: what every dialect must offer and return.
+
+A dialect turns a Job into a Request and a Reply into a Reading; it does no I/O, holds no key and
+knows no clock. Bodies hold the pictures by reference; the transport splices their bytes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from retouch.job import Job, Picture
+
+ErrorKind = Literal[
+    "auth", "quota", "rate", "concurrency", "content", "bad_request", "transient", "network",
+    "timeout", "broken_reply", "task_failed", "expired", "unpriced",
+]  # fmt: skip
+Billed = Literal["no", "yes", "unknown"]
+Scope = Literal["job", "lane", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a provider is reached; `base` ends in `/v1` (no slash after), `root` is without it."""
+
+    base: str
+
+    @property
+    def root(self) -> str:
+        return self.base.removesuffix("/v1")
+
+
+@dataclass(frozen=True, slots=True)
+class Base64:
+    """A place in a body where a picture's bytes stand in standard base64, without line breaks."""
+
+    picture: Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A place in a body where a picture's bytes stand as they are (multipart)."""
+
+    picture: Picture
+
+
+Segment = bytes | Base64 | Raw
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request; Authorization is the transport's to add, and only if `authorized`."""
+
+    method: Literal["GET", "POST"]
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: tuple[Segment, ...] = ()
+    authorized: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One whole HTTP reply; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the server says it counted; None where it said nothing (or nothing credible)."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    text_tokens: int | None = None
+    image_tokens: int | None = None
+    images: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPicture:
+    """A picture in the reply itself, still in base64 (a `data:` prefix already cut)."""
+
+    base64: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedPicture:
+    """A picture to be downloaded; the URL may be signed: never log, record or key it."""
+
+    url: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """The work is done; `pictures` may be fewer than asked for, or none. None usage = not said."""
+
+    pictures: tuple[EncodedPicture | LinkedPicture, ...]
+    usage: Usage
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The server has begun a Task; `task` is all that is needed to poll it, and safe to record."""
+
+    task: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The Task is not finished; `warning` says when its status is not a known one."""
+
+    status: str
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The server said no, in a way that was understood.
+
+    `retry_safe`: surely unbilled and worth another attempt (429, 5xx the profile calls unbilled).
+    `scope`: `run` stops everything (key, money), `lane` its model (no such model, daily quota).
+    """
+
+    kind: ErrorKind
+    status: int | None
+    code: str | None
+    message: str
+    billed: Billed = "no"
+    retry_safe: bool = False
+    scope: Scope = "job"
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The reply is not what the protocol says; whether it was charged is not known."""
+
+    message: str
+    status: int | None = None
+
+
+Reading = Produced | Accepted | Pending | Rejected | Unreadable
+
+OptionKind = Literal["integer", "number", "string", "boolean", "image_url", "mapping"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One option a model takes: its kind and set, and whether the provider honours it yet.
+
+    `members` describes the keys of a `mapping` (each a Parameter). `pattern` is a full-match
+    regular expression for strings. `status` `not_yet`: documented, not yet supported for this
+    model (暂不支持): sent, with a warning.
+    """
+
+    name: str
+    kind: OptionKind
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    members: tuple[Parameter, ...] = ()
+    status: Literal["supported", "not_yet"] = "supported"
+
+
+@dataclass(frozen=True, slots=True)
+class PictureLimits:
+    """What a model takes as input pictures; None = no limit known. Ratio is the longer side
+    over the shorter one. `urls_only`: only public URLs are taken, no file contents."""
+
+    media_types: tuple[str, ...] = ("image/png", "image/jpeg", "image/webp")
+    modes: tuple[str, ...] = ("RGB", "RGBA", "L")
+    maximum_bytes: int | None = None
+    minimum_side: int | None = None
+    maximum_pixels: int | None = None
+    maximum_ratio: float | None = None
+    urls_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A request field the pictures may go to, and how many it takes."""
+
+    name: str
+    minimum: int = 1
+    maximum: int = 16
+    limits: PictureLimits = PictureLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEstimate:
+    """What a request of this model tends to count, and a ceiling for one picture of it.
+
+    Source: PROTOCOL §1 Billing (Gemini: 1,290 output tokens a picture, 258 an input tile)."""
+
+    input_per_image: int
+    output_per_image: int
+    ceiling_output_per_image: int
+    ceiling_input_per_image: int
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What one model of one dialect takes and does.
+
+    `placements`: the first is the default. `slots_per_image`: provider-side concurrency slots a
+    task holds for each picture (PROTOCOL: Kling counts n); 0 where a request holds one slot.
+    `known` is False for a model the dialect's table does not list: nothing is checked but the
+    common parameters, and the plan says so. `named_in_body` is False where the address names the
+    model, so that no other model can be sent there (`like` is refused).
+    """
+
+    model: str
+    kind: Literal["sync", "task"]
+    placements: tuple[Placement, ...]
+    parameters: tuple[Parameter, ...]
+    takes_mask: bool = True
+    mask_limits: PictureLimits = PictureLimits()
+    maximum_prompt_characters: int | None = None
+    maximum_images_wanted: int = 10
+    slots_per_image: int = 0
+    tokens: TokenEstimate | None = None
+    known: bool = True
+    named_in_body: bool = True
+
+
+class Dialect(Protocol):
+    """A module of pure functions; listed in `retouch.dialects.DIALECTS`."""
+
+    @property
+    def NAME(self) -> str: ...  # noqa: N802 - module constants are upper case
+    @property
+    def DEFAULT_BASE_URL(self) -> str: ...  # noqa: N802
+
+    def models(self) -> tuple[str, ...]:
+        """The models the table knows, for messages."""
+        ...
+
+    def capabilities(
+        self, model: str, *, images: int = 1, placement: str | None = None
+    ) -> Capabilities:
+        """What `model` takes when sent `images` pictures in `placement` (routing may differ)."""
+        ...
+
+    def submit(self, job: Job, endpoint: Endpoint) -> Request:
+        """The POST that asks for the job."""
+        ...
+
+    def poll(self, task: str, endpoint: Endpoint) -> Request:
+        """The GET that asks how a Task stands."""
+        ...
+
+    def read_submit(self, reply: Reply) -> Produced | Accepted | Rejected | Unreadable:
+        """What the reply to a submit means; a result or a task by its own fields (trap 4)."""
+        ...
+
+    def read_poll(self, reply: Reply) -> Produced | Pending | Rejected | Unreadable:
+        """What the reply to a poll means; an unknown status is Pending with a warning."""
+        ...

@@ -1,0 +1,134 @@
+"""What is to be edited: sources, prompts and Jobs, and the Key that says two Jobs are the same.
+
+The Key is the SHA-256 of a Job's canonical form. It holds content (digests, rendered prompt,
+model, options, repeat index) and nothing that may change without changing the result: no paths,
+names, limits, prices, endpoint or tool version (DESIGN §5).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from retouch.text import url_without_signature
+
+KEY_SCHEMA = 1
+
+OptionValue = str | int | float | bool | None | tuple["OptionValue", ...]
+Options = tuple[tuple[str, OptionValue], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One input image: a local file with its facts, or a URL the server is to fetch.
+
+    `digest` is `sha256:<hex of the file's bytes>` or `url:<URL without what only signs it>`.
+    `transforms` names what is done to the file before it is sent (`orient`, `convert`); the
+    digest stays that of the file. `bytes`, `width`, `height`, `media_type` are those of the file
+    and None for a URL.
+    """
+
+    digest: str
+    path: Path | None = None
+    url: str | None = None
+    media_type: str | None = None
+    bytes: int | None = None
+    width: int | None = None
+    height: int | None = None
+    transforms: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """What stands for this picture in a Key."""
+        return "+".join((self.digest, *self.transforms))
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One input image with its mask, its further images and its columns.
+
+    `name` is the path relative to the manifest's folder, or the URL without its query: what
+    records and reports call it.
+    """
+
+    name: str
+    picture: Picture
+    mask: Picture | None = None
+    images: tuple[Picture, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A rendered prompt; `id` names its template and, where variables multiply, its values."""
+
+    id: str
+    text: str
+
+
+def images_wanted(options: Options) -> int:
+    """How many pictures one request with these options asks for."""
+    named = dict(options)
+    wanted = named.get("n", named.get("num_images", 1))
+    return wanted if isinstance(wanted, int) else 1
+
+
+def _identity(value: OptionValue) -> OptionValue:
+    """What stands for an option in a Key: a URL without what only signs it, else the value."""
+    if isinstance(value, str) and value[:8].lower().startswith(("http://", "https://")):
+        return url_without_signature(value)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request to be paid for.
+
+    `options` are sorted by name. `placement` is the request field the pictures go to (`image`,
+    `subject_image_list`, ...). `output` is the path of its pictures under the outputs folder,
+    without suffix, in which `{index}` stands for the picture's running number. `like` names the
+    known model by whose route an unknown one is sent; where it goes is not part of the Key.
+    """
+
+    model: str
+    prompt: Prompt
+    source: Source
+    options: Options = ()
+    placement: str = "image"
+    repeat: int = 0
+    output: str = "images/{index}"
+    like: str | None = None
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """The source and the further images, in the order they are sent."""
+        return (self.source.picture, *self.source.images)
+
+    @property
+    def images_wanted(self) -> int:
+        """How many pictures one request asks for (`n`; `num_images` at queue models)."""
+        return images_wanted(self.options)
+
+    @property
+    def key(self) -> str:
+        """The content address: 64 hex digits."""
+        mask = self.source.mask
+        canonical = {
+            "schema": KEY_SCHEMA,
+            "model": self.model,
+            "prompt": self.prompt.text,
+            "images": [picture.identity for picture in self.pictures],
+            "mask": mask.identity if mask else None,
+            "placement": self.placement,
+            "options": {name: _identity(value) for name, value in self.options},
+            "repeat": self.repeat,
+        }
+        return hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    def output_path(self, index: int) -> str:
+        """Where the request's `index`-th picture goes, without suffix; repeats count on."""
+        return self.output.replace("{index}", str(self.repeat * self.images_wanted + index))

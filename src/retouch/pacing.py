@@ -1,0 +1,217 @@
+"""When the next request may go, as functions of a state and the time; nothing here sleeps.
+
+A limit is kept twice over: requests are spaced evenly, and a log of the actual sends is checked
+so that no sliding window of a minute ever holds more than the limit. Both keep a margin of 1 %
+for what the network does to spacing (DESIGN §9: token buckets send up to twice the limit). What
+was let through and has not left yet counts as if it left now.
+Times are seconds of a monotonic clock, passed in.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+WINDOW_SECONDS = 60.0
+MARGIN = 1.01
+CATCH_UP_SECONDS = 0.1
+BACKOFF_BASE_SECONDS = 1.0
+BACKOFF_CAP_SECONDS = 60.0
+RETRY_AFTER_CAP_SECONDS = 600.0
+RETRY_SHARE = 0.10
+RETRY_FLOOR = 10
+POLL_FIRST_SHARE = 0.7
+POLL_GROWTH = 1.5
+POLL_CAP_FACTOR = 8
+_NOTHING = 1e-9
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """What one request takes of a limit; `at` is when it left, None while it has not."""
+
+    units: float
+    at: float | None = None
+    is_gone: bool = False
+
+
+class RateLimit:
+    """At most `per_minute` units in any sliding minute, evenly spaced."""
+
+    def __init__(self, per_minute: float) -> None:
+        self.per_minute = per_minute
+        self._spacing = WINDOW_SECONDS / per_minute * MARGIN
+        self._next_free = float("-inf")
+        self._log: deque[tuple[float, Entry]] = deque()  # with the times they left, in order
+        self._logged = 0.0
+        self._pending = 0.0
+
+    def wait_seconds(self, now: float, units: float = 1) -> float:
+        """Seconds until `units` may be taken; 0 when they may be now.
+
+        More units than the whole limit pass alone, in an empty window.
+        """
+        self._forget(now)
+        return max(0.0, self._next_free - now, self._overfull(now, units))
+
+    def take(self, now: float, units: float = 1) -> Entry:
+        """Take `units`; the time after them is taken, too. A late caller catches up a little."""
+        late = now - self._next_free
+        begins = self._next_free if 0 < late <= CATCH_UP_SECONDS else max(now, self._next_free)
+        self._next_free = begins + units * self._spacing
+        self._pending += units
+        return Entry(units)
+
+    def leave(self, now: float, entry: Entry) -> None:
+        """The request was sent now: from here on it is in the window."""
+        if entry.at is None and not entry.is_gone:
+            entry.at = now
+            self._pending -= entry.units
+            self._logged += entry.units
+            self._log.append((now, entry))
+
+    def give_back(self, entry: Entry) -> None:
+        """The request was not sent after all."""
+        if entry.at is None and not entry.is_gone:
+            entry.is_gone = True
+            self._pending -= entry.units
+
+    def correct(self, now: float, entry: Entry, units: float) -> None:
+        """A request turned out to take `units`, not what was taken for it.
+
+        Less counts from when it left; more counts from now, for nobody knows when it was used.
+        """
+        if entry.at is None:
+            return
+        more = units - entry.units
+        self._next_free += more * self._spacing
+        if more > 0:
+            self._logged += more
+            self._log.append((now, Entry(more, now)))
+        elif not entry.is_gone:
+            self._logged += more
+            entry.units = units
+
+    def _overfull(self, now: float, units: float) -> float:
+        """Seconds until the window leaves room for `units`."""
+        held = self._logged + self._pending
+        excess = held + units - self.per_minute
+        if excess <= _NOTHING or held <= _NOTHING:
+            return 0.0
+        freed = 0.0
+        for at, entry in self._log:
+            freed += entry.units
+            if freed >= min(excess, held) - _NOTHING:
+                return at + WINDOW_SECONDS * MARGIN - now
+        return WINDOW_SECONDS * MARGIN
+
+    def _forget(self, now: float) -> None:
+        horizon = now - WINDOW_SECONDS * MARGIN
+        while self._log and self._log[0][0] <= horizon:
+            _, gone = self._log.popleft()
+            gone.is_gone = True
+            self._logged -= gone.units
+        if not self._log:
+            self._logged = 0.0  # nothing of rounding stays behind
+
+
+class Concurrency:
+    """How many requests a lane may have in flight: halves when the server is overrun, recovers
+    by one for each round of successes (additive increase, multiplicative decrease)."""
+
+    def __init__(self, maximum: int) -> None:
+        self.maximum = maximum
+        self.cuts = 0
+        self._limit = float(maximum)
+
+    @property
+    def limit(self) -> int:
+        return max(1, int(self._limit))
+
+    def overrun(self, in_flight: int, cuts_when_sent: int) -> None:
+        """The server has too much. A request that left before the last cut does not cut again."""
+        if cuts_when_sent == self.cuts:
+            self._limit = max(1.0, min(self._limit, float(max(1, in_flight))) / 2)
+            self.cuts += 1
+
+    def succeeded(self) -> None:
+        """The server took a request."""
+        self._limit = min(float(self.maximum), self._limit + 1 / self._limit)
+
+
+class RetryBudget:
+    """Retries are at most a tenth of a lane's requests (and a few at the start), so that an
+    outage is not hammered."""
+
+    def __init__(self) -> None:
+        self._requests = 0
+        self._retries = 0
+
+    def request(self) -> None:
+        self._requests += 1
+
+    def take(self) -> bool:
+        """Whether one more retry is within the budget; takes it."""
+        if self._retries >= RETRY_FLOOR + RETRY_SHARE * self._requests:
+            return False
+        self._retries += 1
+        return True
+
+
+def backoff_seconds(retry: int, chance: random.Random) -> float:
+    """Full jitter: anything between 0 and the exponential cap, for the `retry`-th retry (from 1).
+
+    Source: AWS Architecture Blog, "Exponential Backoff And Jitter".
+    """
+    return chance.uniform(
+        0, min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(retry - 1, 60))
+    )
+
+
+def retry_after_seconds(
+    headers: Mapping[str, str], wall_clock: datetime, cap: float = RETRY_AFTER_CAP_SECONDS
+) -> float | None:
+    """What Retry-After asks for (seconds or an HTTP date, RFC 9110 §10.2.3), capped.
+
+    None where it is absent, nonsense, negative or in the past. `wall_clock` is aware.
+    """
+    value = headers.get("retry-after", "").strip()
+    if not value or len(value) > 64:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - wall_clock).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    if not 0 < seconds < float("inf"):
+        return None
+    return min(seconds, cap)
+
+
+class PollPace:
+    """When to ask for a Task: first at a fraction of what Tasks of this lane have taken, then at
+    growing intervals with jitter. `interval` is the manifest's `poll.interval`, in seconds."""
+
+    def __init__(self, interval: float) -> None:
+        self.interval = interval
+        self._taken: deque[float] = deque(maxlen=64)
+
+    def finished(self, seconds: float) -> None:
+        """A Task took this long."""
+        self._taken.append(seconds)
+
+    def wait_seconds(self, asked: int, chance: random.Random) -> float:
+        """Seconds to wait before the next poll of a Task that was asked for `asked` times."""
+        if asked == 0:
+            usual = statistics.median(self._taken) * POLL_FIRST_SHARE if self._taken else 0.0
+            return max(self.interval, usual)
+        growths = min(asked - 1, POLL_CAP_FACTOR)  # more would only overflow
+        grown = self.interval * min(POLL_GROWTH**growths, POLL_CAP_FACTOR)
+        return grown * chance.uniform(0.8, 1.2)
