@@ -1,0 +1,178 @@
+"""The kinds of value a manifest is made of, as annotated types shared by its parts.
+
+They take what `document` yields (Decimals for fractions, tuples for lists) and refuse the rest
+with advice; every kind also says its JSON Schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypeAliasType
+
+from retouch.manifest.currencies import CODES, meant
+from retouch.manifest.names import unfit_for_a_path, unfit_for_output
+from retouch.manifest.urls import UnfitURL, base_url
+
+PlainValue = TypeAliasType(
+    "PlainValue",
+    "str | int | float | bool | tuple[PlainValue, ...] | Mapping[str, PlainValue] | None",
+)
+
+
+class Part(BaseModel):
+    """Base of every part of a manifest: nothing unknown passes, nothing changes."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+
+def advice(what: str, remedy: str) -> PydanticCustomError:
+    """A refusal with its remedy, for messages to pick up. `what` continues the key's name."""
+    return PydanticCustomError("advice", "{what}", {"what": what, "remedy": remedy})
+
+
+def _decimal(value: object) -> object:
+    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _float(value: object) -> object:
+    return float(value) if isinstance(value, Decimal) and value.is_finite() else value
+
+
+def _plain(value: object) -> object:
+    """Decimals as floats and lists as tuples, all the way down; days are refused."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, date):
+        raise advice(f"is a date in YAML ({value})", f'quote it: "{value}"')
+    if isinstance(value, tuple | list):
+        return tuple(map(_plain, value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return value
+
+
+def _day(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise advice("is no day", "write it like 2025-10-02") from None
+    return value
+
+
+def _currency(value: str) -> str:
+    if value in CODES:
+        return value
+    code = meant(value)
+    raise advice(
+        "is no currency code of ISO 4217",
+        f"did you mean {code}?" if code else "write its three letters, like CNY or USD",
+    )
+
+
+def _path_part(value: str) -> str:
+    if reason := unfit_for_a_path(value):
+        raise advice(f"cannot be part of a path: {reason}", "choose another name")
+    return value
+
+
+def _output_template(value: str) -> str:
+    if reason := unfit_for_output(value):
+        raise advice(
+            f"must stay inside the outputs folder: {reason}",
+            "write it like {model}/{prompt}/{parent}/{stem}-{index}",
+        )
+    return value
+
+
+def _base_url(value: str) -> str:
+    try:
+        return base_url(value)
+    except UnfitURL as error:
+        raise advice(error.what, error.remedy) from None
+
+
+def _variable_value(value: object) -> str | tuple[str, ...]:
+    """A text, or a tuple of at least one; numbers stand as they are written."""
+    if not isinstance(value, tuple | list):
+        return _written(value)
+    if not value:
+        raise advice("is an empty list: no prompt would be left", "give it a value")
+    values = tuple(map(_written, value))
+    for index, text in enumerate(values):
+        if text in values[:index]:
+            raise advice("names a value twice", "name each once")
+    return values
+
+
+def _written(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        text = str(value)
+        if "E" not in text:
+            return text
+    if value is None:
+        raise advice("has no value", 'write one, or "" for an empty text')
+    if isinstance(value, bool | Decimal | date):
+        text = str(value).lower()
+        raise advice("is a true/false, a date or a number with exponent", f'quote it: "{text}"')
+    raise advice("must be a text or a list of texts", 'quote it if a text is meant: "..."')
+
+
+Text = Annotated[str, Field(min_length=1, max_length=100_000, pattern=r"\S")]
+Number = Annotated[float, BeforeValidator(_float)]
+PlainOptions = Annotated[Mapping[str, PlainValue], BeforeValidator(_plain)]
+Plain = Annotated[PlainValue, BeforeValidator(_plain)]
+Amount = Annotated[
+    Decimal,
+    BeforeValidator(_decimal),
+    Field(ge=0, le=10**12, decimal_places=12),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 10**12}),
+]
+Fraction = Annotated[
+    Decimal,
+    BeforeValidator(_decimal),
+    Field(ge=0, le=1),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
+]
+Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+Currency = Annotated[
+    str, AfterValidator(_currency), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$"})
+]
+PathPart = Annotated[str, Field(min_length=1), AfterValidator(_path_part)]
+OutputTemplate = Annotated[str, AfterValidator(_output_template)]
+BaseURL = Annotated[
+    str,
+    AfterValidator(_base_url),
+    WithJsonSchema({"type": "string", "format": "uri", "pattern": "^https?://[^@?#]+$"}),
+]
+VariableValue = Annotated[
+    str | tuple[str, ...],
+    PlainValidator(_variable_value),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": ["string", "number"]},
+                {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1},
+            ]
+        }
+    ),
+]
+JSON = dict[str, Any]  # a JSON Schema: as open as pydantic's own signature for it

@@ -1,0 +1,106 @@
+"""Rules about prices and budgets, read off the plain data like those of `rules`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from datetime import date
+
+from retouch.manifest.currencies import CODES
+from retouch.manifest.document import Data, Location
+from retouch.manifest.rules import Finding, Mapped, items, mapping
+from retouch.text import one_clean_line
+
+_KINDS = {"text_input_per_million", "image_input_per_million"}
+_INPUTS = {"input_per_million", *_KINDS}
+_PRODUCED = {"output_per_million", "per_image", "per_image_by"}
+
+
+def price_findings(data: Mapped, priced: Mapping[str, frozenset[str]]) -> Iterator[Finding]:
+    """What is wrong with a manifest's prices and between them and its budgets.
+
+    `priced` are the models the price file knows, with the currencies of their prices.
+    """
+    run_budget = mapping(data.get("run")).get("budget")
+    for index, given in items(data.get("models")):
+        location: Location = ("models", index)
+        price = given.get("price")
+        if isinstance(price, Mapping):
+            yield from incomplete_price((*location, "price"), price)
+        for budget in (run_budget, given.get("budget")):
+            if isinstance(budget, Mapping):
+                yield from _beyond_budget(location, given, budget, priced)
+
+
+def _beyond_budget(
+    location: Location, given: Mapped, budget: Mapped, priced: Mapping[str, frozenset[str]]
+) -> Iterator[Finding]:
+    """Why a budget cannot hold a model: it has no price, or one in another currency."""
+    model, price = given.get("model"), given.get("price")
+    if not isinstance(model, str):
+        return
+    name = one_clean_line(model, 60)
+    if price is None and model not in priced:
+        yield Finding(
+            location,
+            f"model `{name}` has no price, so no budget can hold it",
+            "add `price: ...`, or take the budget out",
+        )
+    limit = budget.get("currency")
+    ours = {mapping(price).get("currency")} if price is not None else priced.get(model, frozenset())
+    for currency in ours:
+        if currency in CODES and limit in CODES and currency != limit:
+            yield Finding(
+                (*location, "price", "currency"),
+                f"the price of `{name}` is in {currency}, the budget in {limit}",
+                "state both in one currency",
+            )
+
+
+def incomplete_price(location: Location, given: Mapped) -> Iterator[Finding]:
+    """Complains of a price that leaves out a part of the bill, or says one twice."""
+    stated = {key for key, value in given.items() if value is not None}
+    has_input, has_produced = bool(stated & _INPUTS), bool(stated & _PRODUCED)
+    if not (has_input or has_produced or "per_request" in stated):
+        yield Finding(location, "the price states no amount", "add `per_image: ...` or the like")
+    if stated & _KINDS and not stated >= _KINDS:
+        yield Finding(
+            location,
+            f"the price has `{min(stated & _KINDS)}`, but not `{min(_KINDS - stated)}`",
+            "give both, or `input_per_million` instead",
+        )
+    if stated & _KINDS and "input_per_million" in stated:
+        yield Finding(
+            (*location, "input_per_million"),
+            "input tokens are priced twice",
+            "give `input_per_million`, or the two by kind",
+        )
+    if "output_per_million" in stated and not has_input:
+        yield Finding(
+            location,
+            "output tokens have a price, input tokens have none",
+            "add `input_per_million: ...` (0 if they are free)",
+        )
+    if has_input and not has_produced:
+        yield Finding(
+            location,
+            "input tokens have a price, what is produced has none",
+            "add `output_per_million: ...` or `per_image: ...` (0 if it is free)",
+        )
+    if "per_image_by" in stated and "per_image" not in stated:
+        yield Finding(
+            (*location, "per_image_by"),
+            "pictures of any other size or quality have no price",
+            "add `per_image: ...` for them",
+        )
+    first, last = _day(given.get("valid_from")), _day(given.get("valid_to"))
+    if first and last and first > last:
+        yield Finding((*location, "valid_to"), "the price ends before it begins", "exchange them")
+
+
+def _day(value: Data) -> date | None:
+    """The day, quoted or not; None for what is none."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return date.fromisoformat(value)
+    return value if isinstance(value, date) else None

@@ -1,0 +1,99 @@
+"""The price file: prices of many models, each with the days it holds, told apart by id."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from retouch.errors import InputRefused, Problem
+from retouch.manifest.files import read_bytes
+from retouch.manifest.messages import validated
+from retouch.manifest.price_rules import incomplete_price
+from retouch.manifest.prices import FilePrice, PriceTable
+from retouch.manifest.rules import Finding, in_order, items, placed, version_problem
+from retouch.manifest.yaml_reader import parse
+
+WHAT_A_PRICE_FILE_IS = (
+    "a price file is a YAML mapping with the keys version and prices; `retouch schema prices` "
+    "describes it"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PriceFile:
+    """A price file as it was read. `sha256` is 64 hex digits of `text`, for the run's record."""
+
+    prices: tuple[FilePrice, ...]
+    path: Path
+    text: bytes = field(repr=False)
+    sha256: str
+
+    @property
+    def currencies(self) -> dict[str, frozenset[str]]:
+        """The models the file has a price for, on whatever day, and in which currencies."""
+        return {
+            price.model: frozenset(
+                each.currency for each in self.prices if each.model == price.model
+            )
+            for price in self.prices
+        }
+
+    def price_on(self, model: str, day: date) -> FilePrice | None:
+        """What a model costs on a day (UTC), or None; the file has at most one for any day."""
+        fitting = (price for price in self.prices if price.model == model and price.holds_on(day))
+        return next(fitting, None)
+
+
+def load_prices(path: Path) -> PriceFile:
+    """Read a price file; raises InputRefused with every problem at once."""
+    file = str(path)
+    text = read_bytes(path, file, "check the path")
+    document = parse(text, file)
+    data = document.root.data() if document.root else None
+    if not isinstance(data, Mapping):
+        what = "no mapping" if document.root else "the file is empty"
+        raise InputRefused([Problem(file, 0, 0, what, WHAT_A_PRICE_FILE_IS)])
+    wrong = version_problem(data)
+    if wrong:
+        raise InputRefused([*document.problems, placed(document, wrong)])
+    table, invalid = validated(document, data, PriceTable)
+    found: list[Finding] = []
+    for index, given in items(data.get("prices")):
+        found.extend(incomplete_price(("prices", index), given))
+    if table is not None:
+        found.extend(_clashes(table.prices))
+    problems = [*document.problems, *invalid]
+    problems += [placed(document, each) for each in found if not document.refused(each.location)]
+    if table is None or problems:
+        raise InputRefused(in_order(problems))
+    return PriceFile(table.prices, path.absolute(), text, hashlib.sha256(text).hexdigest())
+
+
+def _clashes(prices: tuple[FilePrice, ...]) -> Iterator[Finding]:
+    """Ids used twice, and two prices of one model for the same day."""
+    seen: dict[str, int] = {}
+    for index, price in enumerate(prices):
+        if seen.setdefault(price.id, index) != index:
+            yield Finding(("prices", index, "id"), f"id `{price.id}` is used twice", "change one")
+    longest: dict[str, FilePrice] = {}
+    for index, later in sorted(enumerate(prices), key=lambda each: _begins(each[1])):
+        earlier = longest.get(later.model)
+        if earlier is not None and _begins(later) <= _ends(earlier):
+            yield Finding(
+                ("prices", index),
+                f"price `{later.id}` of {later.model} holds on days that `{earlier.id}` holds too",
+                f"end `{earlier.id}` by `valid_to` before `{later.id}` begins",
+            )
+        if earlier is None or _ends(later) > _ends(earlier):
+            longest[later.model] = later
+
+
+def _begins(price: FilePrice) -> date:
+    return price.valid_from or date.min
+
+
+def _ends(price: FilePrice) -> date:
+    return price.valid_to or date.max

@@ -1,0 +1,83 @@
+"""The provider's address: checked, and brought to one form that ends in `/v1` without a slash.
+
+A key goes to whatever stands here, so: https, or http to this machine alone; no credentials, no
+query. Messages never repeat what a URL may hide.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+_HOST = re.compile(r"[^\s/?#@\\%\[\]:<>\"'{}|^`\x00-\x20\x7f]+")
+_ENDPOINTS = re.compile(r"/(?:images/(?:edits|generations|tasks)|models|queue|chat)(?:/.*)?$")
+
+
+class UnfitURL(ValueError):
+    """An address that must not be used; the message is one clause, `remedy` what to write."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+
+def base_url(text: str) -> str:
+    """The address as `https://host[:port]/v1`; a path other than none is kept as it stands.
+
+    Raises UnfitURL. Use it for OPENAI_BASE_URL too. Source: PROTOCOL §1 (some pages give the
+    base with `/v1`, some without), BAD-INPUT row 40.
+    """
+    example = "write it like https://api.qnaigc.com/v1"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise UnfitURL("is no URL", example) from None
+    if any(ord(character) <= 32 or ord(character) == 127 for character in text):
+        raise UnfitURL("holds a blank or a control character", example)
+    if parts.scheme not in ("http", "https"):
+        raise UnfitURL("does not begin with https://", example)
+    if "@" in parts.netloc:
+        raise UnfitURL(
+            "holds credentials; nothing was sent",
+            "remove what stands before the @, and put the key into the variable that "
+            "`api_key_env` names",
+        )
+    host = parts.hostname or ""
+    if not (_HOST.fullmatch(host) or _is_address(host)):
+        raise UnfitURL("names no host", example)
+    if parts.query or parts.fragment:
+        raise UnfitURL("has a query or fragment", f"end it after the path; {example}")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise UnfitURL(
+            "is http to another machine: the key would travel unencrypted, and is not sent",
+            "write https:// (http is for this machine alone)",
+        )
+    return _in_one_form(parts, host, port)
+
+
+def _in_one_form(parts: SplitResult, host: str, port: int | None) -> str:
+    path = re.sub(r"/+", "/", parts.path).rstrip("/")
+    if _ENDPOINTS.search(path):
+        raise UnfitURL("is the address of a call, not the base", "end it after /v1")
+    shown = f"[{host}]" if ":" in host else host
+    default = {"https": 443, "http": 80}[parts.scheme]
+    place = shown if port in (None, default) else f"{shown}:{port}"
+    return f"{parts.scheme}://{place}{path or '/v1'}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only mean this machine."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    return _is_address(host) and ip_address(host).is_loopback
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return "%" not in host
