@@ -1,0 +1,29 @@
+"""Pictures as files and bytes: what they are, whether they are whole, and what is sent of them.
+
+`inspect` opens a file before anything is paid for and decodes it whole; `measure` is the cheap
+check of what a server answered; `payload` gives the bytes to send. Only PNG, JPEG and WEBP are
+ever decoded, and never more pixels than PIXEL_CAP; any failure is a bad picture with its reason.
+"""
+
+from retouch.pictures.facts import BadPicture, Facts, Role
+from retouch.pictures.files import FILE_CAP_BYTES
+from retouch.pictures.inspecting import PIXEL_CAP, inspect
+from retouch.pictures.payloads import SourceChanged, converted_mode, needs_conversion, payload
+from retouch.pictures.sniffing import called, sniff
+from retouch.pictures.structure import measure
+
+__all__ = [
+    "FILE_CAP_BYTES",
+    "PIXEL_CAP",
+    "BadPicture",
+    "Facts",
+    "Role",
+    "SourceChanged",
+    "called",
+    "converted_mode",
+    "inspect",
+    "measure",
+    "needs_conversion",
+    "payload",
+    "sniff",
+]

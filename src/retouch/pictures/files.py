@@ -1,0 +1,79 @@
+"""Opening a file somebody named, safely: regular files only, inside a folder, of bounded size.
+
+Nothing blocks (FIFOs, devices) and no link is followed out of the folder. What the file is, is
+asked of the open descriptor, so that nothing can be swapped in between.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from retouch.text import one_clean_line
+
+FILE_CAP_BYTES = 256 * 1024 * 1024
+
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class Unreadable(Exception):
+    """Why a file cannot be read, in one clause, and what to do."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+
+
+def read_regular(path: Path, within: Path | None = None, cap: int = FILE_CAP_BYTES) -> bytes:
+    """The bytes of a regular file of at most `cap` bytes, inside `within`. Raises Unreadable."""
+    real = resolved(path, within)
+    try:
+        _refuse_irregular(os.lstat(real).st_mode)
+        descriptor = os.open(real, _FLAGS | getattr(os, "O_NOFOLLOW", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            _refuse_irregular(status.st_mode)
+            if status.st_size > cap:
+                raise Unreadable(f"has {status.st_size:,} bytes; at most {cap:,} are read")
+            return file.read(cap + 1)
+    except OSError as error:
+        raise _translated(error) from None
+
+
+def resolved(path: Path, within: Path | None = None) -> Path:
+    """Where the path leads, every link followed. Raises Unreadable if nowhere or outside."""
+    try:
+        real = path.resolve(strict=True)
+        if within is not None and not real.is_relative_to(within.resolve()):
+            raise Unreadable(
+                "leads outside the manifest's folder",
+                "copy it into the folder; links out of it are not followed",
+            )
+    except OSError as error:
+        raise _translated(error) from None
+    except (RuntimeError, ValueError) as error:  # a loop of links (Python 3.11, 3.12); a NUL
+        what = "is a link that leads to itself" if isinstance(error, RuntimeError) else "is no path"
+        raise Unreadable(f"is not a regular file: {what}") from None
+    return real
+
+
+def _refuse_irregular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+        raise Unreadable(f"is not a regular file but {kind}", "name a picture's file")
+
+
+def _translated(error: OSError) -> Unreadable:
+    name = os.strerror(error.errno) if error.errno else one_clean_line(str(error))
+    if isinstance(error, FileNotFoundError):
+        return Unreadable("is not there (or is a link to something that is not)", "check its name")
+    return Unreadable(f"cannot be read: {name} (errno {error.errno})", "check its permissions")

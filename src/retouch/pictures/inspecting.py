@@ -1,0 +1,158 @@
+"""A picture's preflight: opened, recognised by its bytes, decoded whole, described or refused.
+
+Pillow sees only what the skeleton walk found whole and within PIXEL_CAP, through the decoders of
+PNG, JPEG and WEBP alone. Whatever it raises makes a bad picture with a reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from retouch.pictures.facts import BadPicture, Facts, Role
+from retouch.pictures.files import Unreadable, read_regular
+from retouch.pictures.gifs import gif_frames
+from retouch.pictures.sniffing import called, sniff
+from retouch.pictures.structure import Flaw, Skeleton, skeleton
+from retouch.text import one_clean_line
+
+PIXEL_CAP = 89_478_485  # Pillow's own limit: beyond it a file of some kB may unpack to gigabytes
+
+_DECODERS = ("PNG", "JPEG", "WEBP")
+_EXTENSIONS = {
+    ".png": "image/png", ".apng": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
+    ".jpe": "image/jpeg", ".jfif": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif",
+    ".bmp": "image/bmp", ".tif": "image/tiff", ".tiff": "image/tiff", ".heic": "image/heic",
+    ".heif": "image/heif", ".avif": "image/avif", ".svg": "image/svg+xml",
+}  # fmt: skip
+_ORIENTATION = 0x0112  # EXIF's tag
+decoding_lock = threading.Lock()  # held to silence Pillow: warning filters are the process's
+
+
+def inspect(
+    path: Path, *, within: Path | None = None, role: Role = "picture"
+) -> Facts | BadPicture:
+    """The facts of a picture's file, or why it cannot be used. Blocks for a whole decode.
+
+    `within`: the folder it may not leave by a link. A `mask` gets its grey levels measured too.
+    """
+    try:
+        data = read_regular(path, within)
+    except Unreadable as error:
+        return BadPicture(path, error.reason, error.remedy)
+    if not data:
+        return BadPicture(path, "is empty (0 bytes)", "get it again")
+    if sniff(data) is None:
+        return BadPicture(path, *_not_taken(data))
+    try:
+        found = skeleton(data)
+        _refuse_oversized(found)
+        return _decoded(path, data, found, role)
+    except Unreadable as error:
+        return BadPicture(path, error.reason, error.remedy)
+    except Flaw as error:
+        return BadPicture(path, str(error), "get it again, or save it anew")
+    except Exception as error:  # a decoder may raise anything
+        reason = one_clean_line(str(error), 120) or type(error).__name__
+        return BadPicture(path, f"cannot be decoded: {reason}", "get it again, or save it anew")
+
+
+def _not_taken(data: bytes) -> tuple[str, str]:
+    """What the bytes are instead of a picture that is taken, and what to do."""
+    name = called(data)
+    frames = gif_frames(data) if data.startswith(b"GIF8") else 1
+    if frames > 1:
+        name = f"an animated GIF of {frames} frames"
+    return f"is {name}, by its bytes", "only PNG, JPEG and WEBP are taken: save it as one of them"
+
+
+def _refuse_oversized(found: Skeleton) -> None:
+    size = f"{found.width}x{found.height}"
+    if found.width * found.height > PIXEL_CAP:
+        raise Unreadable(
+            f"has {found.width * found.height:,} pixels ({size}); at most {PIXEL_CAP:,} are "
+            "decoded",
+            "scale it down",
+        )
+    if found.frames > 1:
+        raise Unreadable(
+            f"is animated ({found.frames} frames), which is not supported",
+            "save the frame that is meant as a picture of its own",
+        )
+
+
+def _decoded(path: Path, data: bytes, found: Skeleton, role: Role) -> Facts:
+    with _header(data) as (image, orientation):
+        mode, has_alpha = _mode(image, found), image.has_transparency_data
+        darkest = brightest = None
+        if role == "mask":
+            darkest, brightest = _levels(image, has_alpha=has_alpha)
+        else:
+            # An eighth of the size reads every byte and spares most of the arithmetic (JPEG).
+            image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
+            image.load()
+    suspected = _EXTENSIONS.get(path.suffix.lower())
+    said: tuple[str, ...] = ()
+    if suspected not in (None, found.media_type):
+        shown = found.media_type.removeprefix("image/").upper()
+        said = (f"is named {path.suffix} but is {shown} by its bytes, which are believed",)
+    return Facts(
+        sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), media_type=found.media_type,
+        width=found.width, height=found.height, mode=mode, orientation=orientation,
+        has_alpha=has_alpha, warnings=said, darkest=darkest, brightest=brightest,
+    )  # fmt: skip
+
+
+@contextmanager
+def _header(data: bytes) -> Iterator[tuple[Image.Image, int]]:
+    """The picture with its header read, and its EXIF orientation, quietly."""
+    with decoding_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image: Image.Image = Image.open(BytesIO(data), formats=_DECODERS)
+        orientation = orientation_of(image)
+    with image:
+        yield image, orientation
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF's orientation, 1-8; 1 where none is said or the EXIF is broken."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # broken metadata does not make a picture bad
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _mode(image: Image.Image, found: Skeleton) -> str:
+    """Pillow's mode; with the depth where Pillow reads 16 bits as 8 without saying so."""
+    if found.depth == 16 and image.mode in ("L", "LA", "RGB", "RGBA"):
+        # Pillow opens grey with alpha as LA or RGBA by version: the channels decide.
+        return f"{image.mode};16"
+    return image.mode
+
+
+def _levels(image: Image.Image, *, has_alpha: bool) -> tuple[int, int]:
+    """A mask's darkest and brightest grey; refused if only its transparency tells areas apart."""
+    image.load()
+    if image.mode.startswith("I;16"):
+        low, high = image.getextrema()
+        darkest, brightest = int(low) // 257, int(high) // 257  # type: ignore[arg-type]
+    else:
+        low, high = image.convert("RGB").convert("L").getextrema()
+        darkest, brightest = int(low), int(high)  # type: ignore[arg-type]
+    if has_alpha and darkest == brightest:
+        alpha = image.convert("RGBA").getchannel("A").getextrema()
+        if alpha[0] != alpha[1]:
+            raise Unreadable(
+                "has its shape in its transparency alone; in a mask white is edited and black is "
+                "kept",
+                "save it as black and white, without transparency",
+            )
+    return darkest, brightest

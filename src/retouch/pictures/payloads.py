@@ -1,0 +1,84 @@
+"""The bytes to send: the file's own, or the file turned upright and converted, as PNG.
+
+The file is read again and must be the one that was planned: its digest is in the Job's Key. The
+same file gives the same bytes every time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Collection
+from io import BytesIO
+
+from PIL import Image, ImageOps
+
+from retouch.job import Picture
+from retouch.pictures.facts import Facts
+from retouch.pictures.files import Unreadable, read_regular
+from retouch.pictures.inspecting import PIXEL_CAP, decoding_lock
+from retouch.pictures.structure import Flaw, skeleton
+
+
+class SourceChanged(Exception):
+    """A file is no longer what was planned: the job must not be sent. The message says which."""
+
+
+def payload(picture: Picture) -> bytes:
+    """The bytes to send for a file. Raises SourceChanged; ValueError for a URL."""
+    if picture.path is None:
+        raise ValueError("a picture given by URL has no bytes to send")
+    try:
+        data = read_regular(picture.path)
+    except Unreadable as error:
+        raise SourceChanged(f"{picture.path.name} {error.reason}, since it was planned") from None
+    if f"sha256:{hashlib.sha256(data).hexdigest()}" != picture.digest:
+        raise SourceChanged(f"{picture.path.name} has changed since it was planned; run again")
+    return transformed(data, picture.transforms) if picture.transforms else data
+
+
+def needs_conversion(facts: Facts, modes: Collection[str]) -> bool:
+    """Whether a model that takes `modes` takes the picture only after `convert`."""
+    return facts.mode not in modes
+
+
+def converted_mode(facts: Facts) -> str:
+    """The mode that `convert` brings a picture to."""
+    return "RGBA" if facts.has_alpha else "RGB"
+
+
+def transformed(data: bytes, transforms: Collection[str]) -> bytes:
+    """A picture turned upright (`orient`) and brought to RGB or RGBA (`convert`), as PNG.
+
+    Metadata are left behind; a colour profile is kept where the colours were not touched.
+    """
+    if skeleton_pixels(data) > PIXEL_CAP:
+        raise SourceChanged("a picture has grown beyond what is decoded, since it was planned")
+    with decoding_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image: Image.Image = Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
+        if "orient" in transforms:
+            image = ImageOps.exif_transpose(image)
+    profile = image.info.get("icc_profile")
+    if "convert" in transforms:
+        if image.mode not in ("RGB", "RGBA"):
+            profile = None
+        image = _converted(image)
+    written = BytesIO()
+    image.save(written, "PNG", icc_profile=profile)
+    return written.getvalue()
+
+
+def skeleton_pixels(data: bytes) -> int:
+    """How many pixels the bytes unpack to; 0 if they are no picture."""
+    try:
+        found = skeleton(data)
+    except Flaw:
+        return 0
+    return found.width * found.height
+
+
+def _converted(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits of grey: Pillow would cut off, not scale
+        image = image.convert("I").point(lambda level: level * (1 / 257)).convert("L")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
