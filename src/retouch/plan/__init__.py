@@ -1,0 +1,14 @@
+"""The plan: from a loaded manifest to lanes of Jobs, lazily, with everything wrong said at once.
+
+    cache = DigestCache(outputs / ".cache" / "digests.sqlite3")
+    plan = build(loaded, dialect, outputs=outputs, cache=cache)
+
+Reads files, writes nothing but its cache, sends nothing.
+"""
+
+from retouch.plan.album import Progress
+from retouch.plan.digests import DigestCache
+from retouch.plan.lanes import build
+from retouch.plan.planned import BadSource, Lane, Plan
+
+__all__ = ["BadSource", "DigestCache", "Lane", "Plan", "Progress", "build"]

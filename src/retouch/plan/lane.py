@@ -1,0 +1,171 @@
+"""One model's lane: its options, request fields, counts, and every picture against its limits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from retouch.dialect import Capabilities, Dialect, PictureLimits, Placement
+from retouch.errors import Problem
+from retouch.job import Options, Picture, Source
+from retouch.manifest import Loaded, Location
+from retouch.manifest.messages import close_to
+from retouch.pictures import Facts
+from retouch.plan.checked import Checked
+from retouch.plan.limits import faults, transforms_for
+from retouch.plan.options import capabilities_for, check_options
+from retouch.plan.paths import OutputPaths
+from retouch.plan.planned import BadSource, Identity, Lane, identity
+from retouch.plan.prompts import Variant
+from retouch.plan.renders import check_prompts
+from retouch.plan.tally import Tally
+from retouch.text import one_clean_line
+
+
+class LaneBuilder:
+    """Builds the lane of the manifest's model `index`; what is wrong gathers in `problems`."""
+
+    def __init__(self, loaded: Loaded, dialect: Dialect, index: int, tally: Tally) -> None:
+        self.loaded = loaded
+        self.model = loaded.manifest.models[index]
+        self.problems: list[Problem] = []
+        self.bad_sources: list[BadSource] = []
+        self._dialect = dialect
+        self._index = index
+        self._tally = tally
+        self._by_images: dict[int, Capabilities] = {}
+        self._placements: dict[int, Placement] = {}
+
+    def lane(
+        self, checked: list[Checked], prompts: tuple[Variant, ...], output: OutputPaths
+    ) -> Lane | None:
+        """The lane of the sources the model takes; None if it cannot be sent pictures at all."""
+        counts = Counter(len(each.facts) for each in checked) or Counter({1: 1})
+        options: Options = ()
+        for images in counts:
+            options = self._meet(images)
+        if len(self._placements) < len(counts):
+            return None
+        sources = tuple(self._taken(checked))
+        if checked and not sources:
+            what = f"no source is left that {self.model.model} takes"
+            self.problems.append(
+                self.loaded.problem(("models", self._index), what, "see the bad sources")
+            )
+        first = len(sources[0].images) + 1 if sources else next(iter(counts))
+        lane = Lane(
+            model=self.model,
+            capabilities=self._by_images[first],
+            options=options,
+            placements={images: each.name for images, each in self._placements.items()},
+            sources=sources,
+            prompts=prompts,
+            repeat=self.loaded.manifest.run.repeat,
+            output=output,
+            jobs_count=0,
+            repeated=_repeated(sources),
+            like=None if self.model.model in self._dialect.models() else self.model.like,
+        )
+        found = check_prompts(self.loaded, lane, self._by_images, self._tally)
+        self.problems.extend(found.problems)
+        return replace(lane, jobs_count=found.renderings * lane.repeat)
+
+    def _meet(self, images: int) -> Options:
+        """Learn what the model takes with `images` pictures, and check what the manifest says."""
+        capabilities = capabilities_for(self.model, self._dialect, images)
+        self._by_images[images] = capabilities
+        options, problems = check_options(self.loaded, self._index, self._dialect, capabilities)
+        self.problems.extend(each for each in problems if each not in self.problems)
+        self._check_known(capabilities)
+        name = self.model.images or capabilities.placements[0].name
+        fields = {each.name: each for each in capabilities.placements}
+        where: Location = ("models", self._index, "images")
+        if name not in fields:
+            what = f"{self.model.model} takes no pictures in `{one_clean_line(name, 60)}`"
+            self._say(where, what, close_to(name, fields))
+            return options
+        placement = self._placements[images] = fields[name]
+        if not placement.minimum <= images <= placement.maximum:
+            what = (
+                f"{self.model.model} takes {placement.minimum} to {placement.maximum} pictures in "
+                f"`{placement.name}`, and would be sent {images}"
+            )
+            self._say(where, what, "change the inputs' further `images`, or the field")
+        return options
+
+    def _check_known(self, capabilities: Capabilities) -> None:
+        where: Location = ("models", self._index, "model")
+        known = self._dialect.models()
+        if self.model.like and self.model.like not in known:
+            what = f"`like` names a model that is not known: {one_clean_line(self.model.like, 60)}"
+            self._say(("models", self._index, "like"), what, close_to(self.model.like, known))
+        elif self.model.like and not capabilities.named_in_body:
+            what = f"{self.model.like} has an address of its own: no other model can be like it"
+            self._say(("models", self._index, "like"), what, "take the model itself")
+        elif not capabilities.known:
+            what = f"{self.model.model} is not in the table of known models: little is checked"
+            remedy = f"{close_to(self.model.model, known)}; or say which one it is `like`"
+            self._say(where, what, remedy, is_warning=True)
+
+    def _say(self, where: Location, what: str, remedy: str, *, is_warning: bool = False) -> None:
+        problem = self.loaded.problem(where, what, remedy, "warning" if is_warning else "error")
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    # --- Sources ---------------------------------------------------------------------------
+
+    def _taken(self, checked: Iterable[Checked]) -> Iterator[Source]:
+        """The sources the model takes, with what must be done to their pictures first."""
+        name = self.model.model
+        for each in checked:
+            images = len(each.facts)
+            limits = self._placements[images].limits
+            source = each.source
+            pictures = tuple(
+                self._fitted(picture, facts, limits, each)
+                for picture, facts in zip((source.picture, *source.images), each.facts, strict=True)
+            )
+            reasons = [
+                (f"its image {position} " if position else "") + fault
+                for position, (picture, facts) in enumerate(zip(pictures, each.facts, strict=True))
+                for fault in faults(picture, facts, limits)
+            ]
+            mask, mask_reasons = self._mask(each, self._by_images[images])
+            reasons += mask_reasons
+            if reasons:
+                shown = one_clean_line(source.name)
+                self.bad_sources.append(BadSource(shown, f"{name}: {'; '.join(reasons)}", name))
+            elif (mask, *pictures) == (source.mask, source.picture, *source.images):
+                yield source  # one Source for all lanes, unless this model needs another
+            else:
+                yield replace(source, picture=pictures[0], images=pictures[1:], mask=mask)
+
+    def _mask(self, each: Checked, capabilities: Capabilities) -> tuple[Picture | None, list[str]]:
+        mask = each.source.mask
+        if mask is None or not self.model.send_mask:
+            return None, []
+        if not capabilities.takes_mask:
+            where = ("inputs", each.candidate.input, "mask")
+            self._say(where, f"{self.model.model} takes no mask", "say `send_mask: false` for it")
+            return mask, []
+        limits = capabilities.mask_limits
+        mask = self._fitted(mask, each.mask_facts, limits, each)
+        return mask, [f"its mask {fault}" for fault in faults(mask, each.mask_facts, limits)]
+
+    def _fitted(
+        self, picture: Picture, facts: Facts | None, limits: PictureLimits, each: Checked
+    ) -> Picture:
+        if facts is None:
+            return picture
+        given = self.loaded.manifest.inputs[each.candidate.input]
+        transforms = transforms_for(
+            facts, limits, convert=given.convert, orient=given.apply_orientation
+        )
+        return replace(picture, transforms=transforms) if transforms else picture
+
+
+def _repeated(sources: Iterable[Source]) -> frozenset[Identity]:
+    """Identities of content that several sources share."""
+    counts = Counter(map(identity, sources))
+    return frozenset(content for content, times in counts.items() if times > 1)

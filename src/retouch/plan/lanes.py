@@ -1,0 +1,137 @@
+"""`build`: the whole plan of a manifest, everything wrong with it collected and said at once.
+
+Inputs are named, files looked at, and then each model's lane is checked through: options, fields,
+counts, each picture's limits, each prompt as rendered, each path. No Job is kept.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from retouch.dialect import Dialect
+from retouch.errors import Problem
+from retouch.manifest import Loaded
+from retouch.plan.album import Album, Progress
+from retouch.plan.candidates import Candidate, empty_cell
+from retouch.plan.checked import Checked, Checks, files_of
+from retouch.plan.columns import BUILT_IN, OF_A_JOB
+from retouch.plan.digests import DigestCache
+from retouch.plan.lane import LaneBuilder
+from retouch.plan.paths import OutputPaths, output_paths
+from retouch.plan.planned import BadSource, Lane, Plan
+from retouch.plan.prompts import Variant, variants
+from retouch.plan.renders import check_paths, undefined
+from retouch.plan.results import feeding_on_results
+from retouch.plan.sources import gather
+from retouch.plan.tally import Tally
+from retouch.plan.templates import TemplateError
+from retouch.text import one_clean_line
+
+
+def build(
+    loaded: Loaded,
+    dialect: Dialect,
+    *,
+    outputs: Path,
+    cache: DigestCache,
+    on_progress: Progress | None = None,
+) -> Plan:
+    """The plan of a manifest, whose results go to `outputs`/<its name>. Sends and writes nothing.
+
+    Everything wrong is in the Plan's `problems` and `bad_sources`; nothing is raised for it.
+    """
+    problems: list[Problem] = []
+    tally = Tally()
+    prompts = variants(loaded, problems)
+    candidates = gather(loaded, outputs, problems)
+    paths = _paths(loaded, candidates, problems)
+    prompts = _with_known_names(loaded, prompts, candidates, problems)
+    problems.extend(_empty_cells(candidates, prompts))
+    album = Album(loaded.folder, cache)
+    album.look(files_of(candidates), on_progress)
+    checked, bad = _checked(Checks(loaded, album, tally), candidates)
+    lanes: list[Lane] = []
+    for index in range(len(loaded.manifest.models)):
+        builder = LaneBuilder(loaded, dialect, index, tally)
+        lane = builder.lane(checked, prompts, paths or output_paths("{index}"))
+        bad.extend(builder.bad_sources)
+        problems.extend(builder.problems)
+        if lane is not None:
+            lanes.append(lane)
+    if not _distinct(problems, "error"):  # paths can be made only where prompts and columns can
+        problems.extend((*check_paths(loaded, lanes), *feeding_on_results(loaded, outputs, lanes)))
+    problems.extend(tally.problems(loaded))
+    return Plan(
+        lanes=tuple(lanes),
+        sources=len(candidates),
+        problems=_distinct(problems, "error"),
+        warnings=_distinct(problems, "warning"),
+        bad_sources=tuple(bad),
+        inputs=tuple(each.source for each in checked),
+    )
+
+
+def _distinct(problems: list[Problem], severity: str) -> tuple[Problem, ...]:
+    return tuple(dict.fromkeys(each for each in problems if each.severity == severity))
+
+
+def _paths(
+    loaded: Loaded, candidates: list[Candidate], problems: list[Problem]
+) -> OutputPaths | None:
+    """The output template; None if it is not one, which is said."""
+    try:
+        paths = output_paths(loaded.manifest.output.path)
+    except TemplateError as error:
+        problems.append(loaded.problem(("output", "path"), str(error), error.remedy))
+        return None
+    known = dict.fromkeys((*BUILT_IN, *OF_A_JOB))
+    for header in dict.fromkeys(candidate.columns.header for candidate in candidates):
+        known.update(dict.fromkeys(header))
+    for name in paths.names:
+        if name not in known:
+            what = f"`{{{one_clean_line(name, 40)}}}` is not known in `output.path`"
+            remedy = f"known: {', '.join(known)}"
+            problems.append(loaded.problem(("output", "path"), what, remedy))
+            return None
+    return paths
+
+
+def _with_known_names(
+    loaded: Loaded,
+    prompts: tuple[Variant, ...],
+    candidates: list[Candidate],
+    problems: list[Problem],
+) -> tuple[Variant, ...]:
+    """The prompts whose names some source has; the others are told, even if no source is good."""
+    read = {candidate.input for candidate in candidates}
+    if any(given.table and at not in read for at, given in enumerate(loaded.manifest.inputs)):
+        return prompts  # which columns that table would have had is not known
+    known = dict.fromkeys((*BUILT_IN, "model", "prompt"))
+    for header in dict.fromkeys(candidate.columns.header for candidate in candidates):
+        known.update(dict.fromkeys(header))
+    fit = []
+    for variant in prompts:
+        unknown = [name for name in variant.used if name not in known]
+        problems.extend(undefined(loaded, variant, name, known) for name in unknown)
+        if not unknown:
+            fit.append(variant)
+    return tuple(fit)
+
+
+def _empty_cells(candidates: list[Candidate], prompts: tuple[Variant, ...]) -> list[Problem]:
+    """Cells that a prompt would put in and that hold nothing."""
+    names = tuple(dict.fromkeys(name for variant in prompts for name in variant.used))
+    found = (empty_cell(candidate, names) for candidate in candidates)
+    return [problem for problem in found if problem is not None]
+
+
+def _checked(checks: Checks, candidates: list[Candidate]) -> tuple[list[Checked], list[BadSource]]:
+    good: list[Checked] = []
+    bad: list[BadSource] = []
+    for candidate in candidates:
+        found = checks.check(candidate)
+        if isinstance(found, BadSource):
+            bad.append(found)
+        else:
+            good.append(found)
+    return good, bad

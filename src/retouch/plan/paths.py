@@ -1,0 +1,194 @@
+"""Where pictures go: the output template made into paths that are safe on every system.
+
+Each part is rendered, then sanitised as a whole; only `{parent}` may bring folders of its own.
+Two jobs never share a path, not even on a file system that ignores case or Unicode form: that is
+found while planning, before anything is paid for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
+
+from retouch.manifest.names import same_path, unfit_for_a_path
+from retouch.plan.templates import Name, Template, parse
+
+PART_BYTES = 200  # under the usual 255, with room for suffixes and temporary names
+PATH_BYTES = 3000  # under the usual 4096, with room for the folder it all goes to
+SUFFIXES = (".png", ".jpg", ".webp")
+_INDEX_MARK = "\0"
+_OF_A_JOB = frozenset({"model", "prompt"})
+_WHOLE = (Name("model"), Name("prompt"))
+_UNFIT = re.compile(r'[\x01-\x1f\x7f/\\<>:"|?*{}]')
+_INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+
+
+def fit_part(text: str) -> str:
+    """One part of a path, made fit for every system: never empty, never `..`, at most 200 bytes."""
+    return _fit(text.replace(_INDEX_MARK, "_"))
+
+
+@lru_cache(maxsize=65536)
+def _fit(text: str) -> str:
+    """The same, for a text in which a NUL stands for the picture's index, and stays."""
+    fit = _UNFIT.sub("_", text)
+    if not fit.isascii():
+        fit = "".join(map(_visible, unicodedata.normalize("NFC", fit)))
+    fit = _shortened(fit.strip(" ").rstrip(". ") or "_", text)
+    if unfit_for_a_path(fit.replace(_INDEX_MARK, "0")):  # a name Windows reserves
+        fit = _shortened(f"_{fit}", text)
+    return fit
+
+
+def _visible(character: str) -> str:
+    if character != _INDEX_MARK and unicodedata.category(character) in _INVISIBLE:
+        return "_"
+    return character
+
+
+def _shortened(fit: str, text: str) -> str:
+    """`fit` within PART_BYTES; where it is cut, the digest of the whole tells it from others."""
+    if len(fit.encode()) <= PART_BYTES:
+        return fit
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    before, mark, after = fit.partition(_INDEX_MARK)
+    end = mark + _cut(after, PART_BYTES // 4)
+    return f"{_cut(before, PART_BYTES - len(end.encode()) - 9)}~{digest}{end}"
+
+
+def _cut(text: str, limit_bytes: int) -> str:
+    return text.encode()[:limit_bytes].decode("utf-8", "ignore").rstrip(". ")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPaths:
+    """The output template, part by part.
+
+    `index_is_told_apart`: equal paths but for the index are equal only if the indexes are.
+    """
+
+    parts: tuple[Template, ...]
+    has_index: bool
+    index_is_told_apart: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names the template uses."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.names))
+
+    def of(self, columns: Mapping[str, str]) -> SourcePaths:
+        """The paths of one source's pictures. KeyError for a column the source does not have."""
+        parts: list[str | Template] = []
+        for part in self.parts:
+            if part.parts == (Name("parent"),):
+                parts.extend(fit_part(name) for name in columns["parent"].split("/") if name)
+            elif _OF_A_JOB.isdisjoint(part.names):
+                parts.append(_rendered(part, columns, {}))
+            else:
+                for name in part.names:
+                    if name not in ("model", "prompt", "index"):
+                        _ = columns[name]
+                parts.append(part)
+        return SourcePaths(tuple(parts), columns)
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePaths:
+    """One source's paths: what hangs on the source alone is rendered, the rest waits."""
+
+    parts: tuple[str | Template, ...]
+    columns: Mapping[str, str]
+
+    def render(self, model: str, prompt: str) -> str:
+        """The path below the outputs folder, without suffix, `{index}` left for the picture's."""
+        done = ["images"]
+        for part in self.parts:
+            if isinstance(part, str):
+                done.append(part)
+            elif len(part.parts) == 1 and part.parts[0] in _WHOLE:
+                done.append(fit_part(model if part.parts[0] == _WHOLE[0] else prompt))
+            else:
+                done.append(_rendered(part, self.columns, {"model": model, "prompt": prompt}))
+        # A folder named like a picture could stand where a picture is to go.
+        folders = [f"{part}_" if part.lower().endswith(SUFFIXES) else part for part in done[:-1]]
+        return "/".join((*folders, done[-1]))
+
+
+def _rendered(part: Template, columns: Mapping[str, str], of_job: Mapping[str, str]) -> str:
+    """One part; a NUL in `index` stands for the index, in any other column for nothing."""
+    values = {"index": _INDEX_MARK}
+    for name in part.names:
+        if name != "index":
+            value = of_job[name] if name in of_job else columns[name]
+            values[name] = value.replace(_INDEX_MARK, "_")
+    return _fit(part.render(values)).replace(_INDEX_MARK, "{index}")
+
+
+def output_paths(template: str) -> OutputPaths:
+    """The parsed output template. Raises TemplateError."""
+    parsed = parse(template)  # as a whole first, so that positions are those of the whole
+    parts = tuple(parse(part) for part in template.split("/"))
+    return OutputPaths(parts, "index" in parsed.names, all(map(_tells_index_apart, parts)))
+
+
+def _tells_index_apart(part: Template) -> bool:
+    """Whether two equal renderings of the part must have equal indexes.
+
+    So if the index stands at an edge of it, or beside names on one side alone, with a literal
+    that no digit ends (or begins) between.
+    """
+    places = [at for at, piece in enumerate(part.parts) if piece == Name("index")]
+    if not places:
+        return True
+    if len(places) > 1:
+        return False
+    before, after = part.parts[: places[0]], part.parts[places[0] + 1 :]
+    names_before = any(isinstance(piece, Name) for piece in before)
+    names_after = any(isinstance(piece, Name) for piece in after)
+    if names_before and names_after:
+        return False
+    beside = [*(before[-1:] if names_before else ()), *(after[:1] if names_after else ())]
+    edges = [(piece, -1 if names_before else 0) for piece in beside]
+    return all(isinstance(piece, str) and not piece[edge].isdigit() for piece, edge in edges)
+
+
+Owner = TypeVar("Owner")
+
+
+class Collisions:
+    """Finds paths that some file system cannot tell apart, by 64 bits a path.
+
+    `suspect` every path once; only if any is `suspected`, `pairs` compares those in full.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self.suspected: set[int] = set()
+
+    def suspect(self, path: str) -> None:
+        """Look at one more path."""
+        digest = hash(same_file(path))
+        if digest in self._seen:
+            self.suspected.add(digest)
+        self._seen.add(digest)
+
+    def pairs(self, paths: Iterable[tuple[str, Owner]]) -> Iterator[tuple[Owner, Owner]]:
+        """Who shares a path with whom, of (path, who) pairs given again in the same order."""
+        first: dict[str, Owner] = {}
+        for path, who in paths:
+            folded = same_file(path)
+            if hash(folded) not in self.suspected:
+                continue
+            known = first.setdefault(folded, who)
+            if known is not who:
+                yield known, who
+
+
+def same_file(path: str) -> str:
+    """What two paths have in common that some file system takes for one."""
+    return path.lower() if path.isascii() else same_path(path)

@@ -1,0 +1,230 @@
+"""Tables and lists of URLs, row by row, every fault with its file, row and column.
+
+UTF-8 with or without BOM; cells are texts. CSV as RFC 4180 has it, JSON Lines with one object of
+plain values a line, Parquet through the extra `parquet`.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from retouch.errors import Problem
+from retouch.pictures.files import Unreadable, read_regular
+from retouch.text import one_clean_line
+
+TABLE_CAP_BYTES = 1024**3
+COLUMN_CAP = 1000
+CELL_CAP_CHARACTERS = 100_000
+PROBLEM_CAP = 100  # of one table: the rest would tell nothing new
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: `line` is its first line (in Parquet, its number), counted from 1."""
+
+    line: int
+    header: tuple[str, ...]
+    values: tuple[str, ...]
+
+
+def read_table(path: Path, shown: str, within: Path) -> Iterator[Row | Problem]:
+    """The rows of a table and what is wrong with it; `shown` names it in messages."""
+    readers = {".csv": _csv, ".jsonl": _json_lines, ".ndjson": _json_lines, ".parquet": _parquet}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        yield Problem(
+            shown, 0, 0, "is no table by its name", "name a .csv, .jsonl or .parquet file"
+        )
+        return
+    try:
+        data = read_regular(path, within, TABLE_CAP_BYTES)
+    except Unreadable as error:
+        yield Problem(shown, 0, 0, f"the table {error.reason}", error.remedy)
+        return
+    problems = 0
+    for item in reader(data, shown):
+        problems += isinstance(item, Problem)
+        if problems > PROBLEM_CAP:
+            yield Problem(
+                shown, 0, 0, f"more than {PROBLEM_CAP} rows are wrong", "mend these first"
+            )
+            return
+        yield item
+
+
+def read_urls(path: Path, shown: str, within: Path) -> Iterator[Row | Problem]:
+    """The URLs of a list, one a line, as rows with one column; blank lines and # are passed."""
+    try:
+        text = _text(read_regular(path, within, TABLE_CAP_BYTES), shown)
+    except Unreadable as error:
+        yield Problem(shown, 0, 0, f"the list {error.reason}", error.remedy)
+        return
+    if isinstance(text, Problem):
+        yield text
+        return
+    for line, url in enumerate(text.splitlines(), start=1):
+        if url.strip() and not url.lstrip().startswith("#"):
+            yield Row(line, ("image",), (url.strip(),))
+
+
+def _text(data: bytes, shown: str) -> str | Problem:
+    """The text of UTF-8 bytes, without BOM; or where it is not UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return Problem(shown, 1, 1, "is UTF-16", "save it as UTF-8")
+        line = data.count(b"\n", 0, error.start) + 1
+        begin = data.rfind(b"\n", 0, error.start) + 1
+        column = len(data[begin : error.start].decode("utf-8", "replace")) + 1
+        what = f"is not UTF-8: byte 0x{data[error.start]:02x} (perhaps it is Latin-1 or GBK)"
+        return Problem(shown, line, column, what, "save it as UTF-8")
+
+
+def _header_problem(header: Sequence[str], shown: str, line: int) -> Problem | None:
+    if len(header) > COLUMN_CAP:
+        what = f"has {len(header):,} columns; at most {COLUMN_CAP:,} are read"
+        return Problem(shown, line, 1, what, "keep those that are used")
+    for index, name in enumerate(header, start=1):
+        if not name:
+            return Problem(shown, line, index, f"column {index} has no name", "give it one")
+        if name in header[: index - 1]:
+            what = f"two columns are named `{one_clean_line(name, 60)}`"
+            return Problem(shown, line, index, what, "rename one of them")
+    if "image" not in header:
+        names = ", ".join(one_clean_line(name, 30) for name in header[:12])
+        return Problem(shown, line, 1, f"has no column `image` (it has: {names})", _advice(header))
+    return None
+
+
+def _advice(header: Sequence[str]) -> str:
+    for sign, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(header) == 1 and sign in header[0]:
+            return f"its columns are separated by {name}: save it with commas"
+    return "name the column that holds the picture's path or URL `image`"
+
+
+def _csv(data: bytes, shown: str) -> Iterator[Row | Problem]:
+    text = _text(data, shown)
+    if isinstance(text, Problem):
+        yield text
+        return
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: tuple[str, ...] = ()
+    line = 1
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            yield Problem(shown, reader.line_num, 1, f"is not CSV from here on: {error}", "mend it")
+            return
+        if cells and not header:
+            header = tuple(cell.strip() for cell in cells)
+            if problem := _header_problem(header, shown, line):
+                yield problem
+                return
+        elif cells:
+            yield _row(line, header, tuple(cells), shown)
+        line = reader.line_num + 1
+    if not header:
+        yield Problem(shown, 1, 1, "the table is empty", "begin it with a header: image,...")
+
+
+def _row(line: int, header: tuple[str, ...], cells: tuple[str, ...], shown: str) -> Row | Problem:
+    if len(cells) != len(header):
+        what = f"the row has {len(cells)} cells, the header {len(header)}"
+        remedy = "quote cells that hold commas, and give each column a cell"
+        return Problem(shown, line, min(len(cells), len(header)) + 1, what, remedy)
+    return Row(line, header, cells)
+
+
+def _json_lines(data: bytes, shown: str) -> Iterator[Row | Problem]:
+    headers: dict[tuple[str, ...], tuple[str, ...]] = {}
+    has_rows = False
+    for line, written in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if not written.strip():
+            continue
+        has_rows = True
+        row = _json_row(line, written, shown)
+        if isinstance(row, Row):
+            known = headers.setdefault(row.header, row.header)  # one tuple for all rows alike
+            problem = None if known is not row.header else _header_problem(known, shown, line)
+            yield problem or Row(line, known, row.values)
+        else:
+            yield row
+    if not has_rows:
+        yield Problem(shown, 1, 1, "the table is empty", 'write rows like {"image": "cat.jpg"}')
+
+
+def _json_row(line: int, written: bytes, shown: str) -> Row | Problem:
+    try:
+        found = orjson.loads(written)
+    except orjson.JSONDecodeError as error:
+        what = f"the line is not JSON: {one_clean_line(error.msg, 100)}"
+        return Problem(shown, line, error.colno, what, "write one JSON object a line")
+    if not isinstance(found, dict):
+        what = "the line is not a JSON object"
+        return Problem(shown, line, 1, what, 'write it like {"image": "cat.jpg"}')
+    cells: list[str] = []
+    for column, (name, value) in enumerate(found.items(), start=1):
+        cell = _cell(value)
+        if cell is None:
+            what = f"`{one_clean_line(name, 60)}` is a list or an object"
+            return Problem(shown, line, column, what, "cells are texts or numbers")
+        cells.append(cell)
+    return Row(line, tuple(found), tuple(cells))
+
+
+def _cell(value: object) -> str | None:
+    """A plain value as text; None if it is not a plain value."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def _parquet(data: bytes, shown: str) -> Iterator[Row | Problem]:
+    try:
+        parquet = importlib.import_module("pyarrow.parquet")  # an extra: not there for everybody
+    except ImportError:
+        remedy = "install retouch[parquet], or save the table as CSV"
+        yield Problem(shown, 0, 0, "Parquet is not installed", remedy)
+        return
+    try:
+        table = parquet.ParquetFile(io.BytesIO(data))
+        header = tuple(str(name) for name in table.schema_arrow.names)
+        if problem := _header_problem(header, shown, 1):
+            yield problem
+            return
+        number = 0
+        for batch in table.iter_batches(batch_size=1024):
+            for values in batch.to_pylist():
+                number += 1
+                yield _parquet_row(number, header, list(values.values()), shown)
+    except Exception as error:  # pyarrow raises many kinds; none is worth a traceback
+        what = f"cannot be read as Parquet: {one_clean_line(str(error), 150)}"
+        yield Problem(shown, 0, 0, what, "write it anew")
+        return
+    if not number:
+        yield Problem(shown, 0, 0, "the table is empty", "give it rows")
+
+
+def _parquet_row(
+    number: int, header: tuple[str, ...], values: Sequence[object], shown: str
+) -> Row | Problem:
+    cells = tuple(map(_cell, values))
+    for column, cell in enumerate(cells, start=1):
+        if cell is None:
+            what = f"`{one_clean_line(header[column - 1], 60)}` is of a kind that is no text"
+            return Problem(shown, number, column, what, "cells are texts or numbers")
+    return Row(number, header, tuple(cell or "" for cell in cells))
