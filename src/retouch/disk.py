@@ -1,0 +1,99 @@
+"""What every durable write shares: folders made and synced, links refused, a disk's no translated.
+
+A name is durable only when its folder was synced, and a run that was killed may have made a name
+without syncing it: so whoever builds on a name syncs it, even if it was there before.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from retouch.errors import StorageFailed
+
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+NEW_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LINK = "is a link, and links in the outputs are not followed"
+
+
+def storage_failed(path: Path, error: OSError) -> StorageFailed:
+    """A disk's refusal as the message the user gets."""
+    if error.errno in (errno.ELOOP, errno.ENOTDIR) and path.is_symlink():
+        return StorageFailed(f"{path}: {_LINK}", hint="put the real thing there, or remove it")
+    return StorageFailed(
+        f"{path}: {error.strerror or error}",
+        hint="sending has stopped and nothing recorded is lost; mend the disk and run again",
+    )
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries durable. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and what is missing above it, all of it durable on return.
+
+    The entries of the folder and of its parent are synced even if they were there: a run that was
+    killed may have made them a moment ago. Raises StorageFailed.
+    """
+    folder = folder.absolute()
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for place in dict.fromkeys((*made, folder, folder.parent)):
+            sync_folder(place.parent)
+    except OSError as error:
+        raise storage_failed(folder, error) from error
+
+
+def open_regular(path: Path) -> int | None:
+    """A descriptor for reading the regular file `path`; None where there is nothing.
+
+    Raises StorageFailed for a link, a folder, a pipe or what cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise storage_failed(path, error) from error
+    return require_regular(descriptor, path)
+
+
+def require_regular(descriptor: int, path: Path) -> int:
+    """The descriptor again if it is that of a regular file, else closed and StorageFailed."""
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise StorageFailed(f"{path}: not a regular file", hint="move it away and run again")
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data`, however little the file system takes at once. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def replace_whole(path: Path, data: bytes) -> None:
+    """Put `data` under `path` at once or not at all, durably. Raises StorageFailed."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.unlink(missing_ok=True)  # left by a crash; or a link, which goes and not its target
+        descriptor = os.open(part, NEW_FILE_FLAGS, 0o644)
+        try:
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        part.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise storage_failed(path, error) from error

@@ -1,0 +1,22 @@
+"""The append-only, hash-chained file of Records (DESIGN §4).
+
+`reading` takes a ledger with suspicion, `torn` knows what a crash may leave behind, `head` says
+beside the file where it ended cleanly, `writing` appends durably. No line is ever changed.
+"""
+
+from retouch.disk import storage_failed, sync_folder
+from retouch.ledger.reading import FIRST_PREV, End, Reader, read
+from retouch.ledger.torn import digest_of
+from retouch.ledger.writing import Ledger, open_ledger
+
+__all__ = [
+    "FIRST_PREV",
+    "End",
+    "Ledger",
+    "Reader",
+    "digest_of",
+    "open_ledger",
+    "read",
+    "storage_failed",
+    "sync_folder",
+]
