@@ -1,0 +1,27 @@
+"""The one place that speaks HTTP: requests sent and counted, results downloaded, the key kept.
+
+Nothing the network or a server does raises from here: an exchange ends in an `Exchange`, a
+download in `Downloaded` or `DownloadFailed`. Redirects of a POST are never followed; the key
+goes to the endpoints' own origins and nowhere else; results come from public addresses alone.
+"""
+
+from __future__ import annotations
+
+from retouch.transport.body import Pictures, Sending
+from retouch.transport.client import Transport, open_transport
+from retouch.transport.credentials import ApiKey
+from retouch.transport.download import Downloaded, DownloadFailed
+from retouch.transport.endpoints import endpoint_of
+from retouch.transport.reading import ReplyLimits
+
+__all__ = [
+    "ApiKey",
+    "DownloadFailed",
+    "Downloaded",
+    "Pictures",
+    "ReplyLimits",
+    "Sending",
+    "Transport",
+    "endpoint_of",
+    "open_transport",
+]

@@ -1,0 +1,115 @@
+"""Request bodies: pictures spliced in as base64 in pieces, each counted as it is handed over.
+
+The length is known beforehand, so nothing is ever held encoded as a whole and no JSON serialiser
+sees a picture. A piece counts as sent from the moment the connection asks for it: a body that
+broke off early is then surely not whole, and one that may be whole is never called unsent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import httpx
+import pybase64
+
+from retouch.attempt import Exchange
+from retouch.dialect import Base64, Request, Segment
+from retouch.job import Picture
+
+Pictures = Mapping[Picture, bytes] | Callable[[Picture], bytes]
+BreakKind = Literal["network", "timeout", "broken_reply"]
+PIECE_BYTES = 3 * 256 * 1024  # encodes to 1 MiB; a multiple of 3, so only a picture's end is padded
+
+
+@dataclass(slots=True)
+class Sending:
+    """How far one request got; stays readable after the exchange was cancelled."""
+
+    body_bytes: int = 0
+    sent_bytes: int = 0
+    connected: bool = False
+    status: int | None = None
+
+    def broken_off(self, kind: BreakKind | None, error: str, partial: bytes = b"") -> Exchange:
+        """The Exchange of a request that ended here, without a whole reply."""
+        return Exchange(
+            reply=None,
+            body_bytes=self.body_bytes,
+            sent_bytes=self.sent_bytes,
+            connected=self.connected,
+            status=self.status,
+            partial=partial,
+            error_kind=kind,
+            error=error,
+        )
+
+
+class Body(httpx.AsyncByteStream):
+    """A request's body as the connection reads it; `sending` counts along."""
+
+    def __init__(self, request: Request, pictures: Pictures, sending: Sending) -> None:
+        self._segments = tuple(_loaded(segment, pictures) for segment in request.body)
+        self.sending = sending
+        sending.body_bytes = sum(map(_length, self._segments))
+        # Without a body there is nothing to count: a POST may have been heard at any moment.
+        sending.connected = request.method == "POST" and not sending.body_bytes
+
+    @property
+    def surely_unsent(self) -> bool:
+        """Whether not one byte of a body that has some was handed over."""
+        return self.sending.body_bytes > 0 and self.sending.sent_bytes == 0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Counted(self._segments, self.sending)
+
+    async def aclose(self) -> None:
+        self._segments = ()
+
+
+_Loaded = tuple[bytes, bool]  # the bytes, and whether they are to be encoded
+
+
+class _Counted:
+    """An iterator and no generator: one left half-read needs no closing."""
+
+    def __init__(self, segments: tuple[_Loaded, ...], sending: Sending) -> None:
+        self._pieces = _pieces(segments)
+        self._sending = sending
+
+    def __aiter__(self) -> _Counted:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._sending.connected = True
+        piece = next(self._pieces, None)
+        if piece is None:
+            raise StopAsyncIteration
+        self._sending.sent_bytes += len(piece)
+        return piece
+
+
+def _loaded(segment: Segment, pictures: Pictures) -> _Loaded:
+    if isinstance(segment, bytes):
+        return segment, False
+    picture = segment.picture
+    data = pictures(picture) if callable(pictures) else pictures[picture]
+    return data, isinstance(segment, Base64)
+
+
+def _length(loaded: _Loaded) -> int:
+    data, encode = loaded
+    return (len(data) + 2) // 3 * 4 if encode else len(data)
+
+
+def _pieces(segments: tuple[_Loaded, ...]) -> Iterator[bytes]:
+    for data, encode in segments:
+        if len(data) <= PIECE_BYTES:
+            if data:
+                yield pybase64.b64encode(data) if encode else data
+            continue
+        view = memoryview(data)
+        for start in range(0, len(data), PIECE_BYTES):
+            piece = view[start : start + PIECE_BYTES]
+            yield pybase64.b64encode(piece) if encode else bytes(piece)

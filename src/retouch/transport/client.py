@@ -1,0 +1,212 @@
+"""The Transport: one request out and its reply back, with what is known of both.
+
+An exchange never raises for what the network or the server does: its Exchange says how many body
+bytes were handed over and what came back. One deadline covers all of it. The key is added here,
+for the endpoints' own origins alone, and cut from every message.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import anyio
+import httpcore
+import httpx
+
+from retouch.attempt import Exchange
+from retouch.dialect import Endpoint, Reply, Request
+from retouch.text import one_clean_line, without_secrets
+from retouch.transport.addresses import resolve
+from retouch.transport.body import Body, BreakKind, Pictures, Sending
+from retouch.transport.credentials import ApiKey
+from retouch.transport.download import Downloaded, DownloadFailed, Fetcher, NotFetched
+from retouch.transport.endpoints import Origin, endpoint_of, origin_of, refuse_plain_http
+from retouch.transport.faults import told
+from retouch.transport.proxies import ProxiedTransport, proxies_from_environment
+from retouch.transport.reading import Inbox, ReplyLimits, ReplyRefused, read_body
+from retouch.transport.slots import SlotTransport
+
+DOWNLOAD_CAP_BYTES = 256_000_000
+_OURS = {
+    "authorization",
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "accept-encoding",
+    "cookie",
+}
+_HEADERS = (
+    ("User-Agent", f"retouch/{version('retouch')}"),
+    ("Accept-Encoding", "identity"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """Speaks to the endpoints; open it with `open_transport`."""
+
+    endpoints: tuple[Endpoint, ...]
+    limits: ReplyLimits
+    _key: ApiKey | None
+    _http: httpx.AsyncBaseTransport
+    _origins: frozenset[Origin]
+    _fetcher: Fetcher
+
+    async def exchange(
+        self,
+        request: Request,
+        pictures: Pictures,
+        *,
+        timeout_seconds: float,
+        sending: Sending | None = None,
+    ) -> Exchange:
+        """Sends `request` and reads its reply, all within `timeout_seconds`.
+
+        Raises what reading a picture raises (before connecting), and cancellation; `sending`
+        then still says how far the request got. A POST is sent once; nothing is followed.
+        """
+        sending = Sending() if sending is None else sending
+        body = Body(request, pictures, sending)
+        inbox = Inbox()
+        broken: tuple[BreakKind, str]
+        try:
+            with anyio.move_on_after(timeout_seconds):
+                return await self._converse(request, body, sending, inbox)
+        except ReplyRefused as refused:
+            broken = refused.kind, str(refused)
+        except NotFetched as failed:
+            broken = "broken_reply", str(failed)
+        except Exception as error:
+            broken = (
+                _break_kind(error, sending),
+                f"{_place(request, sending, inbox)} ({told(error)})",
+            )
+        else:
+            broken = "timeout", f"{_place(request, sending, inbox)} within {timeout_seconds:g} s"
+        return self._broken_off(*broken, sending, inbox)
+
+    async def download(
+        self, url: str, *, timeout_seconds: float, cap_bytes: int = DOWNLOAD_CAP_BYTES
+    ) -> Downloaded | DownloadFailed:
+        """A result's bytes, fetched under the rules of `retouch.transport.download`."""
+        return await self._fetcher.download(
+            url, timeout_seconds=timeout_seconds, cap_bytes=cap_bytes
+        )
+
+    def scrubbed(self, text: str) -> str:
+        """`text` without the key and without the queries of URLs."""
+        return without_secrets(text, self._key.secrets if self._key else ())
+
+    async def _converse(
+        self, request: Request, body: Body, sending: Sending, inbox: Inbox
+    ) -> Exchange:
+        url = httpx.URL(request.url)
+        if origin_of(url) in self._origins:
+            wired = self._wired(request, url, body)
+            response = await self._http.handle_async_request(wired)
+        elif request.method == "GET":  # a status URL the server named: a stranger's, so no key
+            response = await self._fetcher.open(url)
+        else:
+            raise ReplyRefused("network", f"{request.url} is no endpoint: nothing is posted there")
+        try:
+            sending.connected = True
+            sending.status = response.status_code
+            await read_body(response, inbox, self.limits)
+        finally:
+            await response.aclose()
+        reply = Reply(response.status_code, dict(response.headers.items()), inbox.empty())
+        return replace(sending.broken_off(None, ""), reply=reply)
+
+    def _wired(self, request: Request, url: httpx.URL, body: Body) -> httpx.Request:
+        headers = [("Host", url.netloc.decode()), *_HEADERS]
+        headers += [pair for pair in request.headers if pair[0].lower() not in _OURS]
+        if request.method == "POST":
+            headers.append(("Content-Length", str(body.sending.body_bytes)))
+        if request.authorized and self._key is not None:
+            headers.append(("Authorization", self._key.authorization))
+        return httpx.Request(request.method, url, headers=headers, stream=body)
+
+    def _broken_off(
+        self, kind: BreakKind, message: str, sending: Sending, inbox: Inbox
+    ) -> Exchange:
+        paid = sending.status is not None and 200 <= sending.status < 300
+        partial = inbox.empty() if paid else b""
+        for secret in self._key.secrets if self._key else ():
+            partial = partial.replace(secret.encode(), b"[secret]")
+        return sending.broken_off(kind, one_clean_line(self.scrubbed(message)), partial)
+
+
+@asynccontextmanager
+async def open_transport(
+    *,
+    base_url: str,
+    key: ApiKey | None,
+    fallback_urls: Sequence[str] = (),
+    concurrency: int,
+    app: Callable[..., Any] | None = None,
+    trust_env: bool = False,
+    limits: ReplyLimits = ReplyLimits(),  # noqa: B008 - frozen
+    ssl_context: ssl.SSLContext | None = None,
+) -> AsyncIterator[Transport]:
+    """A Transport to `base_url` (and `fallback_urls`), closed at the end.
+
+    `concurrency`: how many idle connections an origin are kept. `app`: an ASGI application that
+    answers in place of the network (the rehearsal); nothing then leaves this machine.
+    `trust_env`: proxies and SSL_CERT_FILE from the environment. Raises Refused for a base URL
+    that is none, or that the key may not be sent to.
+    """
+    endpoints = tuple(endpoint_of(url) for url in (base_url, *fallback_urls))
+    if key is not None and app is None:
+        for endpoint in endpoints:
+            refuse_plain_http(endpoint)
+    for name in ("httpx", "httpcore"):  # below WARNING they log URLs and headers
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+    @cache
+    def context() -> ssl.SSLContext:
+        return ssl_context or httpx.create_ssl_context(trust_env=trust_env)
+
+    abroad: httpx.AsyncBaseTransport = SlotTransport(keep=concurrency, ssl_context=context)
+    proxies = proxies_from_environment() if trust_env else {}
+    if proxies:
+        abroad = ProxiedTransport(abroad, proxies, context)
+    home = abroad if app is None else httpx.ASGITransport(app)
+    origins = frozenset(origin_of(httpx.URL(endpoint.base)) for endpoint in endpoints)
+    fetcher = Fetcher(
+        home=home,
+        abroad=abroad if app is None else None,
+        origins=origins,
+        headers=_HEADERS,
+        limits=limits,
+        secrets=key.secrets if key else (),
+        resolver=None if proxies else resolve,
+    )
+    try:
+        yield Transport(endpoints, limits, key, home, origins, fetcher)
+    finally:
+        await abroad.aclose()
+
+
+def _place(request: Request, sending: Sending, inbox: Inbox) -> str:
+    """How far it came, as a sentence that a cause or a time may follow."""
+    if sending.status is not None:
+        return f"the reply ({sending.status}) broke off after {inbox.size:,} bytes"
+    if not sending.connected:
+        return f"no connection to {httpx.URL(request.url).host} was made"
+    if sending.sent_bytes < sending.body_bytes:
+        return f"only {sending.sent_bytes:,} of {sending.body_bytes:,} bytes were sent"
+    return "all was sent, no answer came" if sending.body_bytes else "no answer came"
+
+
+def _break_kind(error: Exception, sending: Sending) -> BreakKind:
+    if isinstance(error, TimeoutError | httpcore.TimeoutException | httpx.TimeoutException):
+        return "timeout"
+    malformed = isinstance(error, httpcore.RemoteProtocolError) and error.__cause__ is not None
+    return "broken_reply" if malformed or sending.status is not None else "network"

@@ -1,0 +1,213 @@
+"""Fetching a result: from a public address that was checked and is then held to.
+
+The provider names these URLs, so each is judged as a stranger's: https only (or the endpoint's
+very origin), resolved once, every address public (or the endpoint's own host), Host and SNI kept
+while the connection goes to the checked address. At most three redirects, each judged anew. No
+key and no cookie is ever sent; signed queries stay out of messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import anyio
+import httpx
+
+from retouch.dialect import ErrorKind
+from retouch.text import one_clean_line, url_without_query, without_secrets
+from retouch.transport.addresses import Address, is_public, literal_address, resolve
+from retouch.transport.endpoints import Origin, origin_of
+from retouch.transport.faults import told
+from retouch.transport.reading import Inbox, ReplyLimits, ReplyRefused, read_body
+
+REDIRECTS = 3
+CONNECT_SECONDS = 10.0
+_EXPIRED = (401, 403, 404, 410)
+_REDIRECTING = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """A result's bytes, whole; what they are is for their reader to find out."""
+
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadFailed:
+    """Why a result could not be fetched; trying again costs nothing.
+
+    `expired`: the URL is no longer good (401, 403, 404, 410); the Task may be asked for a new
+    one. `status` is None where no server answered. `retryable` is False where the same URL can
+    only fail the same way.
+    """
+
+    kind: ErrorKind
+    status: int | None
+    message: str
+    expired: bool = False
+    retryable: bool = False
+
+
+class NotFetched(Exception):
+    """A URL that may not be fetched, or whose answer is of no use."""
+
+    def __init__(
+        self, kind: ErrorKind, message: str, *, status: int | None = None, retryable: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.failure = DownloadFailed(kind, status, message, kind == "expired", retryable)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetcher:
+    """Downloads results. `home` reaches the endpoints' own origins, `abroad` everything else;
+    None there means a rehearsal in process, which never leaves this machine. `resolver` is None
+    behind a proxy, where names are the proxy's to resolve."""
+
+    home: httpx.AsyncBaseTransport
+    abroad: httpx.AsyncBaseTransport | None
+    origins: frozenset[Origin]
+    headers: tuple[tuple[str, str], ...]
+    limits: ReplyLimits
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    resolver: Callable[[str, int], Awaitable[tuple[Address, ...]]] | None = resolve
+
+    async def download(
+        self, url: str, *, timeout_seconds: float, cap_bytes: int
+    ) -> Downloaded | DownloadFailed:
+        """The bytes behind `url`; raises nothing but cancellation."""
+        shown = _shown(url)
+        try:
+            with anyio.move_on_after(timeout_seconds):
+                return Downloaded(await self._follow(url, cap_bytes))
+        except NotFetched as failed:
+            failure = failed.failure
+        except Exception as error:
+            failure = DownloadFailed("network", None, told(error), retryable=True)
+        else:
+            failure = DownloadFailed(
+                "timeout", None, f"not whole within {timeout_seconds:g} s", retryable=True
+            )
+        message = without_secrets(f"{shown}: {failure.message}", self.secrets)
+        return DownloadFailed(
+            failure.kind, failure.status, one_clean_line(message), failure.expired,
+            failure.retryable,
+        )  # fmt: skip
+
+    async def _follow(self, text: str, cap_bytes: int) -> bytes:
+        url = _parsed(text)
+        for _ in range(REDIRECTS + 1):
+            response = await self.open(url)
+            try:
+                location = response.headers.get("location")
+                if response.status_code not in _REDIRECTING or not location:
+                    return await self._read(response, cap_bytes)
+                url = _parsed(location, url)
+            finally:
+                await response.aclose()
+        raise NotFetched("broken_reply", f"more than {REDIRECTS} redirects")
+
+    async def open(self, url: httpx.URL) -> httpx.Response:
+        """The reply's head, from where `url` may be fetched; raises NotFetched where it may not."""
+        if origin_of(url) in self.origins:
+            return await self.home.handle_async_request(self._request(url))
+        if url.scheme != "https":
+            raise NotFetched("broken_reply", "a result's URL must be https; not fetched")
+        if self.abroad is None:
+            raise NotFetched("broken_reply", "a rehearsal does not leave this machine; not fetched")
+        addresses = await self._checked_addresses(url)
+        if not addresses:
+            return await self.abroad.handle_async_request(self._request(url))
+        for address in addresses[:-1]:
+            try:
+                return await self.abroad.handle_async_request(self._request(url, address))
+            except Exception:  # noqa: S112 - the next address may answer; the last one's error is told
+                continue
+        return await self.abroad.handle_async_request(self._request(url, addresses[-1]))
+
+    async def _checked_addresses(self, url: httpx.URL) -> tuple[Address, ...]:
+        """The addresses that may be connected to; none where a proxy is to resolve the name."""
+        host = url.raw_host.decode()
+        own_host = url.host in {own for _, own, _ in self.origins}
+        addresses: tuple[Address, ...]
+        if self.resolver is None:
+            literal = literal_address(host)
+            addresses = () if literal is None else (literal,)
+        else:
+            addresses = await self.resolver(host, url.port or 443)
+        for address in addresses:
+            if not own_host and not is_public(address):
+                raise NotFetched(
+                    "broken_reply",
+                    f"the result's URL leads to {address}, which is not a public address;"
+                    " not fetched",
+                )
+        return addresses
+
+    def _request(self, url: httpx.URL, address: Address | None = None) -> httpx.Request:
+        host = url.netloc.decode()
+        extensions: dict[str, object] = {"timeout": {"connect": CONNECT_SECONDS}}
+        if address is not None:
+            if literal_address(url.host) is None:
+                extensions["sni_hostname"] = url.raw_host.decode().rstrip(".")
+            url = url.copy_with(host=str(address))
+        headers = [("Host", host), *self.headers]
+        return httpx.Request(
+            "GET", url, headers=headers, stream=httpx.ByteStream(b""), extensions=extensions
+        )
+
+    async def _read(self, response: httpx.Response, cap_bytes: int) -> bytes:
+        status = response.status_code
+        if status != 200:
+            raise _refused_by_server(status)
+        inbox = Inbox()
+        limits = ReplyLimits(
+            cap_bytes, self.limits.minimum_bytes_per_second, self.limits.window_seconds
+        )
+        try:
+            await read_body(response, inbox, limits)
+        except ReplyRefused as refused:
+            raise NotFetched(
+                refused.kind, str(refused), status=status, retryable=refused.may_pass
+            ) from None
+        if not inbox.size:
+            raise NotFetched("broken_reply", "the reply is empty", status=status, retryable=True)
+        return inbox.empty()
+
+
+def _refused_by_server(status: int) -> NotFetched:
+    kind: ErrorKind = "bad_request"
+    if status in _EXPIRED:
+        kind = "expired"
+    elif status == 429:
+        kind = "rate"
+    elif status == 408 or status >= 500:
+        kind = "transient"
+    elif status < 400:
+        kind = "broken_reply"
+    return NotFetched(
+        kind,
+        f"the server answered {status}",
+        status=status,
+        # A 204 or 206 is no server's answer to a plain GET: somebody on the way gave it.
+        retryable=kind in ("rate", "transient") or 200 < status < 300,
+    )
+
+
+def _parsed(text: str, base: httpx.URL | None = None) -> httpx.URL:
+    try:
+        url = httpx.URL(text) if base is None else base.join(text)
+    except (httpx.InvalidURL, ValueError):
+        raise NotFetched("broken_reply", "the result's URL cannot be read") from None
+    if not url.host:
+        raise NotFetched("broken_reply", "the result's URL names no server; not fetched")
+    return url
+
+
+def _shown(url: str) -> str:
+    try:
+        return url_without_query(url)
+    except ValueError:  # urlsplit refuses some brackets
+        return "a result's URL"

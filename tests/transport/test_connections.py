@@ -1,0 +1,235 @@
+"""Connections: kept, used again, and never trusted further than they were seen to be whole."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import tracemalloc
+
+import anyio
+import pytest
+
+from retouch.attempt import Exchange
+from retouch.dialect import Base64, Request
+from retouch.job import Picture
+from retouch.transport import Transport, open_transport
+from retouch.transport.slots import SlotTransport
+from tests.transport.raw_server import Peer, Server, serving
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    backend: str = request.param
+    return backend
+
+
+def post(server: Server) -> Request:
+    return Request("POST", f"{server.url}/v1/images/edits", (), (b'{"n": ', b"1}"))
+
+
+def get(server: Server) -> Request:
+    return Request("GET", f"{server.url}/v1/images/tasks/1")
+
+
+async def send(transport: Transport, request: Request) -> Exchange:
+    return await transport.exchange(request, {}, timeout_seconds=5)
+
+
+def body_of(exchange: Exchange) -> bytes:
+    assert exchange.reply is not None, exchange.error
+    return exchange.reply.body
+
+
+def answer_on(peer: Peer) -> None:
+    while True:
+        peer.read_request()
+        peer.answer()
+
+
+async def test_one_connection_serves_one_request_after_another() -> None:
+    """Ten requests in a row need one connection."""
+    with serving(answer_on) as server:
+        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+            for _ in range(10):
+                assert body_of(await send(transport, post(server))) == b"{}"
+    assert (server.connections, len(server.book)) == (1, 10)
+
+
+async def test_chunked_replies_keep_the_connection() -> None:
+    """A reply in chunks ends where its last chunk ends."""
+
+    def script(peer: Peer) -> None:
+        while True:
+            peer.read_request()
+            peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            peer.send(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+
+    with serving(script) as server:
+        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+            for _ in range(3):
+                assert body_of(await send(transport, post(server))) == b"abcde"
+    assert server.connections == 1
+
+
+async def test_requests_at_once_have_a_connection_each_and_few_are_kept() -> None:
+    """Nothing waits for a connection; beyond `concurrency`, idle ones are closed."""
+    together = threading.Barrier(8)
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        together.wait(timeout=10)
+        peer.answer()
+        peer.wait_for_the_end()
+
+    with serving(script) as server:
+        async with open_transport(base_url=server.url, key=None, concurrency=3) as transport:
+            async with anyio.create_task_group() as group:
+                for _ in range(8):
+                    group.start_soon(send, transport, post(server))
+            for _ in range(5):
+                await anyio.to_thread.run_sync(server.wait_for_an_end)
+            assert not server.ended.acquire(blocking=False)
+    assert server.connections == 8
+
+
+async def test_a_connection_closed_while_idle_is_noticed_before_a_byte_is_written() -> None:
+    """The next request goes over a new one, whole, once."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.answer()
+
+    with serving(script) as server:
+        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+            for _ in range(3):
+                assert body_of(await send(transport, post(server))) == b"{}"
+                await anyio.to_thread.run_sync(server.wait_for_an_end)
+    assert (server.connections, len(server.book)) == (3, 3)
+
+
+async def test_bytes_after_a_reply_never_answer_the_next_request() -> None:
+    """A Content-Length that was too small costs the connection, not another job's answer."""
+    sent = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        if peer.number == 1:
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong")
+            sent.set()
+            peer.wait_for_the_end()
+        peer.answer(b"right")
+
+    with serving(script) as server:
+        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+            assert body_of(await send(transport, post(server))) == b"{}"
+            await anyio.to_thread.run_sync(sent.wait)
+            assert body_of(await send(transport, post(server))) == b"right"
+    assert server.connections == 2
+
+
+async def test_excess_in_the_same_packet_is_noticed() -> None:
+    """Excess read along with the reply's end lies in the parser, not in the socket."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\n\r\nwrong")
+        peer.wait_for_the_end()
+
+    with serving(script) as server:
+        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+            for _ in range(2):
+                assert body_of(await send(transport, post(server))) == b"{}"
+    assert server.connections == 2
+
+
+def reset_the_second(peer: Peer) -> None:
+    """Answers the first connection's first request and resets at its second one."""
+    peer.read_request()
+    peer.answer()
+    peer.read_request()
+    if peer.number == 1:
+        peer.reset()
+    peer.answer()
+
+
+async def test_a_poll_over_a_dying_connection_is_asked_again() -> None:
+    """A GET is free: it is sent again over a new connection, unseen."""
+    with serving(reset_the_second) as server:
+        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+            assert body_of(await send(transport, get(server))) == b"{}"
+            assert body_of(await send(transport, get(server))) == b"{}"
+    assert server.connections == 2
+
+
+async def test_a_post_over_a_dying_connection_is_not_sent_again() -> None:
+    """Its body was begun, so sending it again is for the run to decide, and to record."""
+    with serving(reset_the_second) as server:
+        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+            assert body_of(await send(transport, post(server))) == b"{}"
+            seen = await send(transport, post(server))
+    assert seen.reply is None
+    assert seen.sent_bytes > 0
+    assert (server.connections, len(server.book)) == (1, 2)
+
+
+async def test_old_connections_are_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its idle time a kept connection is closed instead of used."""
+    monkeypatch.setattr("retouch.transport.slots.KEEP_SECONDS", 0.0)
+    with serving(answer_on) as server:
+        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+            for _ in range(3):
+                assert body_of(await send(transport, post(server))) == b"{}"
+    assert server.connections == 3
+
+
+async def test_a_cancelled_request_leaves_no_connection_behind() -> None:
+    """Its connection is closed at once and never used again."""
+    heard = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        if peer.number == 1:
+            heard.set()
+            peer.wait_for_the_end()
+        peer.answer()
+
+    with serving(script) as server:
+        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+            async with anyio.create_task_group() as group:
+                group.start_soon(send, transport, post(server))
+                await anyio.to_thread.run_sync(heard.wait)
+                group.cancel_scope.cancel()
+            await anyio.to_thread.run_sync(server.wait_for_an_end)
+            assert body_of(await send(transport, post(server))) == b"{}"
+            assert isinstance(transport._http, SlotTransport)
+    assert server.connections == 2
+
+
+async def test_bodies_are_let_go_without_the_collector() -> None:
+    """Uploads and replies of megabytes leave no cycle that holds them."""
+    picture = Picture("sha256:0")
+    reply = bytes(3_000_000)
+
+    def script(peer: Peer) -> None:
+        while True:
+            peer.read_request()
+            peer.answer(reply)
+
+    with serving(script) as server:
+        request = Request("POST", f"{server.url}/v1/x", (), (b'"', Base64(picture), b'"'))
+        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+            gc.collect()
+            gc.disable()
+            tracemalloc.start()
+            try:
+                for _ in range(8):
+                    await transport.exchange(request, lambda _: bytes(2_000_000), timeout_seconds=5)
+                server.book.clear()
+                held, _ = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+                gc.enable()
+    assert held < 9_000_000, "no more than what one exchange needs"
