@@ -1,0 +1,69 @@
+"""The budget, over thousands of random runs in virtual time: no charge ever passes a cap."""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+from decimal import Decimal
+
+import anyio
+import pytest
+
+from retouch.errors import BudgetReached
+from retouch.gate import Budget, Cap
+from retouch.money import Money
+
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
+RUNS = 10_000
+MODELS = ("gemini", "kling")
+
+
+class Run:
+    """One run: some workers each send requests until the budget says no."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.spent: dict[str, Decimal] = dict.fromkeys(MODELS, Decimal(0))
+        self.before = Decimal(chance.randint(0, 30)) / 10
+        total = Cap("total", money(chance.randint(0, 80)), self.before, counts_history=True)
+        lane = Cap("lane", money(chance.randint(0, 40)), model="kling")
+        self.caps = [money(cap.limit.amount * 10) for cap in (total, lane)]
+        self.budget = Budget([total, lane])
+
+    async def work(self, model: str) -> None:
+        """Send requests of random ceilings; each costs up to it, nothing, or nobody knows."""
+        with suppress(BudgetReached):
+            for _ in range(self.chance.randint(1, 5)):
+                ceiling = Decimal(self.chance.randint(1, 20)) / 10
+                reservation = await self.budget.reserve(model, Money(ceiling, "CNY"))
+                with self.budget.holding(reservation):
+                    await anyio.sleep(self.chance.randint(0, 3))
+                    match self.chance.randint(0, 2):
+                        case 0:
+                            charged = ceiling * self.chance.randint(0, 10) / 10
+                            reservation.settle(Money(charged, "CNY"))
+                            self.spent[model] += charged
+                        case 1:
+                            reservation.settle(None)
+                        case _:  # no answer: it may have been charged in full, and was
+                            self.spent[model] += ceiling
+
+
+def money(tenths: int | Decimal) -> Money:
+    return Money(Decimal(tenths) / 10, "CNY")
+
+
+async def test_no_charge_passes_the_budget() -> None:
+    """Whatever is charged, unknown or free, in whatever order: every cap holds, in every run."""
+    chance = random.Random(20251002)
+    sent = 0
+    for _ in range(RUNS):
+        run = Run(chance)
+        async with anyio.create_task_group() as group:
+            for _ in range(chance.randint(1, 4)):
+                group.start_soon(run.work, chance.choice(MODELS))
+        total, lane = (cap.amount for cap in run.caps)
+        assert run.before + sum(run.spent.values()) <= max(total, run.before)
+        assert run.spent["kling"] <= lane
+        sent += any(run.spent.values())
+    assert sent > RUNS / 2  # the caps let most runs spend something

@@ -1,0 +1,123 @@
+"""A lane whose daily quota is gone parks; a deadline stops starting in time. In virtual time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+
+from retouch.errors import DeadlineReached, Refused
+from retouch.manifest import Limits, RunSettings
+from retouch.orders import Orders
+from retouch.record import Failed
+from tests.provider import Mishap, Provider
+from tests.workbench import GEMINI, KLING, Bench, lane
+
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
+
+ONE = Limits(concurrency=1)
+BODY = b'{"error":{"message":"daily quota exceeded for this model","type":"quota_exceeded"}}'
+
+
+def quota_gone_after(answered: int, *headers: tuple[str, str]) -> Iterator[Mishap | None]:
+    """So many requests are answered, then the day's allowance is used up."""
+    yield from [None] * answered
+    while True:
+        yield Mishap(429, BODY, (("content-type", "application/json"), *headers))
+
+
+async def test_a_lane_without_quota_parks_and_the_others_go_on(tmp_path: Path) -> None:
+    """One refusal is enough; what is left is sent by the next run, what is done stays done."""
+    provider = Provider(seconds=1.0, mishaps=quota_gone_after(3), mishaps_of=GEMINI)
+    work = Bench(tmp_path, provider)
+    lanes = [lane(GEMINI, 10, limits=ONE), lane(KLING, 6, limits=ONE)]
+    summary = await work.run(lanes)
+    assert summary.exit_code == 4
+    assert summary.stopped is None
+    assert isinstance(summary.lane_stops[GEMINI], Refused)
+    assert Counter(charge.model for charge in provider.book) == {GEMINI: 3, KLING: 6}
+    assert len(provider.posts) == 3 + 1 + 6
+    assert summary.settled == {GEMINI: 3, KLING: 6}
+    assert summary.ended["failed"] == 0  # nothing is wrong with the job that was refused
+    provider.mishaps = iter(())
+    again = await work.run(lanes)
+    assert again.exit_code == 0
+    assert Counter(charge.model for charge in provider.book) == {GEMINI: 10, KLING: 6}
+
+
+@pytest.mark.parametrize(
+    ("said", "hours"), [("18000", 5), (None, None), ("-5", None), ("soon", None), ("99999999", 744)]
+)
+async def test_when_to_come_back_is_told_if_the_server_said_so(
+    tmp_path: Path, said: str | None, hours: int | None
+) -> None:
+    """Retry-After beyond what a run would wait for is a time of day, capped at a month."""
+    headers = () if said is None else (("retry-after", said),)
+    provider = Provider(mishaps=quota_gone_after(0, *headers))
+    work = Bench(tmp_path, provider)
+    before = datetime.now(UTC)
+    summary = await work.run([lane(GEMINI, 5, limits=ONE)])
+    hint = summary.lane_stops[GEMINI].hint
+    if hours is None:
+        assert hint == ""
+    else:
+        told = datetime.strptime(hint.split("after ")[1][:16], "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+        assert abs(told - before - timedelta(hours=hours)) <= timedelta(minutes=2)
+    assert len(provider.posts) == 1
+
+
+async def test_requests_in_flight_when_the_quota_goes_are_left_too(tmp_path: Path) -> None:
+    """All that were out at once are refused once each: none of them final, none charged."""
+    provider = Provider(seconds=2.0, mishaps=quota_gone_after(0))
+    work = Bench(tmp_path, provider)
+    summary = await work.run([lane(GEMINI, 40, limits=Limits(concurrency=4))])
+    assert len(provider.posts) == 4
+    assert summary.settled[GEMINI] == 0
+    assert not any(one.final for one in work.records if isinstance(one, Failed))
+    assert not work.state.open_charges
+
+
+async def test_a_deadline_stops_starting_and_lets_what_is_out_end(tmp_path: Path) -> None:
+    """Nothing starts after it; what was in flight is answered and recorded; the rest is left."""
+    provider = Provider(seconds=10.0, task_seconds=3600.0)
+    work = Bench(tmp_path, provider)
+    lanes = [lane(GEMINI, 50, limits=Limits(concurrency=2)), lane(KLING, 3)]
+    began = anyio.current_time()
+    summary = await work.run(lanes, orders=Orders(deadline_seconds=35.0, seed=1))
+    assert isinstance(summary.stopped, DeadlineReached)
+    assert summary.exit_code == 1
+    assert "run again" in summary.stopped.hint
+    assert max(seen.at for seen in provider.posts) - began < 35.0
+    assert 35.0 <= anyio.current_time() - began <= 45.0
+    counts = work.state.counts()
+    assert counts == Counter(done=8, accepted=3)
+    assert +summary.settled == Counter({GEMINI: 8})
+    await anyio.sleep(3600.0)
+    assert (await work.run(lanes)).exit_code == 0
+    assert Counter(charge.model for charge in provider.book) == {GEMINI: 50, KLING: 3}
+
+
+async def test_a_deadline_ends_waiting_for_a_retry(tmp_path: Path) -> None:
+    """A lane held back by Retry-After does not outlast the deadline; the job is left, unsent."""
+    slow = Mishap(429, b'{"error":{"message":"slow down"}}', (("retry-after", "300"),))
+    provider = Provider(mishaps=[slow])
+    work = Bench(tmp_path, provider, RunSettings(retries=5))
+    began = anyio.current_time()
+    summary = await work.run([lane(GEMINI, 1)], orders=Orders(deadline_seconds=60.0, seed=1))
+    assert anyio.current_time() - began <= 61.0
+    assert summary.exit_code == 1
+    assert len(provider.posts) == 1
+    assert (await work.run([lane(GEMINI, 1)])).exit_code == 0
+
+
+async def test_a_deadline_that_never_comes_changes_nothing(tmp_path: Path) -> None:
+    """A run that ends before it exits 0 and does not wait for it."""
+    work = Bench(tmp_path, Provider(seconds=1.0))
+    began = anyio.current_time()
+    summary = await work.run([lane(GEMINI, 3)], orders=Orders(deadline_seconds=3600.0))
+    assert summary.exit_code == 0
+    assert anyio.current_time() - began < 60.0
