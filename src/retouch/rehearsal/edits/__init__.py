@@ -1,0 +1,1 @@
+"""The edits: pure functions from pixels to pixels."""
