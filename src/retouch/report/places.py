@@ -1,0 +1,31 @@
+"""Where a cost belongs: the dimensions that it can be reviewed by, and the period reviewed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Dimension = Literal["model", "prompt", "label", "source", "day", "run"]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+Grouping = tuple[Dimension, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Days (UTC, YYYY-MM-DD) from `since` to `until`, both included; empty: no bound."""
+
+    since: str = ""
+    until: str = ""
+
+    def holds(self, day: str) -> bool:
+        return self.since <= day and (not self.until or day <= self.until)
+
+
+def label_of(source: str) -> str:
+    """The name of the folder that a source lies in, as in prompts and paths."""
+    return source.rpartition("/")[0].rpartition("/")[2]
+
+
+def place_of(model: str, prompt: str, source: str, day: str, run: str) -> tuple[str, ...]:
+    """The values of all DIMENSIONS, in their order."""
+    return model, prompt, label_of(source), source, day, run

@@ -1,0 +1,169 @@
+"""A review as rows of plain values: what every format is made of.
+
+`totals` has exactly the fields of DESIGN §7; the other rows begin with their grouping's values.
+Amounts are decimal strings in full; None stands where nothing is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal, localcontext
+
+from retouch.money import EXACT, exact
+from retouch.report.places import Grouping
+from retouch.report.sums import Sums
+from retouch.report.tally import Row, Tally
+from retouch.report.waste import Waste
+
+Value = str | int | None
+Plain = dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A whole review, ready to be written in any format.
+
+    `by` maps a grouping to its rows. `is_virtual`: the costs are a rehearsal's, nobody was paid.
+    `notes` are said beside the figures: what was left out, which prices were used.
+    """
+
+    totals: list[Plain]
+    by: dict[Grouping, list[Plain]]
+    waste: list[Plain]
+    examples: list[Plain]
+    failures: list[Plain]
+    counts: Plain
+    is_virtual: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def document(self) -> dict[str, object]:
+        """The review as JSON has it."""
+        return {
+            "totals": self.totals,
+            "by": [row for rows in self.by.values() for row in rows],
+            "waste": [
+                row | {"examples": [each for each in self.examples if _is_of(each, row)]}
+                for row in self.waste
+            ],
+            "failures": self.failures,
+            "counts": self.counts,
+            "virtual": self.is_virtual,
+            "notes": list(self.notes),
+        }
+
+
+def review_of(tally: Tally, notes: tuple[str, ...] = ()) -> Review:
+    """The rows of all that was tallied."""
+    with localcontext(EXACT):
+        totals = [_totals(key[0], sums) for key, sums in _ordered((), tally.rows[()])]
+        by = {
+            grouping: [_row(grouping, key, sums) for key, sums in _ordered(grouping, rows)]
+            for grouping, rows in tally.rows.items()
+            if grouping
+        }
+    wasted = tally.wasted.rows()
+    return Review(
+        totals=totals,
+        by=by,
+        waste=[_waste(each) for each in wasted],
+        examples=[row for each in wasted for row in _examples(each)],
+        failures=_failures(tally),
+        counts={
+            "records": tally.records,
+            "retries": tally.retries,
+            "reused": tally.reused,
+            "kept": sum(sums.kept for sums in tally.rows[()].values()),
+        },
+        is_virtual="rehearsal" in tally.providers,
+        notes=notes,
+    )
+
+
+def _ordered(grouping: Grouping, rows: dict[Row, Sums]) -> list[tuple[Row, Sums]]:
+    """By day and run where these lead; else the dearest first, each currency for itself."""
+    if grouping and grouping[0] in ("day", "run"):
+        return sorted(rows.items(), key=lambda each: tuple(map(str, (*each[0][1:], each[0][0]))))
+    return sorted(
+        rows.items(),
+        key=lambda each: (
+            each[0][0] is None, each[0][0] or "", -each[1].confirmed, -each[1].unknown_high,
+            each[0][1:],
+        ),
+    )  # fmt: skip
+
+
+def _totals(currency: str | None, sums: Sums) -> Plain:
+    return {
+        "currency": currency,
+        "confirmed": _amount(currency, sums.confirmed),
+        "unknown_low": _amount(currency, Decimal(0)),
+        "unknown_high": _amount(currency, sums.unknown_high),
+        "jobs": sums.jobs,
+        "images": sums.images,
+        "input_tokens": sums.input_tokens,
+        "output_tokens": sums.output_tokens,
+        "total_tokens": sums.total_tokens,
+        "unpriced_jobs": sums.unpriced_jobs,
+    }
+
+
+def _row(grouping: Grouping, key: Row, sums: Sums) -> Plain:
+    each = sums.cost_per_kept
+    shown: Plain = dict(zip(grouping, key[1:], strict=True))
+    return {
+        **shown,
+        **_totals(key[0], sums),
+        "kept": sums.kept,
+        "cost_per_kept": _amount(key[0], round(each, 6)) if each is not None else None,
+        "text_tokens": sums.text_tokens,
+        "image_tokens": sums.image_tokens,
+        "attempts": sums.attempts,
+        "free_attempts": sums.free,
+        "unknown_attempts": sums.unknown,
+        "failed_attempts": sums.failed,
+    }
+
+
+def _amount(currency: str | None, amount: Decimal) -> str | None:
+    return None if currency is None else exact(amount)
+
+
+def _waste(waste: Waste) -> Plain:
+    return {
+        "kind": waste.kind,
+        "currency": waste.currency,
+        "jobs": waste.jobs,
+        "cost": _amount(waste.currency, waste.cost),
+    }
+
+
+def _examples(waste: Waste) -> list[Plain]:
+    return [
+        {
+            "kind": waste.kind,
+            "currency": waste.currency,
+            "key": each.key,
+            "model": each.model,
+            "prompt": each.prompt,
+            "source": each.source,
+            "cost": exact(each.cost.amount) if each.cost else None,
+        }
+        for each in waste.examples
+    ]
+
+
+def _is_of(example: Plain, waste: Plain) -> bool:
+    return example["kind"] == waste["kind"] and example["currency"] == waste["currency"]
+
+
+def _failures(tally: Tally) -> list[Plain]:
+    """Attempts that failed by kind of error: sent again, failed for good, or unknown."""
+    kinds = sorted({kind for kind, _ in tally.failures})
+    return [
+        {
+            "kind": kind,
+            **{word: tally.failures[kind, word] for word in ("unsent", "failed", "unknown")},
+        }
+        for kind in kinds
+    ]
