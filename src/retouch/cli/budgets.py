@@ -1,0 +1,96 @@
+"""`--budget` and the manifest's budgets, as caps over what is counted already."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from retouch.cli.amounts import amount_of
+from retouch.cli.workspace import Workspace
+from retouch.errors import InputRefused
+from retouch.gate import Budget, Cap
+from retouch.manifest import Budget as BudgetSetting
+from retouch.money import Money
+from retouch.pricing import has_ceiling
+from retouch.replay import Replay
+from retouch.text import one_clean_line
+
+
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """`--budget`."""
+    parser.add_argument(
+        "--budget",
+        metavar="AMOUNT",
+        help="the most this run may cost, like 50 or 50CNY; instead of the manifest's",
+    )
+
+
+def budget_of(workspace: Workspace, state: Replay, said: str | None) -> Budget:
+    """All caps of a run. Raises InputRefused for an amount that is none, for a currency that is
+    not the prices' and for an unpriced model."""
+    manifest = workspace.loaded.manifest
+    caps = list(_caps("the budget", manifest.run.budget, state, None))
+    if said is not None:
+        caps = [cap for cap in caps if cap.counts_history]
+        caps.append(Cap("the budget (--budget)", _amount(said, workspace)))
+    for model in manifest.models:
+        caps += _caps(f"the budget of {model.model}", model.budget, state, model.model)
+    _refuse_unbounded(workspace, caps)
+    return Budget(caps)
+
+
+def _refuse_unbounded(workspace: Workspace, caps: list[Cap]) -> None:
+    """A budget holds only where the most that a request may cost can be said."""
+    problems = []
+    for index, model in enumerate(workspace.loaded.manifest.models):
+        price = workspace.prices[model.model]
+        capped = any(cap.model in (None, model.model) for cap in caps)
+        tokens = workspace.dialect.capabilities(model.like or model.model).tokens
+        if not capped or (price is not None and has_ceiling(price, tokens)):
+            continue
+        what = f"model `{one_clean_line(model.model, 60)}` has "
+        if price is None:
+            what += "no price today, so no budget can hold it"
+            remedy = "add a price that holds today, or take the budget out"
+        else:
+            what += "a price by tokens, and nothing says how many a request may count at most"
+            remedy = "add `ceiling_input_tokens` and `ceiling_output_tokens_per_image` to its price"
+        problems.append(workspace.loaded.problem(("models", index), what, remedy))
+    if problems:
+        raise InputRefused(problems)
+
+
+def _caps(
+    name: str, setting: BudgetSetting | None, state: Replay, model: str | None
+) -> Iterator[Cap]:
+    if setting is None:
+        return
+    currency = setting.currency
+    today = datetime.now(UTC).date().isoformat()
+    if setting.amount is not None:
+        yield Cap(f"{name} for one run", Money(setting.amount, currency), model=model)
+    if setting.total is not None:
+        counted = state.counted(currency, model).amount
+        limit = Money(setting.total, currency)
+        yield Cap(f"{name} in total", limit, counted, model, counts_history=True)
+    if setting.per_day is not None:
+        counted = state.counted(currency, model, today).amount
+        limit = Money(setting.per_day, currency)
+        yield Cap(f"{name} for a day", limit, counted, model, counts_history=True, day=today)
+
+
+def _amount(said: str, workspace: Workspace) -> Money:
+    """`50`, `50CNY` or `50 CNY`; every model must be priced in that one currency."""
+    prices = workspace.prices
+    unpriced = [model for model, price in prices.items() if price is None]
+    if unpriced:
+        raise InputRefused(
+            f"--budget: {', '.join(unpriced)} has no price, so no budget can hold it"
+        )
+    currencies = {price.currency for price in prices.values() if price is not None}
+    amount, currency = amount_of("--budget", said)
+    if currencies != {currency or min(currencies)}:
+        shown = " and ".join(sorted(currencies))
+        raise InputRefused(f"--budget {said}: the prices are in {shown}")
+    return Money(amount, currency or min(currencies))

@@ -1,0 +1,69 @@
+"""Asking before much is spent, and saying what is left when the money ends."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from retouch.cli.appraisal import Appraisal, appraise, highest
+from retouch.cli.workspace import Workspace
+from retouch.errors import Refused
+from retouch.money import Money
+from retouch.plan import Plan
+from retouch.survey import Surveyor
+from retouch.text import fit_for_terminal
+
+
+def add_yes(parser: argparse.ArgumentParser) -> None:
+    """`--yes`."""
+    parser.add_argument(
+        "--yes", action="store_true", help="do not ask, whatever `run.confirm_above` says"
+    )
+
+
+def confirm(
+    workspace: Workspace, plan: Plan, surveyor: Surveyor, arguments: argparse.Namespace
+) -> None:
+    """Ask before a run that may cost more than `run.confirm_above`; rehearsals cost nothing.
+
+    Raises Refused where the answer is no, and without a terminal unless `--yes` was given.
+    """
+    setting = workspace.loaded.manifest.run.confirm_above
+    if setting is None or arguments.yes or workspace.is_rehearsal:
+        return
+    limit = Money(setting.amount, setting.currency)
+    highs, unsure = highest(appraise(workspace, plan, surveyor, limit=arguments.limit))
+    reasons = [
+        f"may cost up to {high}"
+        for high in highs.values()
+        if high.currency != limit.currency or high.amount > limit.amount
+    ]
+    reasons += [f"costs nobody knows how much ({model})" for model in unsure]
+    if not reasons:
+        return
+    what = f"this run {' and '.join(reasons)}; `run.confirm_above` is {limit}"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Refused(
+            what, hint="`--yes` goes on without asking; `retouch plan` shows the estimate"
+        )
+    print(f"{fit_for_terminal(what)}.\nGo on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes", "j", "是", "好"):
+        raise Refused("not confirmed; nothing was sent")
+
+
+def left_undone(workspace: Workspace, plan: Plan, surveyor: Surveyor) -> str:
+    """What a run that met its budget leaves, and what that would cost."""
+    sending = [each for each in appraise(workspace, plan, surveyor) if each.survey.to_send]
+    jobs = sum(each.survey.to_send for each in sending)
+    costs = ", ".join(map(_cost, sending))
+    return f"{jobs:,} jobs are left undone; they would cost about {costs}" if jobs else ""
+
+
+def _cost(each: Appraisal) -> str:
+    likely, currency = each.estimate.cost.likely, each.estimate.currency
+    model = each.survey.lane.model.model
+    if likely is None or currency is None:
+        return f"nobody knows how much ({model})"
+    high = each.estimate.high
+    most = f", at most {high}" if high is not None and high.amount != likely else ""
+    return f"{Money(likely, currency)} ({model}{most})"

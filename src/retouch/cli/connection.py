@@ -1,0 +1,113 @@
+"""Who answers: the provider with the user's key, or the embedded rehearsal service without one."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retouch.cli.workspace import Workspace
+from retouch.disk import make_folder
+from retouch.errors import InputRefused, Refused
+from retouch.replay import Replay
+from retouch.transport import ApiKey, Transport, endpoint_of, open_transport
+
+REHEARSAL_FOLDER = ".rehearsal"  # the service's tasks, while a later run may still ask for them
+REHEARSAL_BASE_URL = "http://127.0.0.1/v1"  # never connected to: the service is mounted in process
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where requests go. `app` is the service in this process, None for a real provider."""
+
+    base_url: str
+    fallback_urls: tuple[str, ...]
+    key: ApiKey
+    app: Callable[..., Any] | None
+    trust_env: bool
+
+    def open(self, concurrency: int) -> AbstractAsyncContextManager[Transport]:
+        """The transport to it."""
+        return open_transport(
+            base_url=self.base_url,
+            fallback_urls=self.fallback_urls,
+            key=self.key,
+            concurrency=concurrency,
+            app=self.app,
+            trust_env=self.trust_env,
+        )
+
+
+def add_url_map(parser: argparse.ArgumentParser) -> None:
+    """`--map`, for rehearsing manifests whose sources are URLs."""
+    parser.add_argument(
+        "--map",
+        metavar="URL=DIR",
+        action="append",
+        default=[],
+        help="rehearsals: answer for URLs below URL with the files of DIR (nothing is fetched)",
+    )
+
+
+def base_url_of(workspace: Workspace, environment: Mapping[str, str]) -> str:
+    """The provider's address: the manifest's, else the environment's, else the dialect's own."""
+    if workspace.is_rehearsal:
+        return REHEARSAL_BASE_URL
+    provider = workspace.loaded.manifest.provider
+    named = provider.base_url or environment.get("OPENAI_BASE_URL", "").strip()
+    return endpoint_of(named or workspace.dialect.DEFAULT_BASE_URL).base
+
+
+def connect(workspace: Workspace, environment: Mapping[str, str], url_map: list[str]) -> Connection:
+    """Work out who answers. Raises Refused for a key or an address that cannot be used."""
+    provider = workspace.loaded.manifest.provider
+    base_url = base_url_of(workspace, environment)
+    if not workspace.is_rehearsal:
+        key = ApiKey.from_environment(environment, provider.api_key_env)
+        return Connection(base_url, provider.fallback_urls, key, None, provider.trust_env)
+    key = ApiKey("rehearsal", variable="the rehearsal's key")
+    return Connection(base_url, (), key, _service(workspace, _mapped(url_map)), trust_env=False)
+
+
+def _service(workspace: Workspace, url_map: dict[str, Path]) -> Callable[..., Any]:
+    try:
+        # Here and not above: OpenCV takes longer to import than a finished run takes to end.
+        from retouch.rehearsal import Faults, create_app  # noqa: PLC0415
+    except ImportError as error:
+        raise Refused(
+            f"the rehearsal service is not installed ({error.name} is missing)",
+            hint="pip install 'retouch[rehearsal]'",
+        ) from error
+    folder = workspace.folder / REHEARSAL_FOLDER
+    make_folder(folder)
+    try:
+        faults = Faults.parse(workspace.loaded.manifest.provider.faults or [])
+        return create_app(
+            faults=faults,
+            base_url=REHEARSAL_BASE_URL,
+            url_map=url_map,
+            folder=folder,
+        )
+    except ValueError as error:
+        problem = workspace.loaded.problem(("provider", "faults"), str(error))
+        raise InputRefused([problem]) from error
+
+
+def forget_tasks(workspace: Workspace, state: Replay) -> None:
+    """Remove what the rehearsal service keeps of its tasks, once no run can ask for one again."""
+    if not state.has_tasks_out:
+        shutil.rmtree(workspace.folder / REHEARSAL_FOLDER, ignore_errors=True)
+
+
+def _mapped(pairs: list[str]) -> dict[str, Path]:
+    mapped = {}
+    for pair in pairs:
+        url, separator, folder = pair.rpartition("=")
+        if not separator or not url or not Path(folder).is_dir():
+            raise InputRefused(f"--map {pair}: not URL=DIR with an existing folder")
+        mapped[url] = Path(folder)
+    return mapped

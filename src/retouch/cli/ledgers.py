@@ -1,0 +1,164 @@
+"""From what the user names (manifests, outputs folders, ledgers, patterns) to ledgers to read."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from retouch.cli.workspace import REHEARSAL_SUFFIX
+from retouch.dialects import DIALECTS
+from retouch.errors import InputRefused, StorageFailed
+from retouch.ledger import Reader
+from retouch.manifest import Loaded, load
+from retouch.record import RunBegins
+
+PATTERN = "ledger*.jsonl"
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One ledger, and the manifest it was found by (None: by its own path or its folder).
+
+    `shared_records` at its beginning are those of another copy that is read too.
+    """
+
+    path: Path
+    loaded: Loaded | None = None
+    shared_records: int = 0
+
+    @property
+    def reader(self) -> Reader:
+        """Its Records; raises LedgerDamaged, StorageFailed while iterating."""
+        return Reader(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Ledgers to read, and what to say about those that are left out."""
+
+    ledgers: tuple[Found, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_ledgers(named: list[str], outputs: Path, *, rehearsals: bool = False) -> Search:
+    """The ledgers that `named` means, each once. Raises InputRefused where there is none.
+
+    Rehearsals are left out beside real runs, so that virtual costs are never added to real ones.
+    """
+    found: dict[Path, Found] = {}
+    for name in named:
+        for each in _named(name, outputs, rehearsals):
+            found.setdefault(each.path.resolve(), each)
+    kept, notes = _without_rehearsals(list(found.values()))
+    kept, more = _without_copies(kept)
+    return Search(tuple(kept), (*notes, *more))
+
+
+def _named(name: str, outputs: Path, rehearsals: bool) -> list[Found]:
+    paths = [Path(name)]
+    if not paths[0].exists() and glob.has_magic(name):
+        # pathlib's glob takes no absolute patterns.
+        paths = [Path(each) for each in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207
+        if not paths:
+            raise InputRefused(f"{name}: nothing has a name like this")
+    found = [each for path in paths for each in _at(path, outputs, rehearsals, len(paths) > 1)]
+    if not found and not _is_manifest(paths[0]):
+        raise InputRefused(
+            f"{name}: there is no ledger here",
+            hint="name a manifest, its folder under outputs/, or a ledger.jsonl",
+        )
+    return found
+
+
+def _at(path: Path, outputs: Path, rehearsals: bool, is_one_of_many: bool) -> Iterator[Found]:
+    if path.is_dir():
+        here = sorted(path.glob(PATTERN)) or sorted(path.glob(f"*/{PATTERN}"))
+        yield from map(Found, here)
+    elif path.suffix == ".jsonl":
+        if not path.exists():
+            raise InputRefused(f"{path}: no such file")
+        yield Found(path)
+    elif _is_manifest(path) or not is_one_of_many:
+        loaded = load(path, dialects=DIALECTS)
+        suffix = REHEARSAL_SUFFIX if rehearsals else ""
+        folder = outputs / f"{loaded.manifest.name}{suffix}"
+        yield from (Found(each, loaded) for each in sorted(folder.glob(PATTERN)))
+
+
+def _is_manifest(path: Path) -> bool:
+    return path.suffix in (".yaml", ".yml")
+
+
+def _without_rehearsals(found: list[Found]) -> tuple[list[Found], list[str]]:
+    virtual = [each for each in found if is_rehearsal(each.path)]
+    if not virtual or len(virtual) == len(found):
+        return found, []
+    count = len(virtual)
+    left = [each for each in found if each not in virtual]
+    return left, [f"{count} rehearsal{'s' if count > 1 else ''} left out: these costs are virtual"]
+
+
+def is_rehearsal(path: Path) -> bool:
+    """Whether the ledger begins with a rehearsal; a run's record is a ledger's first."""
+    beginning = islice(Reader(path), 1)
+    first = next((record for record in beginning if isinstance(record, RunBegins)), None)
+    return first is not None and first.provider == "rehearsal"
+
+
+def _without_copies(found: list[Found]) -> tuple[list[Found], list[str]]:
+    """Ledgers that begin alike are copies: what they share is counted once."""
+    kept: list[Found] = []
+    notes: list[str] = []
+    by_first: dict[bytes, list[Found]] = {}
+    for each in sorted(found, key=lambda each: -_size(each.path)):
+        first = _first_line(each.path)
+        originals = by_first.setdefault(first, []) if first else []
+        shared = max((_shared_lines(each.path, other.path) for other in originals), default=0)
+        if originals:
+            notes.append(f"{each.path} is a copy of {originals[0].path}: counted once")
+        kept.append(Found(each.path, each.loaded, shared))
+        originals.append(each)
+    order = {each.path: index for index, each in enumerate(found)}
+    return sorted(kept, key=lambda each: order[each.path]), notes
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise StorageFailed(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _first_line(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.readline()
+    except OSError as error:
+        raise StorageFailed(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _shared_lines(one: Path, other: Path) -> int:
+    """How many lines two files begin with alike."""
+    lines = 0
+    with one.open("rb") as first, other.open("rb") as second:
+        while True:
+            chunk, against = first.read(_CHUNK_BYTES), second.read(_CHUNK_BYTES)
+            if chunk == against and chunk:
+                lines += chunk.count(b"\n")
+                continue
+            for mine, theirs in zip(chunk.splitlines(True), against.splitlines(True), strict=False):
+                if mine != theirs:
+                    break
+                lines += 1
+            return lines
+
+
+def say_notes(search: Search) -> None:
+    """Tell on stderr what was left out."""
+    for note in search.notes:
+        print(note, file=sys.stderr)

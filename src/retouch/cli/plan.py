@@ -1,0 +1,195 @@
+"""`retouch plan`: what a run would do and cost, and every problem with the inputs."""
+
+from __future__ import annotations
+
+import argparse
+from decimal import Decimal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from retouch.cli.appraisal import Appraisal, appraise
+from retouch.cli.saying import json_text, say
+from retouch.cli.screen import WIDTH, stdout_console
+from retouch.cli.workspace import Workspace, add_manifest, make_plan, open_workspace
+from retouch.errors import Problem
+from retouch.job import Job
+from retouch.ledger import read
+from retouch.money import exact, shown
+from retouch.outputs import Outputs
+from retouch.plan import Plan
+from retouch.replay import Redo
+from retouch.survey import Surveyor, open_shelves
+from retouch.text import one_clean_line
+
+NAME = "plan"
+HELP = "what a run would do and cost, and every problem with the inputs; sends nothing"
+EXIT_PROBLEMS = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `retouch plan`."""
+    add_manifest(parser)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument(
+        "--explain", action="store_true", help="list each job that would be sent, and why"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plan; 0 when a run could start, 2 when there are problems (all are said)."""
+    workspace = open_workspace(arguments)
+    plan = make_plan(workspace)
+    lines: list[tuple[str, Job]] = []
+
+    def note(job: Job, reason: str) -> None:
+        lines.append((reason, job))
+
+    state = read(workspace.ledger)
+    surveyor = Surveyor(
+        state,
+        Outputs(workspace.folder),
+        open_shelves(workspace.loaded.manifest.reuse, workspace.loaded.folder),
+        Redo(unknown=workspace.loaded.manifest.run.on_unknown == "retry"),
+    )
+    appraisals = appraise(workspace, plan, surveyor, on_send=note if arguments.explain else None)
+    refused = _say_problems(workspace, plan)
+    if arguments.json:
+        print(json_text(_document(plan, appraisals, lines)))
+    else:
+        _print(workspace, plan, appraisals, lines)
+    return EXIT_PROBLEMS if refused else 0
+
+
+def _say_problems(workspace: Workspace, plan: Plan) -> bool:
+    """Everything that is wrong, on stderr; whether a run would be refused for it."""
+    skip = workspace.loaded.manifest.run.on_bad_source == "skip"
+    bad = [Problem(each.source, 0, 0, each.reason) for each in plan.bad_sources if not skip]
+    problems = dict.fromkeys((*plan.problems, *bad))
+    for problem in (*workspace.loaded.warnings, *plan.warnings, *problems):
+        say(str(problem))
+    return bool(problems)
+
+
+def _document(
+    plan: Plan, appraisals: list[Appraisal], lines: list[tuple[str, Job]]
+) -> dict[str, object]:
+    """DESIGN §7; with `--explain` the jobs to be sent too."""
+    document: dict[str, object] = {
+        "lanes": [_lane(each) for each in appraisals],
+        "bad_sources": [{"source": bad.source, "reason": bad.reason} for bad in plan.bad_sources],
+    }
+    if lines:
+        document["to_send"] = [
+            {
+                "key": job.key,
+                "reason": reason,
+                "model": job.model,
+                "prompt": job.prompt.id,
+                "source": job.source.name,
+            }
+            for reason, job in lines
+        ]
+    return document
+
+
+def _lane(each: Appraisal) -> dict[str, object]:
+    counted, cost = each.survey, each.estimate.cost
+    return {
+        "model": counted.lane.model.model,
+        "jobs": counted.lane.jobs_count,
+        "done": counted.done,
+        "reused": counted.reused + counted.to_take_over,
+        "held": counted.held,
+        "to_send": counted.to_send,
+        "cost": {
+            "currency": each.estimate.currency,
+            "low": _exact(cost.low),
+            "likely": _exact(cost.likely),
+            "high": _exact(cost.high),
+        },
+        "basis": each.estimate.basis,
+        "reasons": dict(counted.reasons),
+        "seconds_at_limits": each.seconds,
+    }
+
+
+def _exact(amount: Decimal | None) -> str | None:
+    return None if amount is None else exact(amount)
+
+
+def _print(
+    workspace: Workspace, plan: Plan, appraisals: list[Appraisal], lines: list[tuple[str, Job]]
+) -> None:
+    console = stdout_console()
+    console.print(_table(workspace, appraisals))
+    for each in appraisals:
+        _print_notes(console, each)
+    for reason, job in lines:
+        words = (job.source.name, job.prompt.id, job.model, job.key[:12])
+        shown_words = " · ".join(one_clean_line(word, 60) for word in words)
+        console.print(Text(f"{reason}: {shown_words}"))
+    if plan.bad_sources:
+        console.print(Text(f"{len(plan.bad_sources)} bad sources:"))
+    for bad in plan.bad_sources:
+        console.print(Text(f"  {one_clean_line(bad.source, 200)}: {bad.reason}"))
+
+
+def _table(workspace: Workspace, appraisals: list[Appraisal]) -> Table:
+    """A row a lane; columns that would hold nothing but zeros are left out."""
+    counts = {
+        "jobs": [each.survey.lane.jobs_count for each in appraisals],
+        "done": [each.survey.done for each in appraisals],
+        "reused": [each.survey.reused + each.survey.to_take_over for each in appraisals],
+        "held": [each.survey.held for each in appraisals],
+        "failed": [each.survey.failed for each in appraisals],
+        "to poll": [each.survey.to_poll for each in appraisals],
+        "to send": [each.survey.to_send for each in appraisals],
+    }
+    always = ("jobs", "done", "to send")
+    kept = {name: row for name, row in counts.items() if name in always or any(row)}
+    virtual = "virtual cost" if workspace.is_rehearsal else "cost"
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("model", overflow="fold", max_width=30)
+    for name in kept:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column(f"{virtual}: low - likely - high", justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    for index, each in enumerate(appraisals):
+        name = one_clean_line(each.survey.lane.model.model, 60)
+        numbers = (f"{row[index]:,}" for row in kept.values())
+        table.add_row(Text(name), *numbers, _cost(each), _time(each.seconds))
+    return table
+
+
+def _cost(each: Appraisal) -> str:
+    estimate = each.estimate
+    if estimate.currency is None:
+        return "unpriced"
+    cost = estimate.cost
+    if cost.low == cost.likely == cost.high and cost.likely is not None:
+        return f"{shown(cost.likely)} {estimate.currency}"
+    parts = (
+        "?" if amount is None else shown(amount) for amount in (cost.low, cost.likely, cost.high)
+    )
+    return f"{' - '.join(parts)} {estimate.currency}"
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def _print_notes(console: Console, each: Appraisal) -> None:
+    counted = each.survey
+    if not counted.to_send:
+        return
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counted.reasons.items())
+    tokens = f"; about {each.estimate.tokens:,} tokens" if each.estimate.tokens else ""
+    model = one_clean_line(counted.lane.model.model, 60)
+    console.print(Text(f"{model}: {reasons}{tokens}"), width=WIDTH)
+    console.print(Text(f"  estimated from {each.estimate.basis}"), width=WIDTH)

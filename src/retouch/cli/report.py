@@ -1,0 +1,204 @@
+"""`retouch report`: what was paid, for what, and what of it was wasted; from ledgers alone."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import date
+from pathlib import Path
+
+from retouch.cli.ledgers import Found, Search, find_ledgers, say_notes
+from retouch.cli.look import look_at
+from retouch.cli.periods import add_period, period_of
+from retouch.cli.saying import json_text
+from retouch.cli.tables import print_review
+from retouch.cli.workspace import add_outputs
+from retouch.errors import InputRefused, StorageFailed
+from retouch.manifest import PriceFile, load_prices
+from retouch.pricing import cost_at
+from retouch.record import AskedRecord, CostRecord, Done, Failed, UsageRecord
+from retouch.report import DIMENSIONS, Dimension, Grouping, Kept, Period, Tally
+from retouch.report.formats import csv_of, html_of, markdown_of
+from retouch.report.rows import Review, review_of
+from retouch.report.waste import Wasted
+
+NAME = "report"
+HELP = "cost review: by model, prompt, folder, source, day, run; waste; many ledgers at once"
+FORMATS = ("table", "csv", "json", "markdown", "html", "parquet")
+LOOKED_AT = 500  # pictures that are looked at without being asked to: some seconds' worth
+_FULL: tuple[Grouping, ...] = (("model",), ("prompt",), ("label",), ("day",), ("run",))
+_SHORT: tuple[Grouping, ...] = (("model",),)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `retouch report`."""
+    parser.add_argument(
+        "ledgers",
+        metavar="WHAT",
+        nargs="+",
+        help="manifests, folders under outputs/, ledgers, or patterns of them",
+    )
+    add_outputs(parser)
+    parser.add_argument("--rehearse", action="store_true", help="of manifests: their rehearsals")
+    parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
+    parser.add_argument("--json", dest="format", action="store_const", const="json")
+    parser.add_argument("--to", metavar="FILE", type=Path, help="write here, not to stdout")
+    add_period(parser)
+    parser.add_argument("--by", metavar="A,B", help=f"group by any of {', '.join(DIMENSIONS)}")
+    parser.add_argument(
+        "--prices", metavar="FILE", type=Path, help="what it would have cost at these prices"
+    )
+    looking = parser.add_mutually_exclusive_group()
+    looking.add_argument(
+        "--pictures",
+        action="store_true",
+        help=f"look at every picture for waste (default: at up to {LOOKED_AT})",
+    )
+    looking.add_argument("--no-pictures", action="store_true", help="look at none")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Review; 0. Raises InputRefused, LedgerDamaged, StorageFailed."""
+    groupings = _groupings(arguments)
+    period = period_of(arguments)
+    prices = load_prices(arguments.prices) if arguments.prices else None
+    search = find_ledgers(arguments.ledgers, arguments.outputs, rehearsals=arguments.rehearse)
+    say_notes(search)
+    review = _review(arguments, search, groupings, period, prices)
+    _write(review, arguments)
+    return 0
+
+
+def _review(
+    arguments: argparse.Namespace,
+    search: Search,
+    groupings: tuple[Grouping, ...],
+    period: Period,
+    prices: PriceFile | None,
+) -> Review:
+    looker = _Looker(arguments)
+    repricing = _Repricing(prices) if prices else None
+    tally = Tally(
+        groupings,
+        period,
+        reprice=repricing,
+        currency_of=repricing.currency_of if repricing else None,
+        on_kept=looker.keep,
+    )
+    for found in search.ledgers:
+        looker.reading = found
+        tally.read(found.reader, found.shared_records)
+    notes = list(search.notes)
+    if prices is not None:
+        notes.append(f"As it would be at the prices of {prices.path.name}; unknown as recorded.")
+    if looker.is_full and not arguments.no_pictures:
+        notes.append(f"{looker.seen:,} jobs' pictures were not looked at (--pictures does).")
+        print(notes[-1], file=sys.stderr)
+    looker.look(tally.wasted)
+    return review_of(tally, tuple(notes))
+
+
+class _Looker:
+    """Keeps the finished Jobs whose pictures are to be looked at; all of them or none."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.reading: Found | None = None
+        self.seen = 0
+        self._kept: list[tuple[Found, Kept]] = []
+        self._limit = 0 if arguments.no_pictures else LOOKED_AT
+        if arguments.pictures:
+            self._limit = sys.maxsize
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there were too many."""
+        return self.seen > self._limit
+
+    def keep(self, each: Kept) -> None:
+        """Note one finished Job."""
+        self.seen += 1
+        if self.is_full:
+            self._kept.clear()
+        elif self.reading is not None:
+            self._kept.append((self.reading, each))
+
+    def look(self, wasted: Wasted) -> None:
+        """Look at the pictures of all that was kept."""
+        for found, each in self._kept:
+            look_at(each, found, wasted)
+
+
+class _Repricing:
+    """Costs by the prices of a file, each as of the day it was charged."""
+
+    def __init__(self, prices: PriceFile) -> None:
+        self._prices = prices
+
+    def __call__(self, record: Done | Failed, asked: AskedRecord | None) -> CostRecord | None:
+        price = self._prices.price_on(record.model, date.fromisoformat(record.at[:10]))
+        if price is None:
+            return None
+        pictures = len(record.files) if isinstance(record, Done) else 0
+        size, quality = (asked.size, asked.quality) if asked else (None, None)
+        return cost_at(price, record.usage or UsageRecord(), pictures, size, quality)
+
+    def currency_of(self, model: str, day: str) -> str | None:
+        """The currency of a model's price on a day; None: it has none."""
+        price = self._prices.price_on(model, date.fromisoformat(day))
+        return price.currency if price else None
+
+
+def _write(review: Review, arguments: argparse.Namespace) -> None:
+    if arguments.format == "table" and arguments.to is None:
+        print_review(review)
+        return
+    rows = next(iter(review.by.values()), [])
+    match arguments.format:
+        case "json":
+            text = json_text(review.document) + "\n"
+        case "csv":
+            text = csv_of(rows)
+        case "html":
+            text = html_of(review)
+        case "parquet":
+            _write_parquet(rows, arguments.to)
+            return
+        case _:
+            text = markdown_of(review)
+    if arguments.to is None:
+        sys.stdout.write(text)
+    else:
+        try:
+            arguments.to.write_text(text, encoding="utf-8", newline="")
+        except OSError as error:
+            raise StorageFailed(f"{arguments.to}: {error.strerror}") from error
+
+
+def _write_parquet(rows: list[dict[str, str | int | None]], path: Path | None) -> None:
+    if path is None:
+        raise InputRefused("--format parquet is no text: name a file with --to FILE")
+    try:
+        # Here and not above: an extra's part, and slow to import.
+        from retouch.report.parquet import write_parquet  # noqa: PLC0415
+    except ImportError as error:
+        raise InputRefused(
+            f"--format parquet: {error.name} is not installed",
+            hint="pip install 'retouch[parquet]'",
+        ) from error
+    try:
+        write_parquet(rows, path)
+    except OSError as error:
+        raise StorageFailed(f"{path}: {error.strerror or error}") from error
+
+
+def _groupings(arguments: argparse.Namespace) -> tuple[Grouping, ...]:
+    """`--by`; else what the format has room for."""
+    if arguments.by is None:
+        return _FULL if arguments.format in ("table", "html", "markdown") else _SHORT
+    names = tuple(name.strip() for name in arguments.by.split(","))
+    chosen: list[Dimension] = [each for name in names for each in DIMENSIONS if each == name]
+    unknown = [name for name in names if name not in DIMENSIONS]
+    if unknown or len(set(names)) < len(names):
+        what = f"{', '.join(unknown)} is none" if unknown else "names one twice"
+        raise InputRefused(f"--by {arguments.by}: {what}; there are {', '.join(DIMENSIONS)}")
+    return (tuple(chosen),)

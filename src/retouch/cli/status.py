@@ -1,0 +1,106 @@
+"""`retouch status`: counts by outcome, cost so far, what is held and why; from the ledger."""
+
+from __future__ import annotations
+
+import argparse
+
+from retouch.cli.saying import json_text
+from retouch.cli.workspace import add_manifest, open_workspace
+from retouch.ledger import read
+from retouch.money import Money, exact, total
+from retouch.record import Failed, Unknown
+from retouch.replay import Outcome, Replay
+from retouch.text import one_clean_line
+
+NAME = "status"
+HELP = "counts by outcome, cost so far, what is held and why"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `retouch status`."""
+    add_manifest(parser)
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print where the manifest's ledger stands."""
+    workspace = open_workspace(arguments)
+    state = read(workspace.ledger)
+    found = _status(state)
+    found = {"manifest": workspace.loaded.manifest.name, "virtual": workspace.is_rehearsal} | found
+    if arguments.json:
+        print(json_text(found))
+    else:
+        _print(state, workspace.is_rehearsal)
+    return 0
+
+
+def _status(state: Replay) -> dict[str, object]:
+    return {
+        "outcomes": dict(sorted(state.counts().items())),
+        "cost": {
+            "confirmed": _amounts(state.totals.confirmed),
+            "unknown_high": _amounts(_unknown(state)),
+            "unpriced": state.totals.unpriced,
+        },
+        "images": state.totals.images,
+        "tokens": {
+            "input": state.totals.input_tokens,
+            "output": state.totals.output_tokens,
+            "total": state.totals.total_tokens,
+        },
+        "held": [_held(key, outcome) for key, outcome in _holding(state)],
+    }
+
+
+def _amounts(sums: dict[str, Money]) -> dict[str, str]:
+    return {currency: exact(money.amount) for currency, money in sums.items()}
+
+
+def _unknown(state: Replay) -> dict[str, Money]:
+    ceilings = (charge.ceiling for charge in state.open_charges.values())
+    return total(ceiling for ceiling in ceilings if ceiling is not None)
+
+
+def _holding(state: Replay) -> list[tuple[str, Outcome]]:
+    return [
+        (key, outcome)
+        for key, outcome in state.outcomes.items()
+        if outcome.state in ("unknown", "sent")
+    ]
+
+
+def _held(key: str, outcome: Outcome) -> dict[str, object]:
+    decided = outcome.decided
+    reason = decided.error.message if isinstance(decided, Unknown | Failed) else "no answer on file"
+    began = outcome.began
+    ceiling = began.ceiling if began else None
+    return {
+        "key": key,
+        "attempt": outcome.attempt,
+        "at": began.at if began else decided.at,
+        "model": began.model if began else None,
+        "prompt": began.prompt if began else None,
+        "source": began.source if began else None,
+        "task": outcome.task,
+        "reason": reason,
+        "ceiling": {"amount": ceiling.amount, "currency": ceiling.currency} if ceiling else None,
+    }
+
+
+def _print(state: Replay, is_virtual: bool) -> None:
+    counts = state.counts()
+    print(", ".join(f"{number} {word}" for word, number in sorted(counts.items())) or "no jobs yet")
+    virtual = " (virtual)" if is_virtual else ""
+    for money in state.totals.confirmed.values():
+        print(f"confirmed {money}{virtual}")
+    for money in _unknown(state).values():
+        print(f"unknown between 0 and {money}{virtual}")
+    if state.totals.unpriced:
+        print(f"{state.totals.unpriced} charged attempts are unpriced")
+    for key, outcome in _holding(state):
+        found = _held(key, outcome)
+        task = f" · task {found['task']}" if found["task"] else ""
+        held = f"held {key[:12]} · {found['source']} · {found['prompt']} · {found['model']}{task}"
+        print(one_clean_line(held))
+        print(f"     {one_clean_line(str(found['reason']))}")

@@ -1,0 +1,163 @@
+"""`retouch verify`: the audit. The ledger's chain, its sums and costs worked out again, the
+pictures' digests, the prices' digest, and what lies there unrecorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from retouch.cli.audit import CostAudit
+from retouch.cli.saying import json_text
+from retouch.cli.workspace import add_manifest, open_workspace
+from retouch.errors import InputRefused, LedgerDamaged
+from retouch.ledger import Reader
+from retouch.money import exact, total
+from retouch.record import Done, FileRecord, Reused
+from retouch.replay import Replay
+from retouch.text import one_clean_line
+
+NAME = "verify"
+HELP = "check the ledger's chain, its costs, the pictures' digests; name orphans"
+_DIGEST = re.compile(r"[0-9a-f]{16,64}")
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was checked and what is wrong; paths are relative to the outputs folder."""
+
+    records: int = 0
+    head: str = ""
+    torn_bytes: int = 0
+    files: int = 0
+    missing: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+    wrong_costs: list[str] = field(default_factory=list)
+    costs_checked: int = 0
+    costs_unchecked: int = 0
+    confirmed: dict[str, str] = field(default_factory=dict)
+    unknown_high: dict[str, str] = field(default_factory=dict)
+    unpriced: int = 0
+    prices_sha256: str | None = None
+    prices_changed: bool = False
+
+    @property
+    def is_sound(self) -> bool:
+        return not (self.missing or self.changed or self.wrong_costs)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `retouch verify`."""
+    add_manifest(parser)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument(
+        "--against",
+        metavar="DIGEST",
+        help="a head digest noted earlier: proves that nothing before it has changed",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Verify; 0 when all is there and as recorded, 1 when pictures are not, 3 for the ledger."""
+    if arguments.against is not None and not _DIGEST.fullmatch(arguments.against):
+        raise InputRefused(
+            f"--against {one_clean_line(arguments.against, 80)}: write the 16 hex digits that "
+            "`retouch verify` called head"
+        )
+    workspace = open_workspace(arguments)
+    findings = Findings()
+    audit = CostAudit(workspace.loaded)
+    state, known = _read(workspace.ledger, findings, audit, arguments.against)
+    _sum_up(state, audit, findings)
+    recorded = {file.path: file for outcome in state.outcomes.values() for file in outcome.files}
+    for path, file in sorted(recorded.items()):
+        _check(workspace.folder, path, file, findings)
+    findings.orphans = sorted(
+        path for path in _files(workspace.folder / "images", workspace.folder) if path not in known
+    )
+    if arguments.json:
+        print(json_text(asdict(findings)))
+    else:
+        _print(findings)
+    return 0 if findings.is_sound else 1
+
+
+def _sum_up(state: Replay, audit: CostAudit, findings: Findings) -> None:
+    ceilings = (charge.ceiling for charge in state.open_charges.values())
+    unknown = total(ceiling for ceiling in ceilings if ceiling is not None)
+    findings.confirmed = {code: exact(each.amount) for code, each in state.totals.confirmed.items()}
+    findings.unknown_high = {code: exact(each.amount) for code, each in unknown.items()}
+    findings.unpriced = state.totals.unpriced
+    findings.wrong_costs = audit.found.wrong
+    findings.costs_checked = audit.found.checked
+    findings.costs_unchecked = audit.found.unchecked
+    findings.prices_sha256 = audit.last_run.prices_sha256 if audit.last_run else None
+    findings.prices_changed = audit.prices_changed
+
+
+def _read(
+    path: Path, findings: Findings, audit: CostAudit, against: str | None
+) -> tuple[Replay, set[str]]:
+    """The replayed ledger, and every path it ever named (also of work redone since)."""
+    reader, state, seen, known = Reader(path), Replay(), against is None, set[str]()
+    for record in reader:
+        state.apply(record)
+        audit.apply(record)
+        if isinstance(record, Done | Reused):
+            known.update(file.path for file in record.files)
+        seen = seen or reader.end.prev == (against or "")[:16]
+    findings.records, findings.head = reader.end.lines, reader.end.prev
+    findings.torn_bytes = reader.end.torn_bytes
+    if not seen:
+        raise LedgerDamaged(
+            f"{path}: no line has the digest {against}: what came before it was changed or cut"
+        )
+    return state, known
+
+
+def _check(folder: Path, path: str, file: FileRecord, findings: Findings) -> None:
+    findings.files += 1
+    try:
+        descriptor = os.open(folder / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        findings.missing.append(path)
+        return
+    with os.fdopen(descriptor, "rb") as opened:
+        if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
+            findings.changed.append(path)
+
+
+def _files(folder: Path, root: Path) -> Iterator[str]:
+    for place, _, names in os.walk(folder):
+        for name in names:
+            yield (Path(place) / name).relative_to(root).as_posix()
+
+
+def _print(findings: Findings) -> None:
+    print(f"{findings.records} records, chain whole, head {findings.head}")
+    if findings.torn_bytes:
+        print(f"the last line is torn ({findings.torn_bytes} bytes); the next run cuts it off")
+    sums = [f"confirmed {amount} {code}" for code, amount in findings.confirmed.items()]
+    sums += [f"unknown up to {amount} {code}" for code, amount in findings.unknown_high.items()]
+    sums += [f"{findings.unpriced} charges unpriced"] if findings.unpriced else []
+    print(", ".join(sums) or "nothing was charged")
+    unchecked = findings.costs_unchecked
+    print(
+        f"{findings.costs_checked} costs worked out again"
+        + (f", {unchecked} not: their prices are not at hand" if unchecked else "")
+    )
+    if findings.prices_sha256:
+        now = "; the file is another one now" if findings.prices_changed else ""
+        print(f"prices {findings.prices_sha256}{now}")
+    print(f"{findings.files} pictures recorded")
+    for key in findings.wrong_costs:
+        print(f"wrong cost: job {key}")
+    for what in ("missing", "changed", "orphans"):
+        for path in getattr(findings, what):
+            print(f"{what.removesuffix('s')}: {one_clean_line(path)}")

@@ -1,0 +1,116 @@
+"""What the commands on a manifest share: the manifest read, its dialect, its outputs folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tqdm import tqdm
+
+from retouch.cli.saying import say
+from retouch.dialect import Dialect
+from retouch.dialects import DIALECTS
+from retouch.errors import InputRefused, Problem, StorageFailed
+from retouch.manifest import Loaded, Price, load
+from retouch.plan import DigestCache, Plan, build
+
+REHEARSAL_SUFFIX = ".rehearsal"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A manifest and where its work is kept.
+
+    `root` is the outputs folder of all manifests, `folder` that of this one. `is_rehearsal` says
+    that the embedded service answers, so that costs are virtual.
+    """
+
+    loaded: Loaded
+    dialect: Dialect
+    root: Path
+    folder: Path
+    is_rehearsal: bool
+    prices: dict[str, Price | None]
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger.jsonl"
+
+
+def add_manifest(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every command on a manifest."""
+    parser.add_argument("manifest", metavar="MANIFEST", type=Path, help="the manifest (YAML)")
+    add_outputs(parser)
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="against the embedded service: offline, free, into outputs/NAME.rehearsal/",
+    )
+
+
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    """`--outputs`, for every command that reads or writes the outputs folder."""
+    parser.add_argument(
+        "--outputs",
+        metavar="DIR",
+        type=Path,
+        default=Path(os.environ.get("RETOUCH_OUTPUTS") or "outputs"),
+        help="the outputs folder (default: RETOUCH_OUTPUTS, else outputs)",
+    )
+
+
+def open_workspace(arguments: argparse.Namespace) -> Workspace:
+    """Read the manifest the arguments name. Raises InputRefused."""
+    loaded = load(arguments.manifest, dialects=DIALECTS)
+    dialect = DIALECTS[loaded.manifest.provider.dialect]
+    is_rehearsal = arguments.rehearse or dialect is DIALECTS["rehearsal"]
+    suffix = REHEARSAL_SUFFIX if arguments.rehearse else ""
+    today = datetime.now(UTC).date()
+    prices = {model.model: loaded.price_on(model.model, today) for model in loaded.manifest.models}
+    root = arguments.outputs
+    folder = root / f"{loaded.manifest.name}{suffix}"
+    return Workspace(loaded, dialect, root, folder, is_rehearsal, prices)
+
+
+def make_plan(workspace: Workspace) -> Plan:
+    """Plan the manifest; warnings are said, problems and bad sources refuse it.
+
+    Raises InputRefused with every problem at once, StorageFailed.
+    """
+    try:
+        workspace.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageFailed(f"{workspace.root}: {error.strerror}") from error
+    with (
+        DigestCache.open(workspace.root) as cache,
+        tqdm(unit="picture", desc="reading", leave=False, disable=not sys.stderr.isatty()) as bar,
+    ):
+        return build(
+            workspace.loaded,
+            workspace.dialect,
+            outputs=workspace.root,
+            cache=cache,
+            on_progress=bar.update,
+        )
+
+
+def refuse_problems(workspace: Workspace, plan: Plan) -> None:
+    """Say the warnings; raise InputRefused where the plan has errors or bad sources."""
+    for warning in (*workspace.loaded.warnings, *plan.warnings):
+        say(str(warning))
+    skip = workspace.loaded.manifest.run.on_bad_source == "skip"
+    bad = [
+        Problem(source.source, 0, 0, source.reason, "", "warning" if skip else "error")
+        for source in plan.bad_sources
+    ]
+    if skip:
+        for problem in bad:
+            say(f"{problem}; skipped")
+        bad = []
+    if plan.problems or bad:
+        hint = "`run: {on_bad_source: skip}` leaves bad sources out" if bad else ""
+        raise InputRefused([*plan.problems, *bad], hint=hint)

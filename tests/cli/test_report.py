@@ -1,0 +1,192 @@
+"""`retouch report`: every format, safe for whoever opens it; what it is told wrongly it refuses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from unicodedata import east_asian_width
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from retouch.cli import main
+from retouch.record import AnyRecord
+from tests.report.ledgers import begins, done, failed, file_of, many, started, unknown, write
+
+EVIL = '=HYPERLINK("http://e.com")<script>alert(1)</script>|`x`\u202e.png'
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """A ledger with all kinds of outcomes, and a source whose name attacks its readers."""
+    records: list[AnyRecord] = [begins(), *many(40)]
+    records += [started(90, source=EVIL), done(90, source=EVIL)]
+    records += [started(91), failed(91), started(92), unknown(92)]
+    records += [started(93, prompt="水彩画-很长的名字"), done(93, prompt="水彩画-很长的名字")]
+    return write(tmp_path / "cats" / "ledger.jsonl", records)
+
+
+def report(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
+    code = main(["report", *map(str, words)])
+    assert code == 0
+    return capsys.readouterr().out
+
+
+def columns(text: str) -> int:
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def test_table_fits_a_hundred_columns(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No line of the table is wider than 100 columns, and Chinese rows end where others do."""
+    text = report(capsys, ledger, "--by", "prompt,model")
+    assert max(map(columns, text.splitlines())) <= 100
+    rows = [line for line in text.splitlines() if "CNY" in line and "gemini" in line]
+    assert len(rows) == 4
+    assert len({columns(row) for row in rows}) == 1
+    assert "\u202e" not in text
+
+
+def test_json_adds_up(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every grouping adds up to the totals; unknown is apart."""
+    found = json.loads(report(capsys, ledger, "--format", "json", "--by", "label,day"))
+    (totals,) = found["totals"]
+    assert totals["jobs"] == sum(row["jobs"] for row in found["by"]) == 44
+    assert totals["unknown_high"] == "0.600000"
+    assert {"label", "day"} <= set(found["by"][0])
+    assert found["failures"] == [
+        {"kind": "content", "unsent": 0, "failed": 1, "unknown": 0},
+        {"kind": "timeout", "unsent": 0, "failed": 0, "unknown": 1},
+    ]
+
+
+def test_csv_holds_no_formulas(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A cell that a spreadsheet would calculate is marked as text; all rows have all cells."""
+    rows = list(
+        csv.reader(io.StringIO(report(capsys, ledger, "--format", "csv", "--by", "source")))
+    )
+    assert len(rows) == 45
+    assert {len(row) for row in rows} == {len(rows[0])}
+    cells = [cell for row in rows for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    assert any(cell.startswith("'=HYPERLINK") for cell in cells)
+
+
+@pytest.mark.parametrize("form", ["html", "markdown"])
+def test_pages_are_escaped(ledger: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
+    """What file names hold is shown, never run; the page loads nothing."""
+    text = report(capsys, ledger, "--format", form, "--by", "source")
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    assert not re.search(r"(src|href)\s*=", text)
+
+
+def test_parquet_has_decimals(ledger: Path, tmp_path: Path) -> None:
+    """Amounts are decimals in the file, counts integers."""
+    path = tmp_path / "r.parquet"
+    assert main(["report", str(ledger), "--format", "parquet", "--to", str(path)]) == 0
+    table = pq.read_table(path)
+    assert str(table.schema.field("confirmed").type) == "decimal128(38, 18)"
+    assert table.column("jobs").to_pylist() == [44]
+
+
+def test_what_if(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other prices give another cost and change no record."""
+    before = ledger.read_bytes()
+    prices = tmp_path / "new.yaml"
+    prices.write_text(
+        "version: 1\nprices:\n  - {id: new, model: gemini-2.5-flash-image, currency: USD, "
+        "per_image: 0.04}\n"
+    )
+    found = json.loads(report(capsys, ledger, "--json", "--prices", prices))
+    by_currency = {row["currency"]: row for row in found["totals"]}
+    assert by_currency["USD"]["confirmed"] == "1.680000"
+    assert by_currency["USD"]["jobs"] == 44
+    assert by_currency["CNY"]["unknown_high"] == "0.600000"  # as it was recorded
+    assert ledger.read_bytes() == before
+
+
+def test_blank_and_unchanged_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of pictures at hand, those of one colour and those that are their source are waste."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "out" / "cats" / "images").mkdir(parents=True)
+    gradient = Image.linear_gradient("L").convert("RGB")
+    names = ["same", "blank", "edited"]
+    turned = gradient.transpose(Image.Transpose.ROTATE_90)
+    results = [gradient.resize((512, 512)), Image.new("RGB", (64, 64), "white"), turned]
+    records: list[AnyRecord] = [begins()]
+    for number, (name, result) in enumerate(zip(names, results, strict=True)):
+        gradient.save(tmp_path / "data" / f"{name}.jpg", quality=90)
+        result.save(tmp_path / "out" / "cats" / "images" / f"{number}.png")
+        source = f"data/{name}.jpg"
+        records += [started(number, source=source), done(number, source=source)]
+    write(tmp_path / "out" / "cats" / "ledger.jsonl", records)
+    manifest = tmp_path / "cats.yaml"
+    manifest.write_text(
+        "version: 1\ninputs: [{glob: data/*.jpg}]\nprompts: [{id: w, template: white}]\n"
+        "models: [{model: gemini-2.5-flash-image}]\n"
+    )
+    found = json.loads(report(capsys, manifest, "--outputs", tmp_path / "out", "--json"))
+    waste = {row["kind"]: [each["source"] for each in row["examples"]] for row in found["waste"]}
+    assert waste == {"unchanged": ["data/same.jpg"], "blank": ["data/blank.jpg"]}
+
+
+def test_no_runs_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A manifest that was never run has an empty report, which is no error."""
+    manifest = tmp_path / "m.yaml"
+    manifest.write_text(
+        "version: 1\ninputs: [{glob: '*.jpg'}]\nprompts: [{id: w, template: white}]\n"
+        "models: [{model: gemini-2.5-flash-image}]\n"
+    )
+    assert "nothing was sent yet" in report(capsys, manifest, "--outputs", tmp_path)
+
+
+def test_rehearsals_are_called_virtual(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report of a rehearsal says first that nobody was paid."""
+    path = write(tmp_path / "ledger.jsonl", [begins("rehearsal"), started(1), done(1)])
+    assert report(capsys, path).startswith("Costs are virtual")
+    assert json.loads(report(capsys, path, "--json"))["virtual"] is True
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--by", "colour"], 2, "colour is none; there are model, prompt"),
+        (["--by", "day,day"], 2, "names one twice"),
+        (["--since", "yesterday"], 2, "--since yesterday: write a day"),
+        (["--until", "2025-02-30"], 2, "write a day like"),
+        (["--format", "parquet"], 2, "--to FILE"),
+        (["--prices", "none.yaml"], 2, "none.yaml"),
+    ],
+)
+def test_bad_words(
+    ledger: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str
+) -> None:
+    """Each wrong word is refused with what to write."""
+    assert main(["report", str(ledger), *words]) == code
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("harm", ["changed", "newer"])
+def test_damaged_ledgers_stop(ledger: Path, capsys: pytest.CaptureFixture[str], harm: str) -> None:
+    """A ledger that was changed, or is of a newer version, is no base for a review: exit 3."""
+    data = ledger.read_bytes()
+    if harm == "changed":
+        ledger.write_bytes(data.replace(b'"amount":"0.', b'"amount":"9.', 1))
+    else:
+        ledger.write_bytes(data.replace(b'"v":1', b'"v":2'))
+    assert main(["report", str(ledger)]) == 3
+    said = capsys.readouterr().err
+    assert f"{ledger}:" in said
+    assert ("newer" in said) == (harm == "newer")
+
+
+def test_wrong_files_of_a_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pictures that are not there any more tell nothing, and harm nothing."""
+    path = write(
+        tmp_path / "ledger.jsonl", [begins(), started(1), done(1, files=(file_of(1),) * 2)]
+    )
+    assert json.loads(report(capsys, path, "--json", "--pictures"))["waste"] == []

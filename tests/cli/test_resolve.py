@@ -1,0 +1,133 @@
+"""`retouch resolve`: what is unknown is listed, and settled as the user says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retouch.cli import main
+from retouch.ledger import Reader, read
+from retouch.lock import exclusive
+from retouch.record import Resolved
+from tests.cli.priced import Priced, is_unknown, priced, was_done
+
+
+@pytest.fixture
+def cats(tmp_path: Path) -> Priced:
+    made = priced(tmp_path)
+    made.fill([was_done, is_unknown, is_unknown])
+    return made
+
+
+def listed(capsys: pytest.CaptureFixture[str], cats: Priced) -> list[dict[str, Any]]:
+    assert main(["resolve", *cats.words, "--json"]) == 0
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def _with_key(cats: Priced, key: str) -> list[str]:
+    return [cats.words[0], key, *cats.words[1:]]
+
+
+def to_send(capsys: pytest.CaptureFixture[str], cats: Priced) -> dict[str, Any]:
+    assert main(["plan", *cats.words, "--json"]) == 0
+    lane: dict[str, Any] = json.loads(capsys.readouterr().out)["lanes"][0]
+    return lane
+
+
+def test_the_unknown_is_listed(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with time, model, source, ceiling and task; nothing is written by looking."""
+    before = cats.ledger.read_bytes()
+    first, second = listed(capsys, cats)
+    assert first["source"] == "data/001.png"
+    assert first["ceiling"] == {"amount": "0.600000", "currency": "CNY"}
+    assert first["at"].startswith("2025-10-02T08:00:01")
+    assert first["task"] is None
+    assert second["reason"] == "no answer within 180 s"
+    assert main(["resolve", *cats.words]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 100
+    assert cats.ledger.read_bytes() == before
+
+
+def test_not_charged_is_sent_again(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """After --not-charged the next run sends them, and nothing is unknown any more."""
+    assert to_send(capsys, cats)["held"] == 2
+    assert main(["resolve", *cats.words, "--all", "--not-charged", "--note", "asked them"]) == 0
+    capsys.readouterr()
+    lane = to_send(capsys, cats)
+    assert (lane["held"], lane["to_send"]) == (0, 4)
+    assert lane["reasons"] == {"new": 2, "not charged": 2}
+    assert not read(cats.ledger).open_charges
+    notes = [each.note for each in Reader(cats.ledger) if isinstance(each, Resolved)]
+    assert notes == ["asked them", "asked them"]
+    assert listed(capsys, cats) == []
+
+
+def test_charged_with_an_amount(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """One job by the beginning of its key: what it cost is confirmed, and it is not sent again."""
+    key = listed(capsys, cats)[0]["key"]
+    assert main(["resolve", *_with_key(cats, key[:10]), "--charged", "--amount", "0.28"]) == 0
+    capsys.readouterr()
+    state = read(cats.ledger)
+    assert str(state.totals.confirmed["CNY"].amount) == "0.5515321"
+    assert len(state.open_charges) == 1
+    assert [each["key"] for each in listed(capsys, cats)] != [key]
+    assert to_send(capsys, cats)["held"] == 1
+
+
+def test_charged_nobody_knows_how_much(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without an amount the cost stays between bounds: never a guess shown as a fact."""
+    assert main(["resolve", *cats.words, "--all", "--charged"]) == 0
+    capsys.readouterr()
+    state = read(cats.ledger)
+    assert str(state.totals.confirmed["CNY"].amount) == "0.2715321"
+    assert len(state.open_charges) == 2
+    assert listed(capsys, cats) == []
+    lane = to_send(capsys, cats)
+    assert (lane["held"], lane["to_send"]) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--all"], "say what is known"),
+        (["--charged"], "say which"),
+        (["--all", "--not-charged", "--amount", "1"], "--amount goes with --charged"),
+        (["--charged", "--amount", "1"], "say which"),
+        (["--all", "--charged", "--amount", "much"], "write an amount"),
+        (["--all", "--charged", "--amount", "1USD"], "is charged in CNY"),
+        (["--all", "--charged", "--amount", "Infinity"], "write an amount"),
+    ],
+)
+def test_wrong_words(
+    cats: Priced, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    """Each is refused with what to write, and nothing is written."""
+    before = cats.ledger.read_bytes()
+    assert main(["resolve", *cats.words, *words]) == 2
+    assert message in capsys.readouterr().err
+    assert cats.ledger.read_bytes() == before
+
+
+def test_an_unknown_key(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """A key that names nothing unknown is refused."""
+    assert main(["resolve", *_with_key(cats, "0123456789"), "--charged"]) == 2
+    assert "no unknown job has this key" in capsys.readouterr().err
+
+
+def test_a_running_run_is_not_disturbed(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """While another process holds the folder nothing is settled: exit 4."""
+    with exclusive(cats.ledger.parent):
+        assert main(["resolve", *cats.words, "--all", "--charged"]) == 4
+    assert "another run holds this outputs folder" in capsys.readouterr().err
+
+
+def test_no_ledger_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing sent, nothing unknown; settling is refused."""
+    fresh = priced(tmp_path)
+    assert listed(capsys, fresh) == []
+    assert main(["resolve", *fresh.words, "--all", "--charged"]) == 2
