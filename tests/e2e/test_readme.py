@@ -1,0 +1,133 @@
+"""What the README tells a new user to type, typed in a fresh copy of the project."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.house import ROOT
+
+README = (ROOT / "README.md").read_text()
+REVIEW = re.findall(r"^\$ (retouch .*?) *(?:#.*)?$", README, re.MULTILINE)
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tracked files in a folder of their own; the installed programs are shared, and marked
+    as set up, so that nothing is installed over them."""
+    folder = tmp_path_factory.mktemp("clone")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target)
+    (folder / ".venv").mkdir()
+    (folder / ".venv/bin").symlink_to(ROOT / ".venv/bin")
+    for stamp in (".setup", ".dev"):
+        (folder / ".venv" / stamp).touch()
+    return folder
+
+
+def _type(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+    environment["PATH"] = f"{ROOT}/.venv/bin:{environment['PATH']}"
+    return subprocess.run(
+        ["bash", "-euc", command],
+        check=False,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def reviewed(clone: Path) -> Path:
+    """The clone with a finished quickstart and the provider's bill for it."""
+    if not (clone / "outputs/quickstart/ledger.jsonl").exists():
+        assert _type(BLOCKS[0], clone).returncode == 0
+    shown = _type("retouch report manifests/quickstart.yaml --by model,day --format json", clone)
+    rows = json.loads(shown.stdout)["by"]
+    both = [row for row in rows if "model" in row and "day" in row]
+    lines = [f"{row['day']},{row['model']},{row['confirmed']}" for row in both]
+    (clone / "bill.csv").write_text("\n".join(["日期,模型,金额", *lines, ""]))
+    return clone
+
+
+def test_commands_work_as_written(clone: Path) -> None:
+    """Every bash block of the README exits 0 without a key; a finished run sends nothing more."""
+    assert len(BLOCKS) >= 3
+    for block in BLOCKS:
+        done = _type(block, clone)
+        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+    pictures = list((clone / "outputs/quickstart/images").rglob("*.png"))
+    assert len(pictures) == 48
+    ledger = (clone / "outputs/quickstart/ledger.jsonl").read_bytes()
+    again = _type(BLOCKS[0], clone)
+    assert again.returncode == 0
+    assert "nothing to send" in again.stderr
+    assert (clone / "outputs/quickstart/ledger.jsonl").read_bytes() == ledger
+
+
+@pytest.mark.parametrize("line", REVIEW)
+def test_cost_review_works_as_written(reviewed: Path, line: str) -> None:
+    """Each command of the cost review does what the README says, on the quickstart's ledger."""
+    head = json.loads(_type("retouch verify manifests/quickstart.yaml --json", reviewed).stdout)
+    done = _type(line.replace("0123456789abcdef", head["head"]), reviewed)
+    # Without a key the provider cannot be asked: that is refused, and nothing else.
+    assert done.returncode == (4 if "--fetch" in line else 0), f"{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+
+
+def test_manifest_of_the_readme_is_one(tmp_path: Path) -> None:
+    """The manifest that the README explains loads without a problem."""
+    [text] = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    manifest = tmp_path / "cats.yaml"
+    manifest.write_text(text)
+    shown = _type(f"{ROOT}/.venv/bin/retouch plan {manifest}", tmp_path)
+    assert shown.returncode == 2
+    problems = [line for line in shown.stderr.splitlines() if "cats.yaml:" in line]
+    assert problems
+    assert all("data/" in line or "lists/" in line for line in problems), shown.stderr
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed here")
+def test_the_ledger_is_ready_for_jq(reviewed: Path) -> None:
+    """The README's jq line prints a model and an amount for each finished job."""
+    [line] = re.findall(r"^jq .*$", README, re.MULTILINE)
+    rows = [row.split("\t") for row in _type(line, reviewed).stdout.splitlines()]
+    assert len(rows) == 48
+    assert {model for model, _ in rows} == {"gemini-2.5-flash-image", "kling-v2"}
+    assert all(float(amount) > 0 for _, amount in rows)
+
+
+def test_every_command_on_a_manifest_takes_outputs() -> None:
+    """As the README says: those listed with an M take `--outputs`."""
+    listed = re.findall(r"`retouch (\w+) M", README.partition("## Commands")[2])
+    assert len(set(listed)) == 7
+    for name in set(listed):
+        assert "--outputs" in _type(f"retouch {name} --help", ROOT).stdout, name
+
+
+def test_commands_listed_are_those_there_are() -> None:
+    """The README's table of commands names every command of the program, and no other."""
+    shown = _type(".venv/bin/retouch --help", ROOT).stdout
+    there = set(re.findall(r"^    (\w+)(?:  |$)", shown, re.MULTILINE))
+    listed = set(
+        re.findall(r"`retouch (\w+)", README.partition("## Commands")[2].partition("##")[0])
+    )
+    assert listed == there
