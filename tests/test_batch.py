@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from retouch.budget import Budget, Cap
 from retouch.errors import BudgetReached, Interrupted
-from retouch.gate import Budget, Cap
 from retouch.manifest import Limits, Poll, RunSettings
 from retouch.money import Money
 from retouch.orders import Orders

@@ -9,8 +9,8 @@ from decimal import Decimal
 import anyio
 import pytest
 
+from retouch.budget import Budget, Cap, Reservation
 from retouch.errors import BudgetReached
-from retouch.gate import Budget, Cap
 from retouch.money import Money
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
@@ -27,8 +27,14 @@ class Run:
         self.before = Decimal(chance.randint(0, 30)) / 10
         total = Cap("total", money(chance.randint(0, 80)), self.before, counts_history=True)
         lane = Cap("lane", money(chance.randint(0, 40)), model="kling")
-        self.caps = [money(cap.limit.amount * 10) for cap in (total, lane)]
-        self.budget = Budget([total, lane])
+        day = Cap("day", money(chance.randint(10, 60)), day=self.today())
+        self.caps = [money(cap.limit.amount * 10) for cap in (total, lane, day)]
+        self.budget = Budget([total, lane, day], today=self.today)
+        self.spent_on: dict[str, Decimal] = {}
+
+    def today(self) -> str:
+        """A day of this run is four seconds long."""
+        return f"2026-01-01 {int(anyio.current_time() / 4):09}"
 
     async def work(self, model: str) -> None:
         """Send requests of random ceilings; each costs up to it, nothing, or nobody knows."""
@@ -37,16 +43,24 @@ class Run:
                 ceiling = Decimal(self.chance.randint(1, 20)) / 10
                 reservation = await self.budget.reserve(model, Money(ceiling, "CNY"))
                 with self.budget.holding(reservation):
+                    await anyio.sleep(self.chance.randint(0, 1))
+                    reservation.day = self.today()
                     await anyio.sleep(self.chance.randint(0, 3))
                     match self.chance.randint(0, 2):
                         case 0:
                             charged = ceiling * self.chance.randint(0, 10) / 10
                             reservation.settle(Money(charged, "CNY"))
-                            self.spent[model] += charged
+                            self._spend(reservation, charged)
                         case 1:
                             reservation.settle(None)
                         case _:  # no answer: it may have been charged in full, and was
-                            self.spent[model] += ceiling
+                            self._spend(reservation, ceiling)
+
+    def _spend(self, reservation: Reservation, amount: Decimal) -> None:
+        assert reservation.day is not None
+        self.spent[reservation.model] += amount
+        spent = self.spent_on.get(reservation.day, Decimal(0))
+        self.spent_on[reservation.day] = spent + amount
 
 
 def money(tenths: int | Decimal) -> Money:
@@ -62,8 +76,9 @@ async def test_no_charge_passes_the_budget() -> None:
         async with anyio.create_task_group() as group:
             for _ in range(chance.randint(1, 4)):
                 group.start_soon(run.work, chance.choice(MODELS))
-        total, lane = (cap.amount for cap in run.caps)
+        total, lane, day = (cap.amount for cap in run.caps)
         assert run.before + sum(run.spent.values()) <= max(total, run.before)
         assert run.spent["kling"] <= lane
+        assert all(spent <= day for spent in run.spent_on.values())
         sent += any(run.spent.values())
     assert sent > RUNS / 2  # the caps let most runs spend something

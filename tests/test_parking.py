@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import anyio
 import pytest
 
-from retouch.errors import DeadlineReached, Refused
+from retouch.budget import Budget, Cap
+from retouch.errors import BudgetReached, DeadlineReached, Interrupted, Refused
 from retouch.manifest import Limits, RunSettings
+from retouch.money import Money
 from retouch.orders import Orders
 from retouch.record import Failed
 from tests.provider import Mishap, Provider
@@ -79,6 +82,57 @@ async def test_requests_in_flight_when_the_quota_goes_are_left_too(tmp_path: Pat
     assert summary.settled[GEMINI] == 0
     assert not any(one.final for one in work.records if isinstance(one, Failed))
     assert not work.state.open_charges
+
+
+async def test_a_lane_that_parks_fetches_what_it_has_paid_for(tmp_path: Path) -> None:
+    """Tasks that were accepted before the quota was gone are polled to their end by this run."""
+    provider = Provider(seconds=1.0, task_seconds=30.0, mishaps=quota_gone_after(3))
+    work = Bench(tmp_path, provider)
+    summary = await work.run([lane(KLING, 10, limits=Limits(requests_per_minute=30))])
+    assert isinstance(summary.lane_stops[KLING], Refused)
+    assert work.state.counts() == Counter(done=3, failed=1)
+    assert summary.settled == {KLING: 3}
+
+
+async def test_a_lane_at_the_end_of_its_budget_parks_and_the_others_go_on(tmp_path: Path) -> None:
+    """A budget of one model is no reason for another to stop; the exit code says what is left."""
+    provider = Provider(seconds=1.0, task_seconds=30.0)
+    work = Bench(tmp_path, provider)
+    cap = Cap("the budget of kling", Money(Decimal("0.65"), "CNY"), model=KLING)
+    summary = await work.run([lane(KLING, 10), lane(GEMINI, 5)], budget=Budget([cap]))
+    assert (summary.stopped, summary.exit_code) == (None, 6)
+    assert isinstance(summary.lane_stops[KLING], BudgetReached)
+    assert summary.is_budget_reached
+    assert summary.settled == {KLING: 3, GEMINI: 5}
+
+
+async def test_no_money_left_leaves_no_paid_task_behind(tmp_path: Path) -> None:
+    """Arrears stop the run: nothing more is sent, that is said at once, and Tasks that were paid
+    for are fetched; their addresses would expire before tomorrow's run."""
+    arrears = Mishap(403, b'{"error":{"message":"account in arrears","type":"billing_error"}}')
+    provider = Provider(seconds=1.0, task_seconds=30.0, mishaps=[None, None, None, arrears])
+    work = Bench(tmp_path, provider)
+    summary = await work.run([lane(KLING, 10, limits=Limits(requests_per_minute=30))])
+    assert isinstance(summary.stopped, Refused)
+    assert summary.exit_code == 4
+    assert work.state.counts() == Counter(done=3, failed=1)
+    assert any("in arrears; ending what is in flight" in text for text in work.observer.texts)
+
+
+async def test_an_interrupt_leaves_the_tasks_even_when_something_else_stopped_first(
+    tmp_path: Path,
+) -> None:
+    """Whoever presses Ctrl-C wants to go: what a parked lane still waited for stays on file."""
+    provider = Provider(seconds=1.0, task_seconds=3600.0, mishaps=quota_gone_after(3))
+    work = Bench(tmp_path, provider)
+    began = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        group.start_soon(work.run, [lane(KLING, 10, limits=Limits(requests_per_minute=30))])
+        await anyio.sleep(50.0)
+        assert work.batch is not None
+        work.batch.stop(Interrupted("interrupted"))
+    assert anyio.current_time() - began == pytest.approx(50.0)
+    assert work.state.counts() == Counter(accepted=3, failed=1)
 
 
 async def test_a_deadline_stops_starting_and_lets_what_is_out_end(tmp_path: Path) -> None:

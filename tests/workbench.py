@@ -13,9 +13,9 @@ from pathlib import Path
 import anyio
 
 from retouch.batch import Batch
+from retouch.budget import Budget
 from retouch.dialect import Capabilities
 from retouch.dialects import DIALECTS
-from retouch.gate import Budget
 from retouch.job import Job, Picture, Prompt, Source
 from retouch.ledger import Reader, open_ledger
 from retouch.manifest import Limits, Model, Poll, Price, RunSettings

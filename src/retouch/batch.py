@@ -1,7 +1,8 @@
 """All lanes of a run, side by side: what is to be done is started in order, each lane at its pace.
 
 The first reason to stop is kept; from then on nothing new starts, what is in flight ends and is
-recorded, Tasks stay on file. Tasks of earlier runs are polled before anything is sent.
+recorded. Tasks are fetched, for they are paid for, unless the reason leaves them to the next run.
+Tasks of earlier runs are polled before anything is sent.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
+from retouch.budget import Budget
 from retouch.dialect import Dialect
 from retouch.errors import DeadlineReached, RetouchError, StorageFailed
-from retouch.gate import Budget, Gate, Stop
+from retouch.gate import Gate, Stop
 from retouch.job import Job
 from retouch.ledger import Ledger
 from retouch.manifest import Price, RunSettings
@@ -94,6 +96,8 @@ class Batch:
         """Start nothing new in any lane; the first reason is the one that is told."""
         if self.summary.stopped is None:
             self.summary.stopped = reason
+            if not reason.leaves_tasks and self.in_flight:
+                self._warn(f"{reason.message}; ending what is in flight")
         for stop in self._stops:
             stop.set(reason)
 
@@ -111,7 +115,7 @@ class Batch:
                     lanes.start_soon(self._run_lane, lane, stop)
             group.cancel_scope.cancel()
         for lane, stop in zip(self._lanes, self._stops, strict=True):
-            if isinstance(stop.reason, RetouchError) and stop.reason is not self.summary.stopped:
+            if stop.reason is not None and stop.reason is not self.summary.stopped:
                 self.summary.lane_stops[lane.model.model] = stop.reason
         return self.summary
 
@@ -171,7 +175,11 @@ class Batch:
         """Start the Job when there is a place for it; False when the lane has been stopped."""
         slots = max(1, tools.capabilities.slots_per_image * job.images_wanted)
         await tools.gate.place(slots)
-        if tools.stop or (isinstance(decision, Send) and self._left <= 0):
+        if isinstance(decision, Poll):
+            is_over = tools.stop.leaves_tasks
+        else:
+            is_over = bool(tools.stop) or self._left <= 0
+        if is_over:
             with tools.gate.placed(slots):
                 return False
         if isinstance(decision, Send):

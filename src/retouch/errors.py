@@ -5,6 +5,7 @@ RetouchError                 exit 1
   InputRefused               exit 2   manifest, table, picture or usage; lists every Problem at once
   LedgerDamaged              exit 3   the ledger cannot be trusted; names file and line
   Refused                    exit 4   key, money, model or lock: retouch will not go on
+    WorkRefused              exit 4   the server takes no more work; what it has can be fetched
   StorageFailed              exit 5   a disk said no; names the path
   BudgetReached              exit 6   going on could pass the budget
   Interrupted                exit 130 the user stopped the run
@@ -42,9 +43,14 @@ class Problem:
 
 
 class RetouchError(Exception):
-    """An error the user is told in one clear message, without a traceback."""
+    """An error the user is told in one clear message, without a traceback.
+
+    As the reason for a stop it `leaves_tasks` at the server to the next run, or lets this one fetch
+    what is paid for.
+    """
 
     exit_code: ClassVar[int] = 1
+    leaves_tasks: ClassVar[bool] = True
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -79,6 +85,12 @@ class Refused(RetouchError):
     exit_code = 4
 
 
+class WorkRefused(Refused):
+    """The server takes no more work: quota, money or model. It can still be asked for results."""
+
+    leaves_tasks = False
+
+
 class StorageFailed(RetouchError):
     """The disk refused a write; sending stopped at once and nothing recorded was lost."""
 
@@ -86,9 +98,14 @@ class StorageFailed(RetouchError):
 
 
 class BudgetReached(RetouchError):
-    """The next request could pass the budget."""
+    """The next request could pass a budget: the run's, or that of one `model` alone."""
 
     exit_code = 6
+    leaves_tasks = False
+
+    def __init__(self, message: str, *, hint: str = "", model: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.model = model
 
 
 class Interrupted(RetouchError):

@@ -1,48 +1,55 @@
-"""What a request passes before it may be sent: the lane's limits, and the money.
+"""A lane's limits, which a request passes before it may be sent, and what stops a lane.
 
-A Gate belongs to a lane: places in flight (adaptive), and rate limits whose interface is
-`reserve(n) -> seconds to wait`. The Budget belongs to the run: what is in flight is reserved at
-its ceiling, so that no answer can carry the sum past it (DESIGN §2, promise 7).
+Places in flight are adaptive; rate limits have the interface `reserve(n) -> seconds to wait`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from decimal import Decimal
+from dataclasses import dataclass
 
 import anyio
 
-from retouch.errors import BudgetReached
+from retouch.errors import RetouchError
 from retouch.manifest.model import Limits
-from retouch.money import Money
 from retouch.pacing import Concurrency, RateLimit, RetryBudget
 
 
 class Stop:
-    """Whether the run (or a lane) should start nothing new, and why; sleeps end when it is set."""
+    """Whether the run (or a lane) should start nothing new, and why; sleeps end when it is set.
+
+    Some reasons leave the Tasks at the server too; others let what is paid for be fetched.
+    """
 
     def __init__(self) -> None:
-        self.reason: Exception | None = None
+        self.reason: RetouchError | None = None
         self._set = anyio.Event()
+        self._left = anyio.Event()
 
     def __bool__(self) -> bool:
         return self.reason is not None
 
-    def set(self, reason: Exception) -> None:
-        """Stop for this reason; the first one is kept."""
+    @property
+    def leaves_tasks(self) -> bool:
+        """Whether Tasks at the server are left to the next run."""
+        return self._left.is_set()
+
+    def set(self, reason: RetouchError) -> None:
+        """Stop for this reason; the first one is kept, and any may leave the Tasks."""
         if self.reason is None:
             self.reason = reason
             self._set.set()
+        if reason.leaves_tasks:
+            self._left.set()
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, or less when the stop comes first."""
         with anyio.move_on_after(seconds):
             await self._set.wait()
 
-    async def wait(self) -> None:
-        await self._set.wait()
+    async def wait_until_tasks_are_left(self) -> None:
+        await self._left.wait()
 
 
 class Turn:
@@ -164,105 +171,3 @@ class Gate:
     def _wake(self) -> None:
         freed, self._freed = self._freed, anyio.Event()
         freed.set()
-
-
-@dataclass(slots=True)
-class Cap:
-    """One bound of the budget: what is counted towards it already, and its limit.
-
-    `counts_history`: `counted` began with what earlier runs cost, on `day` (UTC, YYYY-MM-DD) or,
-    without it, on any.
-    """
-
-    name: str
-    limit: Money
-    counted: Decimal = Decimal(0)
-    model: str | None = None
-    counts_history: bool = False
-    day: str | None = None
-
-    def room_for(self, amount: Decimal, reserved: Decimal) -> bool:
-        return self.counted + reserved + amount <= self.limit.amount
-
-
-@dataclass(slots=True)
-class Reservation:
-    """What one attempt may cost, held until it is settled; unsettled counts in full."""
-
-    model: str
-    ceiling: Decimal
-    charged: Decimal | None = None
-
-    def settle(self, charged: Money | None) -> None:
-        """What it did cost; None where nothing was charged."""
-        self.charged = charged.amount if charged else Decimal(0)
-
-
-@dataclass(slots=True)
-class Budget:
-    """All caps of a run; without caps everything passes."""
-
-    caps: list[Cap] = field(default_factory=list)
-    reserved: dict[str | None, Decimal] = field(default_factory=dict)
-    _changed: anyio.Event = field(default_factory=anyio.Event)
-
-    async def reserve(self, model: str, ceiling: Money | None) -> Reservation:
-        """Hold `ceiling` until the attempt is settled; waits while others in flight may give way.
-
-        Raises BudgetReached when it would pass a cap even with nothing else in flight.
-        """
-        amount = ceiling.amount if ceiling else Decimal(0)
-        while (full := self._first_full(model, amount)) is not None:
-            if not self._reserved_for(full):
-                raise _reached(full, model, amount)
-            await self._changed.wait()
-        return self._hold(model, amount)
-
-    def resume(self, model: str, ceiling: Money | None, day: str | None = None) -> Reservation:
-        """Hold the ceiling of an attempt that an earlier run began: it is in flight again.
-
-        `day`: when it was sent; caps that count it as history give it back until it is settled.
-        """
-        amount = ceiling.amount if ceiling else Decimal(0)
-        for cap in self.caps:
-            of_cap = cap.model in (None, model) and cap.day in (None, day)
-            if cap.counts_history and of_cap:
-                cap.counted -= amount
-        return self._hold(model, amount)
-
-    @contextmanager
-    def holding(self, reservation: Reservation) -> Iterator[Reservation]:
-        """Release the reservation at the end of the block and count what it cost."""
-        try:
-            yield reservation
-        finally:
-            cost = reservation.ceiling if reservation.charged is None else reservation.charged
-            for name in (None, reservation.model):
-                self.reserved[name] -= reservation.ceiling
-            for cap in self.caps:
-                if cap.model in (None, reservation.model):
-                    cap.counted += cost
-            changed, self._changed = self._changed, anyio.Event()
-            changed.set()
-
-    def _hold(self, model: str, amount: Decimal) -> Reservation:
-        for name in (None, model):
-            self.reserved[name] = self.reserved.get(name, Decimal(0)) + amount
-        return Reservation(model, amount)
-
-    def _first_full(self, model: str, amount: Decimal) -> Cap | None:
-        for cap in self.caps:
-            if cap.model in (None, model) and not cap.room_for(amount, self._reserved_for(cap)):
-                return cap
-        return None
-
-    def _reserved_for(self, cap: Cap) -> Decimal:
-        return self.reserved.get(cap.model, Decimal(0))
-
-
-def _reached(cap: Cap, model: str, amount: Decimal) -> BudgetReached:
-    spent = Money(cap.counted, cap.limit.currency)
-    return BudgetReached(
-        f"{cap.name} of {cap.limit} is reached: {spent} counted so far, "
-        f"and the next request to {model} may cost up to {Money(amount, cap.limit.currency)}"
-    )

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from retouch.errors import RetouchError
+from retouch.errors import BudgetReached, RetouchError
 from retouch.job import Job
 from retouch.shop import JobEnd
 from retouch.survey import Choice
@@ -37,6 +37,12 @@ class Summary:
     stopped: RetouchError | None = None
     lane_stops: dict[str, RetouchError] = field(default_factory=dict)
     settled: Counter[str] = field(default_factory=Counter)  # Jobs of each model that came to an end
+
+    @property
+    def is_budget_reached(self) -> bool:
+        """Whether a budget, the run's or a lane's, left something undone."""
+        stops = (self.stopped, *self.lane_stops.values())
+        return any(isinstance(stop, BudgetReached) for stop in stops)
 
     @property
     def exit_code(self) -> int:

@@ -40,7 +40,7 @@ class TimedOut:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The run was stopped; the Task goes on at the server and stays on file."""
+    """The Task is left to the next run: it goes on at the server and stays on file."""
 
 
 Ending = Produced | Rejected | TimedOut | Stopped
@@ -80,17 +80,17 @@ class Polls:
         self._at_once = anyio.CapacityLimiter(AT_ONCE)
 
     async def ending(self, task: str, ask: Callable[[], Awaitable[Answer]]) -> Ending:
-        """Wait until the Task ends, its deadline comes or the run is stopped."""
+        """Wait until the Task ends, its deadline comes or Tasks are left to the next run."""
         waiting = _Waiting(task, anyio.current_time(), ask)
         self._schedule(waiting, min(self._timeout, self._pace.wait_seconds(0, self._chance)))
         await waiting.ended.wait()
         return waiting.ending or Stopped()
 
     async def run(self) -> None:
-        """Ask for what is due, until cancelled or the run is stopped."""
+        """Ask for what is due, until cancelled or Tasks are left to the next run."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._wake_on_stop)
-            while not self._stop:
+            while not self._stop.leaves_tasks:
                 self._news = anyio.Event()
                 now = anyio.current_time()
                 while self._due and self._due[0][0] <= now:
@@ -104,7 +104,7 @@ class Polls:
             group.cancel_scope.cancel()
 
     async def _wake_on_stop(self) -> None:
-        await self._stop.wait()
+        await self._stop.wait_until_tasks_are_left()
         self._news.set()
 
     async def _poll(self, waiting: _Waiting) -> None:
@@ -144,7 +144,7 @@ class Polls:
         return self._schedule(waiting, min(wait, left))
 
     def _schedule(self, waiting: _Waiting, seconds: float) -> None:
-        if self._stop:
+        if self._stop.leaves_tasks:
             self._end(waiting, Stopped())
             return
         self._sequence += 1

@@ -24,9 +24,10 @@ from retouch.attempt import (
     error_of,
     interrupted,
 )
+from retouch.budget import Reservation
 from retouch.dialect import Accepted, Endpoint, LinkedPicture, Produced, Rejected
 from retouch.errors import BudgetReached
-from retouch.gate import Reservation, Turn
+from retouch.gate import Turn
 from retouch.job import Job, Picture
 from retouch.joblog import JobLog
 from retouch.pacing import backoff_seconds, retry_after_seconds
@@ -97,7 +98,8 @@ class _Life:
         try:
             reservation = await self.shop.budget.reserve(self.job.model, self.ceiling)
         except BudgetReached as reached:
-            self.shop.stop_run(reached)
+            stop = self.lane.stop.set if reached.model else self.shop.stop_run
+            stop(reached)
             self.settling.end("stopped")
             return None
         with self.shop.budget.holding(reservation):
@@ -121,6 +123,7 @@ class _Life:
             reservation.settle(None)
             return None
         await self.log.started(attempt)
+        reservation.day = self.shop.ledger.state.open_charges[self.log.key, attempt].day
         turn.leaves()
         verdict, body = await self._post(attempt, pictures)
         await self._conclude(attempt, verdict, body, reservation)

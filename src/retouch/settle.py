@@ -14,9 +14,10 @@ from types import MappingProxyType
 import anyio
 
 from retouch.attempt import error_of
+from retouch.budget import Reservation
 from retouch.dialect import Produced, Rejected
-from retouch.errors import Refused
-from retouch.gate import Reservation, Turn
+from retouch.errors import Refused, WorkRefused
+from retouch.gate import Turn
 from retouch.job import Job
 from retouch.joblog import NOTHING_PAID, JobLog, Paid, usage_record
 from retouch.pacing import retry_after_seconds
@@ -127,7 +128,8 @@ class Settling:
     def halt(self, rejected: Rejected, headers: Mapping[str, str] = _NOTHING_SAID) -> None:
         """Stop the lane or the whole run at the first word that it cannot go on."""
         message = f"{self.job.model}: {self.log.scrubbed(error_of(rejected)).message}"
-        refused = Refused(message, hint=self._when_to_come_back(headers))
+        kind = Refused if rejected.kind == "auth" else WorkRefused
+        refused = kind(message, hint=self._when_to_come_back(headers))
         if rejected.scope == "run":
             self.shop.stop_run(refused)
         elif rejected.scope == "lane":

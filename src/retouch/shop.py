@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from retouch.budget import Budget
 from retouch.dialect import Capabilities, Dialect
 from retouch.errors import RetouchError
-from retouch.gate import Budget, Gate, Stop
+from retouch.gate import Gate, Stop
 from retouch.job import Job
 from retouch.joblog import NOTHING_PAID, Paid
 from retouch.ledger import Ledger

@@ -16,8 +16,8 @@ import httpx
 from PIL import Image
 
 from retouch.batch import Batch
+from retouch.budget import Budget
 from retouch.dialects import DIALECTS
-from retouch.gate import Budget
 from retouch.job import Job, Picture, Prompt, Source
 from retouch.ledger import open_ledger
 from retouch.manifest import Limits, Model, RunSettings

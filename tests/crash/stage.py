@@ -20,10 +20,10 @@ import trio
 import trio.testing
 
 from retouch.batch import Batch
+from retouch.budget import Budget
 from retouch.dialect import Endpoint
 from retouch.dialects import DIALECTS
 from retouch.errors import StorageFailed
-from retouch.gate import Budget
 from retouch.job import Job
 from retouch.ledger import open_ledger
 from retouch.manifest import Limits, Poll, RunSettings

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
+from retouch.budget import Budget, Cap, utc_today
 from retouch.cli.amounts import amount_of
 from retouch.cli.workspace import Workspace
 from retouch.errors import InputRefused
-from retouch.gate import Budget, Cap
 from retouch.manifest import Budget as BudgetSetting
 from retouch.money import Money
 from retouch.pricing import has_ceiling
@@ -67,7 +66,7 @@ def _caps(
     if setting is None:
         return
     currency = setting.currency
-    today = datetime.now(UTC).date().isoformat()
+    today = utc_today()
     if setting.amount is not None:
         yield Cap(f"{name} for one run", Money(setting.amount, currency), model=model)
     if setting.total is not None:

@@ -13,6 +13,7 @@ import anyio
 
 from retouch import __version__
 from retouch.batch import Batch
+from retouch.budget import Budget
 from retouch.cli.budgets import add_budget, budget_of
 from retouch.cli.confirm import add_yes, confirm, left_undone
 from retouch.cli.connection import Connection, add_url_map, base_url_of, connect, forget_tasks
@@ -29,8 +30,7 @@ from retouch.cli.workspace import (
     refuse_problems,
 )
 from retouch.disk import make_folder
-from retouch.errors import BudgetReached, InputRefused, Interrupted, StorageFailed
-from retouch.gate import Budget
+from retouch.errors import InputRefused, Interrupted, StorageFailed
 from retouch.ledger import Ledger, open_ledger
 from retouch.lock import exclusive
 from retouch.money import Money, exact, total
@@ -111,7 +111,7 @@ class _Run:
             await self._begin(ledger)
             summary = await self._work(ledger, surveyor, lanes, connection, budget)
             await _end(ledger, summary)
-            if isinstance(summary.stopped, BudgetReached):
+            if summary.is_budget_reached:
                 say(left_undone(workspace, self.plan, surveyor))
             if workspace.is_rehearsal:
                 forget_tasks(workspace, ledger.state)

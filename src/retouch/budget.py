@@ -1,0 +1,148 @@
+"""The money, which a request passes before it may be sent.
+
+What is in flight is reserved at its ceiling, so that no answer can carry the sum past a cap
+(DESIGN §2, promise 7). A cap for a day turns with the day, in UTC; what was sent before midnight
+and is answered after it belongs to the day it was sent on, as in the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import anyio
+
+from retouch.errors import BudgetReached
+from retouch.money import Money
+
+
+def utc_today() -> str:
+    """The day in UTC, YYYY-MM-DD."""
+    return datetime.now(UTC).date().isoformat()
+
+
+@dataclass(slots=True)
+class Cap:
+    """One bound of the budget: what is counted towards it already, and its limit.
+
+    `counts_history`: `counted` began with what earlier runs cost, on `day` (UTC, YYYY-MM-DD; the
+    one it is now) or, without it, on any.
+    """
+
+    name: str
+    limit: Money
+    counted: Decimal = Decimal(0)
+    model: str | None = None
+    counts_history: bool = False
+    day: str | None = None
+
+    def room_for(self, amount: Decimal, reserved: Decimal) -> bool:
+        return self.counted + reserved + amount <= self.limit.amount
+
+    def counts(self, model: str, day: str | None) -> bool:
+        """Whether a request to `model` on `day` (None: any) counts towards this cap."""
+        return self.model in (None, model) and (None in (self.day, day) or self.day == day)
+
+    def turn(self, today: str) -> None:
+        """Begin anew on a new day; a clock that was set back changes nothing."""
+        if self.day is not None and today > self.day:
+            self.day, self.counted = today, Decimal(0)
+
+
+@dataclass(slots=True)
+class Reservation:
+    """What one attempt may cost, held until it is settled; unsettled counts in full.
+
+    `day`: when it was sent, as the ledger has it; None counts on any.
+    """
+
+    model: str
+    ceiling: Decimal
+    day: str | None = None
+    charged: Decimal | None = None
+
+    def settle(self, charged: Money | None) -> None:
+        """What it did cost; None where nothing was charged."""
+        self.charged = charged.amount if charged else Decimal(0)
+
+
+@dataclass(slots=True)
+class Budget:
+    """All caps of a run; without caps everything passes. `today` tells the day in UTC."""
+
+    caps: list[Cap] = field(default_factory=list)
+    today: Callable[[], str] = utc_today
+    reserved: dict[str | None, Decimal] = field(default_factory=dict)
+    _changed: anyio.Event = field(default_factory=anyio.Event)
+
+    async def reserve(self, model: str, ceiling: Money | None) -> Reservation:
+        """Hold `ceiling` until the attempt is settled; waits while others in flight may give way.
+
+        Raises BudgetReached when it would pass a cap even with nothing else in flight.
+        """
+        amount = ceiling.amount if ceiling else Decimal(0)
+        while (full := self._first_full(model, amount)) is not None:
+            if not self._reserved_for(full):
+                raise _reached(full, model, amount)
+            await self._changed.wait()
+        return self._hold(model, amount)
+
+    def resume(self, model: str, ceiling: Money | None, day: str | None = None) -> Reservation:
+        """Hold the ceiling of an attempt that an earlier run began: it is in flight again.
+
+        `day`: when it was sent; caps that count it as history give it back until it is settled.
+        """
+        amount = ceiling.amount if ceiling else Decimal(0)
+        for cap in self.caps:
+            if cap.counts_history and cap.counts(model, day):
+                cap.counted -= amount
+        return self._hold(model, amount, day)
+
+    @contextmanager
+    def holding(self, reservation: Reservation) -> Iterator[Reservation]:
+        """Release the reservation at the end of the block and count what it cost."""
+        try:
+            yield reservation
+        finally:
+            cost = reservation.ceiling if reservation.charged is None else reservation.charged
+            for name in (None, reservation.model):
+                self.reserved[name] -= reservation.ceiling
+            self._turn_the_day()
+            for cap in self.caps:
+                if cap.counts(reservation.model, reservation.day):
+                    cap.counted += cost
+            changed, self._changed = self._changed, anyio.Event()
+            changed.set()
+
+    def _hold(self, model: str, amount: Decimal, day: str | None = None) -> Reservation:
+        for name in (None, model):
+            self.reserved[name] = self.reserved.get(name, Decimal(0)) + amount
+        return Reservation(model, amount, day)
+
+    def _turn_the_day(self) -> None:
+        today = self.today()
+        for cap in self.caps:
+            cap.turn(today)
+
+    def _first_full(self, model: str, amount: Decimal) -> Cap | None:
+        self._turn_the_day()
+        for cap in self.caps:
+            if cap.model in (None, model) and not cap.room_for(amount, self._reserved_for(cap)):
+                return cap
+        return None
+
+    def _reserved_for(self, cap: Cap) -> Decimal:
+        return self.reserved.get(cap.model, Decimal(0))
+
+
+def _reached(cap: Cap, model: str, amount: Decimal) -> BudgetReached:
+    spent = Money(cap.counted, cap.limit.currency)
+    return BudgetReached(
+        f"{cap.name} of {cap.limit} is reached: {spent} counted so far, "
+        f"and the next request to {model} may cost up to {Money(amount, cap.limit.currency)}",
+        hint="the day ends at 00:00 UTC; run again then" if cap.day else "",
+        model=cap.model,
+    )
