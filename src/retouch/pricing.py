@@ -64,6 +64,19 @@ def cost_at(
     return CostRecord(amount=exact(amount), currency=price.currency, basis=basis, price=price.name)
 
 
+def in_batch(cost: CostRecord, price: Price) -> CostRecord:
+    """What a cost at `price` would be as part of a batch: its discount off the whole amount.
+
+    Nothing here sends batches, so that no ceiling or estimate counts on it: it answers what a
+    batch would have saved.
+    """
+    with localcontext(EXACT):
+        amount = cost.money.amount * (1 - (price.batch_discount or Decimal(0)))
+    return CostRecord(
+        amount=exact(amount), currency=cost.currency, basis=cost.basis, price=cost.price
+    )
+
+
 def _token_prices(price: Price, usage: Counted) -> Iterator[tuple[Decimal, int | None]]:
     """Each price a million with the count it applies to."""
     for per_million, tokens in (

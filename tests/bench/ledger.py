@@ -1,11 +1,12 @@
-"""The ledger: reading it whole with its chain, and appending to it durably."""
+"""The ledger: reading it whole with its chain, reviewing it, and appending to it durably."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 import anyio
@@ -20,9 +21,11 @@ from retouch.record import (
     FileRecord,
     Started,
     UsageRecord,
+    decode,
     encode,
 )
-from tests.bench.measured import Measured, against
+from retouch.report import DIMENSIONS, Tally
+from tests.bench.measured import Measured, against, quickest
 
 _RECORDS = 100_000
 _APPENDS, _AT_ONCE = 1_000, 50
@@ -31,7 +34,7 @@ _AT = "2026-03-01T12:00:00.{:06}Z"
 
 def measure() -> list[Measured]:
     with tempfile.TemporaryDirectory() as name:
-        return [*_replay(Path(name)), *_append(Path(name))]
+        return [*_read(Path(name)), *_append(Path(name))]
 
 
 def write_ledger(path: Path, records: int) -> None:
@@ -69,24 +72,38 @@ def _record(number: int, prev: str) -> AnyRecord:
     )  # fmt: skip
 
 
-def _replay(folder: Path) -> list[Measured]:
-    path = folder / "replayed.jsonl"
+def _read(folder: Path) -> list[Measured]:
+    """A ledger replayed and reviewed, against every line decoded and chained and nothing else."""
+    path = folder / "read.jsonl"
     write_ledger(path, _RECORDS)
 
-    def chained_json() -> None:
+    def decoded_and_chained() -> None:
         prev = FIRST_PREV
         with path.open("rb") as file:
             for line in file:
-                assert json.loads(line)["prev"] == prev
+                assert decode(line).prev == prev
                 prev = hashlib.sha256(line[:-1]).hexdigest()[:16]
 
-    return against(
-        f"a ledger of {_RECORDS:,} records replayed",
-        lambda: read(path),
-        {"json and the chain alone": chained_json},
-        times=_RECORDS,
-        rounds=3,
-    )
+    def reviewed() -> None:
+        tally = Tally([(dimension,) for dimension in DIMENSIONS if dimension != "source"])
+        tally.read(Reader(path))
+        assert tally.records == _RECORDS
+
+    works = {"checked": lambda: drained(Reader(path)), "replayed": lambda: read(path),
+             "reviewed": reviewed}  # fmt: skip
+    *seconds, reference = quickest(*works.values(), decoded_and_chained, rounds=3)
+    return [
+        Measured(
+            f"a ledger of {_RECORDS:,} records {word}", ours, "msgspec and the chain alone",
+            reference, _RECORDS,
+        )
+        for word, ours in zip(works, seconds, strict=True)
+    ]  # fmt: skip
+
+
+def drained(records: Iterable[AnyRecord]) -> None:
+    """Go through all records and do nothing with them."""
+    deque(records, maxlen=0)
 
 
 def _append(folder: Path) -> list[Measured]:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from decimal import Decimal
 from pathlib import Path
 from unicodedata import east_asian_width
 
@@ -15,6 +16,7 @@ from PIL import Image
 
 from retouch.cli import main
 from retouch.record import AnyRecord
+from tests.cli.priced import priced, was_done
 from tests.report.ledgers import begins, done, failed, file_of, many, started, unknown, write
 
 EVIL = '=HYPERLINK("http://e.com")<script>alert(1)</script>|`x`\u202e.png'
@@ -107,6 +109,38 @@ def test_what_if(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert by_currency["USD"]["jobs"] == 44
     assert by_currency["CNY"]["unknown_high"] == "0.600000"  # as it was recorded
     assert ledger.read_bytes() == before
+
+
+def test_what_if_in_batches(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the batch sum stands what was recorded; a price without a discount is named."""
+    prices = tmp_path / "new.yaml"
+    head = "version: 1\nprices:\n  - {id: p, model: gemini-2.5-flash-image, "
+    price = f"{head}currency: USD, per_image: 0.04"
+    prices.write_text(f"{price}, batch_discount: 0.25}}\n")
+    found = json.loads(report(capsys, ledger, "--json", "--prices", prices, "--batch"))
+    assert Decimal(found["totals"][1]["confirmed"]) == Decimal("1.26")
+    assert "at the prices of new.yaml, in batches: 1.26 USD, where " in found["notes"][0]
+    assert len(found["notes"]) == 1
+    prices.write_text(f"{price}}}\n")
+    found = json.loads(report(capsys, ledger, "--json", "--prices", prices, "--batch"))
+    assert Decimal(found["totals"][1]["confirmed"]) == Decimal("1.68")
+    assert "no `batch_discount`: gemini-2.5-flash-image" in found["notes"][1]
+
+
+def test_batches_at_the_manifests_prices(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --prices those of the manifest count; a ledger without its manifest is refused."""
+    cats = priced(tmp_path)
+    cats.write(price="{currency: CNY, per_request: 0.2, batch_discount: 0.5}")
+    cats.fill([was_done, was_done])
+    found = json.loads(report(capsys, *cats.words, "--json", "--batch"))
+    assert Decimal(found["totals"][0]["confirmed"]) == Decimal("0.2")
+    assert "the manifest's prices, in batches" in found["notes"][0]
+    assert main(["report", str(cats.ledger), "--batch"]) == 2
+    assert "was not named by its manifest" in capsys.readouterr().err
 
 
 def test_blank_and_unchanged_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from retouch.cli.ledgers import find_ledgers
 from retouch.errors import InputRefused
 from retouch.manifest import Price
-from retouch.pricing import cost_at
 from retouch.record import (
     AmountRecord,
     AnyRecord,
@@ -30,6 +29,7 @@ from retouch.record import (
 from retouch.replay import replay
 from retouch.report import Period, Sums, Tally
 from retouch.report.rows import review_of
+from retouch.report.what_if import WhatIf
 from tests.report.ledgers import (
     CEILING,
     FIRST,
@@ -200,19 +200,41 @@ def test_waste_is_named() -> None:
     assert found["refused_after_billing"].cost == Decimal("0.1")
 
 
+def what_if(is_batch: bool = False, **price: object) -> WhatIf:
+    """Prices in dollars for gemini alone."""
+    priced = Price(currency="USD", **price)  # type: ignore[arg-type]
+    return WhatIf(lambda model, _: priced if model == GEMINI else None, is_batch=is_batch)
+
+
 def test_what_if_prices() -> None:
     """With other prices the same counts cost otherwise; without one for a model, it is unpriced."""
-    price = Price(currency="USD", per_image=Decimal("0.04"))
-    tally = Tally(
-        reprice=lambda record, _: (
-            cost_at(price, record.usage or UsageRecord(), 1, None, None)
-            if record.model == GEMINI
-            else None
-        )
-    )
+    tally = Tally(prices=what_if(per_image=Decimal("0.04")))
     tally.read([started(1), done(1), started(2, model=KLING), done(2, model=KLING)])
     assert totals_of(tally)["USD"].confirmed == Decimal("0.04")
     assert totals_of(tally)[None].unpriced_jobs == 1
+    assert str(tally.recorded["CNY"].amount) == "0.5430642"
+
+
+def test_what_if_in_batches() -> None:
+    """A discount is off the whole amount; a price without one stays whole, and is said."""
+    half = what_if(True, per_image=Decimal("0.04"), per_request=Decimal("0.01"),
+                   batch_discount=Decimal("0.5"))  # fmt: skip
+    whole = what_if(True, per_image=Decimal("0.04"))
+    for prices, amount in ((half, "0.025"), (whole, "0.04")):
+        tally = Tally(prices=prices)
+        tally.read([started(1), done(1)])
+        assert totals_of(tally)["USD"].confirmed == Decimal(amount)
+    assert (half.without_discount, whole.without_discount) == (set(), {GEMINI})
+
+
+def test_what_if_needs_counts() -> None:
+    """What the server did not count stays unknown up to its recorded ceiling at any price."""
+    prices = what_if(input_per_million=Decimal(1), output_per_million=Decimal(1))
+    tally = Tally(prices=prices)
+    tally.read([started(1), done(1, usage=None, cost=None)])
+    sums = totals_of(tally)
+    assert sums["CNY"].unknown_high == Decimal("0.6")
+    assert sum(each.unpriced_jobs for each in sums.values()) == 0
 
 
 def test_a_period_takes_its_days_only() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import date
 from pathlib import Path
 
 from retouch.cli.ledgers import Found, Search, find_ledgers, say_notes
@@ -15,12 +14,12 @@ from retouch.cli.tables import print_review
 from retouch.cli.workspace import add_outputs
 from retouch.errors import InputRefused, StorageFailed
 from retouch.manifest import PriceFile, load_prices
-from retouch.pricing import cost_at
-from retouch.record import AskedRecord, CostRecord, Done, Failed, UsageRecord
+from retouch.money import Money
 from retouch.report import DIMENSIONS, Dimension, Grouping, Kept, Period, Tally
 from retouch.report.formats import csv_of, html_of, markdown_of
 from retouch.report.rows import Review, review_of
 from retouch.report.waste import Wasted
+from retouch.report.what_if import PriceOn, WhatIf
 
 NAME = "report"
 HELP = "cost review: by model, prompt, folder, source, day, run; waste; many ledgers at once"
@@ -47,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", metavar="A,B", help=f"group by any of {', '.join(DIMENSIONS)}")
     parser.add_argument(
         "--prices", metavar="FILE", type=Path, help="what it would have cost at these prices"
+    )
+    parser.add_argument(
+        "--batch",
+        action="store_true",
+        help="what it would have cost in batches, by the `batch_discount` of each price "
+        "(those of --prices, else the manifest's)",
     )
     looking = parser.add_mutually_exclusive_group()
     looking.add_argument(
@@ -77,25 +82,38 @@ def _review(
     prices: PriceFile | None,
 ) -> Review:
     looker = _Looker(arguments)
-    repricing = _Repricing(prices) if prices else None
-    tally = Tally(
-        groupings,
-        period,
-        reprice=repricing,
-        currency_of=repricing.currency_of if repricing else None,
-        on_kept=looker.keep,
-    )
+    what_if = WhatIf(is_batch=arguments.batch) if prices or arguments.batch else None
+    tally = Tally(groupings, period, prices=what_if, on_kept=looker.keep)
     for found in search.ledgers:
         looker.reading = found
+        if what_if is not None:
+            what_if.by(prices.price_on if prices else _own_prices(found))
         tally.read(found.reader, found.shared_records)
     notes = list(search.notes)
-    if prices is not None:
-        notes.append(f"As it would be at the prices of {prices.path.name}; unknown as recorded.")
+    if what_if is not None:
+        whose = f"the prices of {prices.path.name}" if prices else "the manifest's prices"
+        notes += what_if.notes(whose, _confirmed(tally), tally.recorded)
     if looker.is_full and not arguments.no_pictures:
         notes.append(f"{looker.seen:,} jobs' pictures were not looked at (--pictures does).")
         print(notes[-1], file=sys.stderr)
     looker.look(tally.wasted)
     return review_of(tally, tuple(notes))
+
+
+def _own_prices(found: Found) -> PriceOn:
+    """The prices of the manifest that a ledger was found by. Raises InputRefused."""
+    if found.loaded is None:
+        raise InputRefused(
+            f"--batch: {found.path} was not named by its manifest, so its prices are not known",
+            hint="name the manifest, or say the prices by --prices FILE",
+        )
+    return found.loaded.price_on
+
+
+def _confirmed(tally: Tally) -> dict[str, Money]:
+    """What is confirmed, by currency."""
+    totals = ((key[0], sums.confirmed) for key, sums in tally.rows[()].items())
+    return {code: Money(amount, code) for code, amount in totals if code}
 
 
 class _Looker:
@@ -117,7 +135,7 @@ class _Looker:
     def keep(self, each: Kept) -> None:
         """Note one finished Job."""
         self.seen += 1
-        if self.is_full:
+        if self.seen > self._limit:
             self._kept.clear()
         elif self.reading is not None:
             self._kept.append((self.reading, each))
@@ -126,26 +144,6 @@ class _Looker:
         """Look at the pictures of all that was kept."""
         for found, each in self._kept:
             look_at(each, found, wasted)
-
-
-class _Repricing:
-    """Costs by the prices of a file, each as of the day it was charged."""
-
-    def __init__(self, prices: PriceFile) -> None:
-        self._prices = prices
-
-    def __call__(self, record: Done | Failed, asked: AskedRecord | None) -> CostRecord | None:
-        price = self._prices.price_on(record.model, date.fromisoformat(record.at[:10]))
-        if price is None:
-            return None
-        pictures = len(record.files) if isinstance(record, Done) else 0
-        size, quality = (asked.size, asked.quality) if asked else (None, None)
-        return cost_at(price, record.usage or UsageRecord(), pictures, size, quality)
-
-    def currency_of(self, model: str, day: str) -> str | None:
-        """The currency of a model's price on a day; None: it has none."""
-        price = self._prices.price_on(model, date.fromisoformat(day))
-        return price.currency if price else None
 
 
 def _write(review: Review, arguments: argparse.Namespace) -> None:

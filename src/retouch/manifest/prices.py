@@ -68,8 +68,8 @@ class Price(Part):
     )
     batch_discount: Fraction | None = Field(
         None,
-        description="Share taken off when the provider bills the request as part of a batch: "
-        "0.5 is half price.",
+        description="Share taken off the whole amount when the provider bills a request as part "
+        "of a batch: 0.5 is half price. What `retouch report --batch` shows; runs send no batches.",
     )
     typical_input_tokens: int | None = Field(
         None,

@@ -21,11 +21,11 @@ class Period:
         return self.since <= day and (not self.until or day <= self.until)
 
 
-def label_of(source: str) -> str:
-    """The name of the folder that a source lies in, as in prompts and paths."""
-    return source.rpartition("/")[0].rpartition("/")[2]
+def folder_of(source: str) -> str:
+    """The path of the folder that a source lies in."""
+    return source.rpartition("/")[0]
 
 
-def place_of(model: str, prompt: str, source: str, day: str, run: str) -> tuple[str, ...]:
-    """The values of all DIMENSIONS, in their order."""
-    return model, prompt, label_of(source), source, day, run
+def label_of(folder: str) -> str:
+    """The name of a source's folder, as in prompts and paths."""
+    return folder.rpartition("/")[2]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
 from retouch.money import EXACT, exact
+from retouch.report.breakdown import Row
 from retouch.report.places import Grouping
 from retouch.report.sums import Sums
-from retouch.report.tally import Row, Tally
+from retouch.report.tally import Tally
 from retouch.report.waste import Waste
 
 Value = str | int | None
@@ -71,7 +72,7 @@ def review_of(tally: Tally, notes: tuple[str, ...] = ()) -> Review:
         failures=_failures(tally),
         counts={
             "records": tally.records,
-            "retries": tally.retries,
+            "retries": sum(sums.attempts - sums.jobs for sums in tally.rows[()].values()),
             "reused": tally.reused,
             "kept": sum(sums.kept for sums in tally.rows[()].values()),
         },

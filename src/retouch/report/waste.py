@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
+import msgspec
+
 from retouch.money import Money
-from retouch.record import AskedRecord, Done, Failed, FileRecord
+from retouch.record import AskedRecord, CostRecord, Done, Failed, FileRecord
 
 WasteKind = Literal[
     "refused_after_billing", "no_picture", "fewer_than_asked", "wrong_size", "blank", "unchanged"
@@ -35,18 +37,18 @@ class Example:
     cost: Money | None
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True, gc=False):
     """A finished Job's pictures, for whoever wants to look at them."""
 
     done: Done
-    cost: Money | None
+    cost: CostRecord | None
 
     @property
     def example(self) -> Example:
         """The Job as an example of waste."""
         done = self.done
-        return Example(done.key, done.model, done.prompt, done.source, self.cost)
+        cost = self.cost.money if self.cost else None
+        return Example(done.key, done.model, done.prompt, done.source, cost)
 
 
 @dataclass(slots=True)
@@ -92,7 +94,8 @@ def waste_of_done(done: Done, asked: AskedRecord | None) -> list[WasteKind]:
     came_short = len(done.files) < asked.n if asked else any(map(_FEWER.match, done.warnings))
     if came_short:
         kinds.append("fewer_than_asked")
-    if asked and any(not _has_size(file, asked) for file in done.files):
+    is_sized = asked and (asked.size or asked.aspect_ratio)
+    if asked and is_sized and any(not _has_size(file, asked) for file in done.files):
         kinds.append("wrong_size")
     return kinds
 
