@@ -16,7 +16,8 @@ from retouch.dialect import Capabilities, TokenEstimate, Usage
 from retouch.job import Job, Options, Picture, Prompt, Source
 from retouch.manifest import ImagePrice, Price, load_prices
 from retouch.money import Money, exact, total
-from retouch.pricing import ceiling_of, cost_of, has_ceiling
+from retouch.pricing import ceiling_of, cost_of, has_ceiling, in_batch
+from retouch.record import CostRecord
 
 TOKENS = TokenEstimate(258, 1290, 2580, 2580)
 GEMINI = Capabilities("gemini", "sync", (), (), tokens=TOKENS)
@@ -26,7 +27,8 @@ SOURCES = Path(__file__).parents[1] / "src" / "retouch"
 MONEY_MODULES = (
     "money", "pricing", "budget", "estimate/costing", "estimate/history", "manifest/prices",
     "manifest/pricebook", "report/rows",
-    "report/sums", "report/tally", "report/what_if", "report/breakdown", "report/waste", "report/bill", "report/usage_export",
+    "report/sums", "report/tally", "report/what_if", "report/breakdown", "report/waste",
+    "report/bill", "report/usage_export",
     "report/ours", "report/pending", "report/differences", "report/parquet",
     "cli/amounts", "cli/budgets", "cli/appraisal", "cli/confirm", "cli/resolve", "cli/reconcile",
 )  # fmt: skip
@@ -50,6 +52,14 @@ def test_tokens_are_paid_to_the_last_digit() -> None:
 def test_missing_counts_give_no_cost(usage: Usage) -> None:
     """What the server did not count is no cost, rather than one that is too low."""
     assert cost_of(usage, 1, job(), BY_TOKENS) is None
+
+
+def test_a_batch_is_discounted_whole() -> None:
+    """The discount is off the whole amount, to the last digit; without one nothing is."""
+    cost = CostRecord(amount="0.2715321", currency="CNY", basis="tokens", price="p")
+    terms = BY_TOKENS.model_copy(update={"batch_discount": Decimal("0.333")})
+    assert Decimal(in_batch(cost, terms).amount) == Decimal("0.1811119107")
+    assert Decimal(in_batch(cost, BY_TOKENS).amount) == Decimal("0.2715321")
 
 
 def test_unpriced_is_not_zero() -> None:
