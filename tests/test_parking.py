@@ -175,3 +175,80 @@ async def test_a_deadline_that_never_comes_changes_nothing(tmp_path: Path) -> No
     summary = await work.run([lane(GEMINI, 3)], orders=Orders(deadline_seconds=3600.0))
     assert summary.exit_code == 0
     assert anyio.current_time() - began < 60.0
+
+
+async def test_an_outage_costs_the_time_it_lasts_and_hardly_a_job(tmp_path: Path) -> None:
+    """While nothing is served, single requests ask now and then; when it is over all goes on."""
+    began = anyio.current_time()
+
+    def closed_for_twenty_minutes() -> Iterator[Mishap | None]:
+        while True:
+            minutes = (anyio.current_time() - began) / 60
+            yield Mishap(503) if 1 <= minutes < 21 else None
+
+    provider = Provider(seconds=1.0, mishaps=closed_for_twenty_minutes())
+    work = Bench(tmp_path, provider)
+    summary = await work.run([lane(GEMINI, 1000)])
+    assert summary.lane_stops == {}
+    assert summary.ended["done"] >= 985
+    assert len(provider.book) == summary.ended["done"]
+    refused = len(provider.posts) - len(provider.book)
+    assert refused <= 8 + 6 + 20  # those in flight, the first probes, then one a minute
+    assert any("nothing is served any more" in text for text in work.observer.texts)
+    assert (await work.run([lane(GEMINI, 1000)])).exit_code == 0
+    assert len(provider.book) == 1000
+
+
+@pytest.mark.parametrize(("served", "minutes"), [(0, 1), (8, 10)])
+async def test_a_lane_gives_up_on_an_outage_that_does_not_end(
+    tmp_path: Path, served: int, minutes: int
+) -> None:
+    """After `stop_after_outage`; sooner where nothing was ever served: what is left stays unsent,
+    nothing was charged for it, and the other lane goes on."""
+
+    def never_again() -> Iterator[Mishap | None]:
+        yield from [None] * served
+        while True:
+            yield Mishap(503)
+
+    provider = Provider(seconds=1.0, mishaps=never_again(), mishaps_of=GEMINI)
+    work = Bench(tmp_path, provider, RunSettings(stop_after_outage=600.0))
+    began = anyio.current_time()
+    summary = await work.run([lane(GEMINI, 1000), lane(KLING, 30)])
+    assert isinstance(summary.lane_stops[GEMINI], Refused)
+    assert summary.exit_code == 4
+    assert "run again" in summary.lane_stops[GEMINI].hint
+    assert 60 * minutes <= anyio.current_time() - began <= 60 * (minutes + 2.5)
+    assert Counter(charge.model for charge in provider.book) == +Counter(
+        {GEMINI: served, KLING: 30}
+    )
+    assert len(provider.posts) < 8 + served + 30 + 6 + 2 * minutes + 8
+    assert not work.state.open_charges
+
+
+@pytest.mark.parametrize(
+    "mishap",
+    [
+        Mishap(200, b"<html>welcome</html>", charged=True),
+        Mishap(200, b'{"data": []}', charged=True),
+    ],
+    ids=["unknown", "no picture"],
+)
+async def test_a_losing_streak_parks_the_lane(tmp_path: Path, mishap: Mishap) -> None:
+    """A server that takes money and gives nothing gets a few requests more, not thousands."""
+    provider = Provider(seconds=1.0, mishaps=[None] * 5 + [mishap] * 1000)
+    work = Bench(tmp_path, provider, RunSettings(stop_after_losses=10))
+    summary = await work.run([lane(GEMINI, 1000)])
+    assert isinstance(summary.lane_stops[GEMINI], Refused)
+    assert "10 answers in a row" in summary.lane_stops[GEMINI].message
+    assert 15 <= len(provider.posts) < 15 + 8
+
+
+async def test_losses_among_gains_park_nothing(tmp_path: Path) -> None:
+    """Every second answer lost is a bad day, and the user's to judge."""
+    lost = Mishap(200, b'{"data": []}', charged=True)
+    provider = Provider(seconds=1.0, mishaps=[None, lost] * 100)
+    work = Bench(tmp_path, provider, RunSettings(stop_after_losses=10))
+    summary = await work.run([lane(GEMINI, 200, limits=ONE)])
+    assert summary.lane_stops == {}
+    assert len(provider.posts) == 200

@@ -30,6 +30,7 @@ from retouch.record import ErrorRecord, FileRecord, Reused, Started, Unknown
 from retouch.replay import Hold, Poll, Send, Skip
 from retouch.run import run_job
 from retouch.shop import JobEnd, LaneTools, Shop
+from retouch.streaks import Losses
 from retouch.survey import Choice, Lane, Reuse, Surveyor, survey
 from retouch.text import one_clean_line, without_secrets
 from retouch.transport import Transport
@@ -80,6 +81,7 @@ class Batch:
             secrets=secrets,
             stop_run=self.stop,
             ended=self._ended,
+            say=self._say,
         )
 
     @property
@@ -97,7 +99,7 @@ class Batch:
         if self.summary.stopped is None:
             self.summary.stopped = reason
             if not reason.leaves_tasks and self.in_flight:
-                self._warn(f"{reason.message}; ending what is in flight")
+                self._say(f"{reason.message}; ending what is in flight")
         for stop in self._stops:
             stop.set(reason)
 
@@ -137,10 +139,16 @@ class Batch:
             model.poll.timeout,
             stop,
             self._chance,
-            warn=self._warn,
+            warn=self._say,
         )
         tools = LaneTools(
-            model, self._prices.get(model.model), lane.capabilities, Gate(model.limits), polls, stop
+            model,
+            self._prices.get(model.model),
+            lane.capabilities,
+            Gate(model.limits),
+            polls,
+            Losses(self._shop.settings.stop_after_losses),
+            stop,
         )
         async with anyio.create_task_group() as group:
             group.start_soon(polls.run)
@@ -148,7 +156,7 @@ class Batch:
                 await self._feed(lane, tools, jobs)
             group.cancel_scope.cancel()
 
-    def _warn(self, text: str) -> None:
+    def _say(self, text: str) -> None:
         self._observer.said(one_clean_line(without_secrets(text, self._shop.secrets)))
 
     async def _feed(self, lane: Lane, tools: LaneTools, jobs: TaskGroup) -> None:

@@ -5,7 +5,7 @@ RetouchError                 exit 1
   InputRefused               exit 2   manifest, table, picture or usage; lists every Problem at once
   LedgerDamaged              exit 3   the ledger cannot be trusted; names file and line
   Refused                    exit 4   key, money, model or lock: retouch will not go on
-    WorkRefused              exit 4   the server takes no more work; what it has can be fetched
+    WorkRefused              exit 4   no more work is sent; results can still be fetched
   StorageFailed              exit 5   a disk said no; names the path
   BudgetReached              exit 6   going on could pass the budget
   Interrupted                exit 130 the user stopped the run
@@ -86,7 +86,8 @@ class Refused(RetouchError):
 
 
 class WorkRefused(Refused):
-    """The server takes no more work: quota, money or model. It can still be asked for results."""
+    """No more is sent, for the server takes or serves no more, or too much is paid in vain; it can
+    still be asked for results."""
 
     leaves_tasks = False
 

@@ -14,6 +14,9 @@ import anyio
 from retouch.errors import RetouchError
 from retouch.manifest.model import Limits
 from retouch.pacing import Concurrency, RateLimit, RetryBudget
+from retouch.streaks import Outage
+
+LOOK_AGAIN_SECONDS = 5.0  # an outage may be over before the next probe
 
 
 class Stop:
@@ -66,6 +69,7 @@ class Turn:
             (each, each.limit.take(now, each.units(images, tokens))) for each in gate.limited
         ]
         self.cuts_when_sent = gate.concurrency.cuts
+        self.left_at = now
 
     def __enter__(self) -> Turn:
         return self
@@ -76,7 +80,7 @@ class Turn:
 
     def leaves(self) -> None:
         """The request goes out now."""
-        now = anyio.current_time()
+        now = self.left_at = anyio.current_time()
         self.cuts_when_sent = self._gate.concurrency.cuts
         for each, entry in self._taken:
             each.limit.leave(now, entry)
@@ -107,7 +111,7 @@ class Gate:
 
     def __init__(self, limits: Limits) -> None:
         self.concurrency = Concurrency(limits.concurrency)
-        self.retries = RetryBudget()
+        self.outage = Outage()
         self.in_flight = 0
         self.limited = [
             Limited(RateLimit(per_minute), unit)
@@ -120,7 +124,9 @@ class Gate:
         ]
         self._freed = anyio.Event()
         self._queue = anyio.Lock()
+        self._retries = RetryBudget()
         self._not_before = float("-inf")
+        self._next_probe = float("-inf")
 
     async def place(self, slots: int = 1) -> None:
         """Wait for `slots` places in flight and take them (more than there are: alone)."""
@@ -144,10 +150,15 @@ class Gate:
             while not stop:
                 wait = self._wait_seconds(images, tokens)
                 if wait <= 0:
-                    self.retries.request()
+                    self._retries.request()
+                    self._probe_later()
                     return Turn(self, images, tokens)
-                await stop.sleep(wait)
+                await stop.sleep(min(wait, LOOK_AGAIN_SECONDS) if self.outage.probes else wait)
         return None
+
+    def may_retry(self) -> bool:
+        """Whether one more retry is within the lane's budget; probes of an outage are."""
+        return bool(self.outage.probes) or self._retries.take()
 
     def penalize(self, seconds: float) -> None:
         """Let nothing of this lane pass for `seconds`: the server asked for it."""
@@ -158,15 +169,28 @@ class Gate:
         """The server has too much: fewer at once."""
         self.concurrency.overrun(self.in_flight, turn.cuts_when_sent)
 
+    def unserved(self, turn: Turn) -> bool:
+        """The request of this turn was not served; whether that tells something new."""
+        is_news = self.outage.unserved(anyio.current_time(), turn.left_at)
+        self._probe_later()
+        return is_news
+
     def answered(self) -> None:
         """The server took a request: recover a little."""
+        self.outage.served()
         self.concurrency.succeeded()
         self._wake()
+
+    def _probe_later(self) -> None:
+        self._next_probe = anyio.current_time() + self.outage.pause_seconds
 
     def _wait_seconds(self, images: int, tokens: float) -> float:
         now = anyio.current_time()
         waits = [each.limit.wait_seconds(now, each.units(images, tokens)) for each in self.limited]
-        return max([self._not_before - now, *waits])
+        return max([self._not_before - now, self._probe_wait_seconds(now), *waits])
+
+    def _probe_wait_seconds(self, now: float) -> float:
+        return self._next_probe - now if self.outage.probes else 0.0
 
     def _wake(self) -> None:
         freed, self._freed = self._freed, anyio.Event()

@@ -78,7 +78,7 @@ class _Life:
             if not isinstance(verdict, NotCharged):
                 return
             is_last = attempt + 1 == first_attempt + attempts
-            if is_last or self.lane.stop or not self.lane.gate.retries.take():
+            if is_last or self.lane.stop or not self.lane.gate.may_retry():
                 await self.log.failed(attempt, verdict.error, final=False)
                 self.settling.end("failed", error=verdict.error)
                 return
@@ -182,10 +182,13 @@ class _Life:
             case NotCharged(error=error):
                 reservation.settle(None)
                 await self.log.unsent(attempt, error)
+                if self._turn is not None:
+                    self.settling.unserved(error, self._turn)
             case Uncertain(error=error, body=kept):
                 await self.settling.quarantine(attempt, kept)
                 await self.settling.unknown(attempt, error)
             case Refusal(rejected=rejected, headers=headers):
+                self.lane.gate.outage.served()
                 await self.settling.refused(attempt, rejected, reservation, headers=headers)
             case Accepted(task=task):
                 self.lane.gate.answered()

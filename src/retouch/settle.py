@@ -27,6 +27,7 @@ from retouch.record import ErrorRecord, FileRecord
 from retouch.shop import Ended, JobEnd, LaneTools, Shop
 
 COME_BACK_CAP_SECONDS = 31 * 86_400.0
+TOLD_AT_PROBE = 3  # a short outage is nobody's concern
 _NOTHING_SAID: Mapping[str, str] = MappingProxyType({})
 
 
@@ -69,6 +70,7 @@ class Settling:
         warnings = [*produced.warnings, *received.problems]
         if len(received.files) < self.job.images_wanted:
             warnings.append(f"{len(received.files)} of {self.job.images_wanted} pictures came")
+        self.lane.losses.gained()
         await self.log.done(
             attempt,
             paid,
@@ -94,6 +96,7 @@ class Settling:
             said = "; ".join(produced.warnings) or "the server sent no picture and no reason"
             error = ErrorRecord(kind="content", message=said)
         await self.log.failed(attempt, error, billed="yes", paid=paid, task=task)
+        self._lost(error)
         self.end("failed", paid=paid, error=error)
 
     async def refused(
@@ -123,6 +126,8 @@ class Settling:
             task=task,
         )
         self.halt(rejected, headers)
+        if rejected.billed != "no":
+            self._lost(error)
         self.end("failed" if rejected.scope == "job" else "stopped", error=error)
 
     def halt(self, rejected: Rejected, headers: Mapping[str, str] = _NOTHING_SAID) -> None:
@@ -135,6 +140,28 @@ class Settling:
         elif rejected.scope == "lane":
             self.lane.stop.set(refused)
 
+    def unserved(self, error: ErrorRecord, turn: Turn) -> None:
+        """Nothing was charged. A server that serves nothing for long gets no more of this lane."""
+        outage, patience = self.lane.gate.outage, self.shop.settings.stop_after_outage
+        is_news = self.lane.gate.unserved(turn)
+        said = f"{self.job.model}: nothing is served any more ({self.log.scrubbed(error).message})"
+        if outage.is_over(anyio.current_time(), patience):
+            hint = "nothing was charged for it; run again when the server is back"
+            self.lane.stop.set(WorkRefused(said, hint=hint))
+        elif is_news and outage.probes == TOLD_AT_PROBE:
+            self.shop.say(f"{said}; asking now and then, for {patience / 60:.0f} min at most")
+
+    def _lost(self, error: ErrorRecord) -> None:
+        """What was answered may have been charged, and there is no picture: not for ever."""
+        if self.lane.losses.lost():
+            shown = self.log.scrubbed(error).message
+            lost = f"{self.lane.losses.most} answers in a row may have been charged for no picture"
+            hint = (
+                "`retouch status` tells what is unknown, `retouch resolve` settles it; "
+                "`run: {stop_after_losses: N}` allows for more"
+            )
+            self.lane.stop.set(WorkRefused(f"{self.job.model}: {lost} (last: {shown})", hint=hint))
+
     def _when_to_come_back(self, headers: Mapping[str, str]) -> str:
         """What the server said of it, in words; "" where it said nothing."""
         now = self.shop.wall_clock()
@@ -146,6 +173,8 @@ class Settling:
 
     async def unknown(self, attempt: int, error: ErrorRecord, task: str | None = None) -> None:
         await self.log.unknown(attempt, error, task)
+        if task is None:
+            self._lost(error)
         self.end("unknown", error=error)
 
     async def quarantine(self, attempt: int, body: bytes) -> None:

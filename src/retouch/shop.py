@@ -20,6 +20,7 @@ from retouch.offload import Offload
 from retouch.outputs import Outputs
 from retouch.polling import Polls
 from retouch.record import ErrorRecord, FileRecord
+from retouch.streaks import Losses
 from retouch.transport import Transport
 
 Ended = Literal["done", "failed", "unknown", "accepted", "stopped"]
@@ -51,6 +52,7 @@ class Shop:
     secrets: tuple[str, ...]
     stop_run: Callable[[RetouchError], None]
     ended: Callable[[JobEnd], None]
+    say: Callable[[str], None]
     wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
@@ -63,4 +65,5 @@ class LaneTools:
     capabilities: Capabilities
     gate: Gate
     polls: Polls
+    losses: Losses
     stop: Stop

@@ -230,6 +230,20 @@ class RunSettings(Part):
     retries: int = Field(
         3, ge=0, le=20, description="How often a request that was surely not billed is sent again."
     )
+    stop_after_losses: int = Field(
+        20,
+        ge=1,
+        le=1_000_000,
+        description="A model gets no more after so many answers in a row that may have been "
+        "charged and gave no picture.",
+    )
+    stop_after_outage: Number = Field(
+        3600.0,
+        gt=0,
+        le=604_800,
+        description="Seconds after which a model that serves nothing gets no more; until then it "
+        "is asked now and then.",
+    )
     timeout: Number = Field(
         180.0, gt=0, le=86400, description="Seconds to wait for the reply to one request."
     )

@@ -1,0 +1,75 @@
+"""Streaks of failures that say something about the server, and no longer about a Job.
+
+An outage costs nothing but Jobs that would fail one after the other, and a losing streak costs
+money: what is answered may have been charged, and there is no picture. Pure: seconds of a
+monotonic clock are passed in.
+"""
+
+from __future__ import annotations
+
+OUTAGE_AFTER = 5
+PROBE_FIRST_SECONDS = 1.0
+PROBE_CAP_SECONDS = 60.0
+NEVER_SERVED_SECONDS = 60.0
+
+
+class Outage:
+    """A lane whose requests are not served: unreachable, overrun or out of order, never charged.
+
+    It begins with some requests in a row and ends with the first that is served. Meanwhile
+    single requests probe the server, ever more rarely.
+    """
+
+    def __init__(self) -> None:
+        self.probes = 0
+        self._in_a_row = 0
+        self._since = 0.0
+        self._probed = float("-inf")
+        self._was_served = False
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long nothing is sent before the next probe; 0 when there is no outage."""
+        if not self.probes:
+            return 0.0
+        return min(PROBE_CAP_SECONDS, PROBE_FIRST_SECONDS * 2 ** min(self.probes - 1, 60))
+
+    def unserved(self, now: float, sent_at: float) -> bool:
+        """A request that left at `sent_at` was not served. Whether that tells something new: those
+        that were out together with the last probe do not."""
+        if not self._in_a_row:
+            self._since = now
+        self._in_a_row += 1
+        is_news = self._in_a_row >= OUTAGE_AFTER and sent_at > self._probed
+        if is_news:
+            self.probes += 1
+            self._probed = now
+        return is_news
+
+    def served(self) -> None:
+        """The server took a request."""
+        self.probes = self._in_a_row = 0
+        self._was_served = True
+
+    def is_over(self, now: float, patience_seconds: float) -> bool:
+        """Whether to give up: it lasts longer than `patience_seconds`; much less where this run
+        was never served, for then something is likely set up wrong."""
+        patience = patience_seconds if self._was_served else NEVER_SERVED_SECONDS
+        return bool(self.probes) and now - self._since > min(patience, patience_seconds)
+
+
+class Losses:
+    """Answers in a row that may have been charged and gave no picture."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._in_a_row = 0
+
+    def lost(self) -> bool:
+        """One more; whether that is too many."""
+        self._in_a_row += 1
+        return self._in_a_row >= self.most
+
+    def gained(self) -> None:
+        """A picture came."""
+        self._in_a_row = 0
