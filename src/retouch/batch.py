@@ -32,7 +32,7 @@ from retouch.run import run_job
 from retouch.shop import JobEnd, LaneTools, Shop
 from retouch.streaks import Losses
 from retouch.survey import Choice, Lane, Reuse, Surveyor, survey
-from retouch.text import one_clean_line, without_secrets
+from retouch.text import how_many, one_clean_line, without_secrets
 from retouch.transport import Transport
 
 
@@ -128,8 +128,8 @@ class Batch:
         if records:
             await self._ledger.append(*records)
             self._observer.said(
-                f"{len(records)} requests of an earlier run were in flight when it ended; "
-                "whether they were charged is not known"
+                f"{how_many(len(records), 'request')} of an earlier run had no answer when it "
+                "ended; what was charged for that is not known"
             )
 
     async def _run_lane(self, lane: Lane, stop: Stop) -> None:

@@ -37,6 +37,11 @@ _SIGNATURE = re.compile(
 )
 
 
+def how_many(count: int, noun: str) -> str:
+    """`1 job`, `2 jobs`, `10,000 jobs`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def one_clean_line(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
     """`text` as one line of at most `limit` characters, free of control and bidi characters."""
     line = " ".join(text[: limit * 8].split())

@@ -58,7 +58,7 @@ def test_a_lost_picture_is_paid_for_again_only_when_told_to(tmp_path: Path) -> N
         lost = place.outputs / "images/gemini-2.5-flash-image/p0/pictures/001-0.png"
         lost.unlink()
         said = place.retouch("run")
-        assert "1 done jobs lack a picture" in said.stderr
+        assert "1 done job without a picture" in said.stderr
         assert len(place.book) == 2
         assert place.retouch("run", "--redo", "missing").returncode == 0
         assert len(place.book) == 3

@@ -305,7 +305,7 @@ def test_a_vanished_outputs_folder_is_no_end_of_what_was_paid_for(place: Place) 
     assert "missing" in told
     code, told = place.run()
     assert code == 0
-    assert "lack a picture on disk" in told
+    assert "without a picture on disk" in told
     assert place.provider.charges == 1
 
 

@@ -11,7 +11,7 @@ from retouch.errors import Refused
 from retouch.money import Money
 from retouch.plan import Plan
 from retouch.survey import Surveyor
-from retouch.text import fit_for_terminal
+from retouch.text import fit_for_terminal, how_many
 
 
 def add_yes(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def left_undone(workspace: Workspace, plan: Plan, surveyor: Surveyor) -> str:
     sending = [each for each in appraise(workspace, plan, surveyor) if each.survey.to_send]
     jobs = sum(each.survey.to_send for each in sending)
     costs = ", ".join(map(_cost, sending))
-    return f"{jobs:,} jobs are left undone; they would cost about {costs}" if jobs else ""
+    return f"{how_many(jobs, 'job')} left undone would cost about {costs}" if jobs else ""
 
 
 def _cost(each: Appraisal) -> str:

@@ -7,6 +7,7 @@ from retouch.cli.workspace import Workspace
 from retouch.errors import RetouchError
 from retouch.orders import Summary
 from retouch.survey import LaneSurvey
+from retouch.text import how_many
 
 
 def nothing_to_do(lanes: list[LaneSurvey]) -> int:
@@ -56,13 +57,16 @@ def _say_stop(error: RetouchError, left: str = "") -> None:
 def _say_what_remains(*, held: int, failed: int, missing: int) -> None:
     if held:
         say(
-            f"{held} jobs may have been charged without an answer: `retouch resolve` settles "
-            "them, `--redo unknown` sends (and may pay) again"
+            f"{how_many(held, 'job')} may have been charged without an answer: `retouch resolve` "
+            "settles that, `--redo unknown` sends (and may pay) again"
         )
     if failed:
         say(
-            f"{failed} jobs failed: the next run sends again what may pass, `--redo failed` all of "
-            "them"
+            f"{how_many(failed, 'job')} failed: the next run sends again what may pass, "
+            "`--redo failed` all"
         )
     if missing:
-        say(f"{missing} done jobs lack a picture on disk: `--redo missing` pays for it again")
+        say(
+            f"{how_many(missing, 'done job')} without a picture on disk: `--redo missing` pays "
+            "for it again"
+        )

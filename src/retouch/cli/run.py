@@ -40,7 +40,7 @@ from retouch.plan import Plan
 from retouch.record import RunBegins, RunEnds
 from retouch.replay import Redo
 from retouch.survey import LaneSurvey, Surveyor, open_shelves, tally
-from retouch.text import one_clean_line
+from retouch.text import how_many, one_clean_line
 
 NAME = "run"
 HELP = "edit the pictures of a manifest; what is paid for is never paid for again"
@@ -185,7 +185,7 @@ async def _heed(
     await interrupts.next()
     batch.stop(Interrupted("interrupted; run again to go on"))
     progress.said(
-        f"stopping: {batch.in_flight} jobs in flight may take up to "
+        f"stopping: {how_many(batch.in_flight, 'job')} in flight may take up to "
         f"{batch.longest_wait_seconds:.0f} s; tasks stay on file. "
         "Press Ctrl-C again to stop now (their charge will be unknown)"
     )
