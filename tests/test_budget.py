@@ -129,7 +129,7 @@ async def test_the_budget_for_a_day_begins_anew_at_midnight() -> None:
         day = "2026-03-02"
         with budget.holding(await budget.reserve("a", cny(4))) as early:
             early.day = day
-    assert (cap.day, cap.counted) == ("2026-03-02", 4)
+    assert (cap.day, cap.counted) == ("2026-03-02", Decimal(4))
     day = "2026-03-01"
     with pytest.raises(BudgetReached, match="for a day") as reached:
         await budget.reserve("a", cny(7))

@@ -32,7 +32,7 @@ class Outage:
         """How long nothing is sent before the next probe; 0 when there is no outage."""
         if not self.probes:
             return 0.0
-        return min(PROBE_CAP_SECONDS, PROBE_FIRST_SECONDS * 2 ** min(self.probes - 1, 60))
+        return min(PROBE_CAP_SECONDS, PROBE_FIRST_SECONDS * 2.0 ** min(self.probes - 1, 60))
 
     def unserved(self, now: float, sent_at: float) -> bool:
         """A request that left at `sent_at` was not served. Whether that tells something new: those
