@@ -1,7 +1,8 @@
 """Looking at pictures that were paid for: blank ones, and ones that are what was sent.
 
-A fingerprint is a picture seen from afar: the mean colours of 32 by 32 cells. Encoding a picture
-anew or resizing it moves them hardly; an edit of any size moves some cell by more.
+A fingerprint is a picture seen from some way off: the mean colours of 128 by 128 cells. Encoding
+a picture anew or resizing it moves them hardly. An edit moves those of some place by more; one that
+only sharpens or smooths moves none far, and shows in how much neighbouring cells differ.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from retouch.pictures import PIXEL_CAP, measure
 from retouch.pictures.files import Unreadable, read_regular
 
-CELLS = 32
+CELLS = 128
+AFAR = 32  # cells of the coarser look, which tells places apart and no detail
 BLANK_RANGE = 4  # levels of 255 between the darkest and the lightest cell of each colour
-SAME_CELL = 14  # levels that no cell of an unchanged picture differs by
+SAME_CELL = 14  # levels that no coarse cell of an unchanged picture differs by
 SAME_MEAN = 3
+SAME_DETAIL = 0.925  # measured: encoding anew keeps 0.95, sharpening and smoothing at most 0.90
+FLAT = 0.25  # levels between neighbours: less is no detail to compare
 
 
 def fingerprint(path: Path) -> Image.Image | None:
@@ -28,7 +32,7 @@ def fingerprint(path: Path) -> Image.Image | None:
         if measured is None or measured[1] * measured[2] > PIXEL_CAP:
             return None
         with Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as picture:
-            picture.draft("RGB", (CELLS * 8, CELLS * 8))
+            picture.draft("RGB", (CELLS * 2, CELLS * 2))
             upright = ImageOps.exif_transpose(picture)
             return upright.convert("RGB").resize((CELLS, CELLS), Image.Resampling.BOX)
     except (
@@ -49,11 +53,29 @@ def is_blank(cells: Image.Image) -> bool:
 
 def is_same(one: Image.Image, other: Image.Image) -> bool:
     """Whether two pictures show the same, whatever their size and encoding."""
-    difference = ImageChops.difference(one, other)
+    difference = ImageChops.difference(_from_afar(one), _from_afar(other))
     largest = max(high for _, high in _extremes(difference))
-    levels = difference.convert("L").histogram()
-    mean = sum(level * count for level, count in enumerate(levels)) // (CELLS * CELLS)
-    return largest < SAME_CELL and mean < SAME_MEAN
+    if largest >= SAME_CELL or _mean(difference.convert("L")) >= SAME_MEAN:
+        return False
+    less, more = sorted((_detail(one), _detail(other)))
+    return more < FLAT or less >= SAME_DETAIL * more
+
+
+def _from_afar(cells: Image.Image) -> Image.Image:
+    return cells.resize((AFAR, AFAR), Image.Resampling.BOX)
+
+
+def _detail(cells: Image.Image) -> float:
+    """How many levels neighbouring cells differ by, on the mean of both directions."""
+    grey = cells.convert("L")
+    left, right = grey.crop((0, 0, CELLS - 1, CELLS)), grey.crop((1, 0, CELLS, CELLS))
+    upper, lower = grey.crop((0, 0, CELLS, CELLS - 1)), grey.crop((0, 1, CELLS, CELLS))
+    beside, below = ImageChops.difference(left, right), ImageChops.difference(upper, lower)
+    return (_mean(beside) + _mean(below)) / 2
+
+
+def _mean(grey: Image.Image) -> float:
+    return float(ImageStat.Stat(grey).mean[0])
 
 
 def _extremes(cells: Image.Image) -> list[tuple[int, int]]:
