@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from retouch.ledger import Reader
 from retouch.replay import Replay, replay
+from tests.e2e import forked
+from tests.e2e.provider_server import serve
 from tests.provider import Charge
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -71,13 +76,16 @@ class House:
             f"run: {run}\n"
         )
 
-    def start(self, command: str, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, command: str, *arguments: str) -> forked.Forked:
         """Start `retouch COMMAND manifest.yaml ...`, in a session of its own."""
-        words: Sequence[str] = (command, "manifest.yaml", *arguments)
+        return forked.program((command, "manifest.yaml", *arguments), self.folder, self._variables)
+
+    def start_anew(self, command: str, *arguments: str) -> subprocess.Popen[str]:
+        """The same from a new interpreter, whose own beginning and end are looked at, too."""
         return subprocess.Popen(
-            [sys.executable, "-m", "retouch", *words],
+            [sys.executable, "-m", "retouch", command, "manifest.yaml", *arguments],
             cwd=self.folder,
-            env=os.environ | {"OPENAI_API_KEY": CANARY, "NO_COLOR": "1"},
+            env=self._variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -88,17 +96,40 @@ class House:
         """Run `retouch COMMAND manifest.yaml ...` to its end."""
         process = self.start(command, *arguments)
         out, errors = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
+        assert process.returncode is not None
+        return subprocess.CompletedProcess(command, process.returncode, out, errors)
+
+    def wait_until(
+        self, so: Callable[[], bool], process: forked.Forked | subprocess.Popen[str]
+    ) -> None:
+        """Wait until it is so; a process that has ended before fails with what it said."""
+        while not so():
+            if process.poll() is not None and not so():
+                raise AssertionError(process.communicate())
+            time.sleep(0.01)
+
+    @property
+    def _variables(self) -> dict[str, str]:
+        return os.environ | {"OPENAI_API_KEY": CANARY, "NO_COLOR": "1"}
 
 
 @contextmanager
-def house(folder: Path, *options: str) -> Iterator[House]:
-    """A House whose provider runs in another process until the end of the block."""
-    program = [sys.executable, "-m", "tests.e2e.provider_server"]
-    command = [*program, "--book", str(folder / "book.jsonl"), *options]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        try:
-            yield House(folder, int(server.stdout.readline()))
-        finally:
-            server.kill()
+def served(folder: Path, server: Callable[..., None], **options: Any) -> Iterator[House]:
+    """A House whose provider is another process: `server(port, book, **options)`."""
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    with receiver, sender:
+        process = forked.start(server, sender, folder / "book.jsonl", **options)
+        sender.close()
+        port = receiver.recv()
+    try:
+        yield House(folder, port)
+    finally:
+        process.kill()
+        process.join()
+
+
+@contextmanager
+def house(folder: Path, **options: float) -> Iterator[House]:
+    """A House with the tests' provider until the end of the block."""
+    with served(folder, serve, **options) as place:
+        yield place

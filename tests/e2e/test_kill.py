@@ -22,34 +22,36 @@ MODELS = """
     poll: {interval: 0.1}
     price: {currency: CNY, per_image: 0.20}
 """
-KILLS = 9
-PICTURES, JOBS = 20, 80
+KILLS = 18
+PICTURES, JOBS = 16, 64
 IN_FLIGHT = 3  # requests of a lane at once; a task's submit is one of them until it is answered
 
 
-def _kill_at_random(place: House, chance: random.Random) -> bool:
-    """Start a run and kill it some charges on; whether anything was in flight then."""
+def _kill_at_random(place: House, chance: random.Random) -> Counter[str]:
+    """Start a run and kill it some charges on; where its jobs stood then."""
     enough = len(place.book) + chance.randint(1, 6)
     process = place.start("run")
     while len(place.book) < enough and process.poll() is None:
-        time.sleep(0.01)
+        time.sleep(0.005)
     time.sleep(chance.uniform(0, 0.15))
     process.kill()
     process.communicate()
-    counts = place.state.counts()
-    return counts["sent"] + counts["accepted"] > 0
+    return place.state.counts()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_killed_at_random_nothing_is_bought_twice(tmp_path: Path, seed: int) -> None:
-    """Killed nine times and finished: no request is charged twice, no charge is unsaid, and what
-    is unknown is at most what was in flight at a kill."""
+    """Killed eighteen times and finished: no request is charged twice, no charge is unsaid, and
+    what is unknown is at most what was in flight at the kills."""
     chance = random.Random(seed)
-    with house(tmp_path, "--seconds", "0.1", "--task-seconds", "0.6") as place:
+    with house(tmp_path, seconds=0.1, task_seconds=0.4) as place:
         place.pictures(PICTURES)
         place.manifest(MODELS, prompts=2)
-        hits = [_kill_at_random(place, chance) for _ in range(KILLS)]
-        assert any(hits)
+        left = [_kill_at_random(place, chance) for _ in range(KILLS)]
+        assert any(counts["accepted"] for counts in left)
+        in_flight = [counts["sent"] for counts in left]
+        assert any(in_flight)
+        assert max(in_flight) <= 2 * IN_FLIGHT
         last = place.retouch("run")
         assert last.returncode in (0, 1), last.stderr
         bought = Counter(charge.request for charge in place.book)
@@ -57,12 +59,13 @@ def test_killed_at_random_nothing_is_bought_twice(tmp_path: Path, seed: int) -> 
         state = place.state
         counts = state.counts()
         assert counts["done"] + counts["unknown"] == JOBS
-        assert counts["unknown"] <= KILLS * 2 * IN_FLIGHT
+        assert counts["unknown"] <= sum(in_flight)
         assert len(place.book) <= counts["done"] + len(state.open_charges)
         assert sum(charge.output_tokens for charge in place.book) >= state.totals.output_tokens
         if counts["unknown"]:
             assert last.returncode == 1
-            assert f"{counts['unknown']} jobs may have been charged" in last.stderr
+            assert f"{counts['unknown']} job" in last.stderr
+            assert "may have been charged" in last.stderr
             held = [
                 one for one in Reader(place.outputs / "ledger.jsonl") if isinstance(one, Unknown)
             ]
@@ -75,15 +78,14 @@ def test_killed_at_random_nothing_is_bought_twice(tmp_path: Path, seed: int) -> 
 
 def test_killed_with_tasks_out_polls_them_and_never_submits_again(tmp_path: Path) -> None:
     """Tasks on file when the process dies are polled to their end by the next run."""
-    with house(tmp_path, "--seconds", "0", "--task-seconds", "4") as place:
+    with house(tmp_path, seconds=0, task_seconds=3) as place:
         place.pictures(3)
         place.manifest("  - {model: kling-v2, poll: {interval: 0.2}}")
         process = place.start("run")
-        while len(place.book) < 3:
-            time.sleep(0.05)
-        time.sleep(0.3)
+        on_file = Counter(accepted=3)
+        place.wait_until(lambda: len(place.book) == 3 and place.state.counts() == on_file, process)
         process.kill()
         process.communicate()
-        assert place.state.counts() == Counter(accepted=3)
+        assert place.state.counts() == on_file
         assert place.retouch("run").returncode == 0
         assert len(place.book) == 3

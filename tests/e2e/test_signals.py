@@ -19,12 +19,11 @@ SYNC = "  - {model: gemini-2.5-flash-image, limits: {concurrency: 2}}"
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_first_signal_lets_what_is_in_flight_end(tmp_path: Path, number: int) -> None:
     """Exit 130, every request answered and recorded, the rest done by the next run."""
-    with house(tmp_path, "--seconds", "0.5") as place:
+    with house(tmp_path, seconds=0.3) as place:
         place.pictures(10)
         place.manifest(SYNC)
-        process = place.start("run")
-        while len(place.book) < 3:
-            time.sleep(0.02)
+        process = place.start_anew("run")
+        place.wait_until(lambda: len(place.book) >= 3, process)
         os.killpg(process.pid, number)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130, errors
@@ -42,12 +41,11 @@ def test_second_signal_stops_now_and_further_ones_change_nothing(
 ) -> None:
     """Ctrl-C pressed again, and held down to the very end of the process: exit 130 at once, and
     what was in flight is unknown on file."""
-    with house(tmp_path, "--seconds", "30") as place:
+    with house(tmp_path, seconds=30) as place:
         place.pictures(2)
         place.manifest(SYNC)
-        process = place.start("run")
-        while place.posts_arrived() < 2:
-            time.sleep(0.02)
+        process = place.start_anew("run")
+        place.wait_until(lambda: place.posts_arrived() >= 2, process)
         with suppress(ProcessLookupError):
             while process.poll() is None:
                 os.killpg(process.pid, signal.SIGINT)
@@ -60,12 +58,11 @@ def test_second_signal_stops_now_and_further_ones_change_nothing(
 
 def test_second_run_on_a_held_folder_names_the_holder(tmp_path: Path) -> None:
     """Two runs at once: the second exits 4, says which process holds the folder, sends nothing."""
-    with house(tmp_path, "--seconds", "2") as place:
+    with house(tmp_path, seconds=1) as place:
         place.pictures(2)
         place.manifest(SYNC)
         first = place.start("run")
-        while place.posts_begun() < 2:
-            time.sleep(0.02)
+        place.wait_until(lambda: place.posts_begun() >= 2, first)
         second = place.retouch("run")
         assert second.returncode == 4
         assert str(first.pid) in second.stderr

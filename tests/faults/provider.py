@@ -21,6 +21,7 @@ from tests.provider import png
 from tests.transport.raw_server import Heard, Peer
 
 Stage = Literal["submit", "poll", "download"]
+Answers = Literal["picture", "link", "task"]
 PART_OF_A_BODY = 40
 PART_OF_A_HEAD = 20
 
@@ -35,7 +36,7 @@ class BreakingProvider:
     stage: Stage
     instant: Instant
     book: Path
-    answers: Literal["picture", "link", "task"] = "picture"
+    answers: Answers = "picture"
     strikes: float = 1
     tls: ssl.SSLContext | None = None
     origin: str = ""

@@ -22,7 +22,7 @@ from retouch.orders import Orders
 from retouch.record import Failed, Unknown, Unsent
 from tests.faults.bench import NO_PROVIDER, Names, SocketBench, certified, lane_of, listening
 from tests.faults.instants import INSTANTS, Instant, redirect_to
-from tests.faults.provider import BreakingProvider, Stage
+from tests.faults.provider import Answers, BreakingProvider, Stage
 from tests.transport.raw_server import Peer, serving
 from tests.workbench import GEMINI, KLING, PRICES, TestLane
 
@@ -53,12 +53,12 @@ def elsewhere(peer: Peer) -> None:
 
 def provider_of(instant: Instant, stage: Stage, kind: str, folder: Path) -> BreakingProvider:
     """A synchronous model may answer with a task too (PROTOCOL, trap 4): so it has polls."""
-    answers = "task" if kind == "task" or stage == "poll" else "picture"
+    answers: Answers = "task" if kind == "task" or stage == "poll" else "picture"
     return BreakingProvider(
         stage,
         instant,
         folder / "book.jsonl",
-        answers="link" if (stage, kind) == ("download", "sync") else answers,  # type: ignore[arg-type]  # one of the three words
+        answers="link" if (stage, kind) == ("download", "sync") else answers,
         tls=certified() if instant.place == "handshake" else None,
     )
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tests.e2e.house import ROOT, House
+from tests.e2e.house import House, served
+from tests.faults.server import serve
 from tests.transport.raw_server import Peer, serving
 
 PRICED = "price: {currency: CNY, per_image: 0.20}"
@@ -23,17 +21,9 @@ MODELS = {
 }
 
 
-@contextmanager
-def breaking(folder: Path, instant: str, *options: str) -> Iterator[House]:
+def breaking(folder: Path, instant: str, **options: str) -> AbstractContextManager[House]:
     """A House whose provider breaks off once, in another process."""
-    program = [sys.executable, "-m", "tests.faults.server", "--instant", instant]
-    command = [*program, "--book", str(folder / "book.jsonl"), *options]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        try:
-            yield House(folder, int(server.stdout.readline()))
-        finally:
-            server.kill()
+    return served(folder, serve, instant=instant, **options)
 
 
 def _bought(place: House) -> int:
@@ -50,7 +40,7 @@ def test_a_lost_answer_is_said_held_and_settled(tmp_path: Path) -> None:
         assert first.returncode == 1, first.stderr
         assert place.state.counts() == Counter(unknown=1)
         assert _bought(place) == 1
-        assert "1 jobs may have been charged" in first.stderr
+        assert "1 job may have been charged" in first.stderr
         assert "unknown between 0 and 0.2000 CNY" in place.retouch("status").stdout
         assert place.retouch("run").returncode == 1
         assert _bought(place) == 1
@@ -66,7 +56,7 @@ def test_a_lost_answer_is_said_held_and_settled(tmp_path: Path) -> None:
 )
 def test_a_task_is_fetched_through_a_bad_network(tmp_path: Path, stage: str, instant: str) -> None:
     """Polls and downloads are repeated: done, submitted once, bought once."""
-    with breaking(tmp_path, instant, "--stage", stage, "--answers", "task") as place:
+    with breaking(tmp_path, instant, stage=stage, answers="task") as place:
         place.pictures(1)
         place.manifest(MODELS["task"])
         assert place.retouch("run").returncode == 0
@@ -97,7 +87,7 @@ def test_a_redirected_submit_is_refused(tmp_path: Path) -> None:
 
     with serving(elsewhere) as other:
         target = f"http://127.0.0.1:{other.port}/v1/images/edits?token=SIGNED"
-        with breaking(tmp_path, "redirect", "--redirect", target) as place:
+        with breaking(tmp_path, "redirect", redirect=target) as place:
             place.pictures(2)
             place.manifest(MODELS["picture"].replace("{model", "{limits: {concurrency: 1}, model"))
             refused = place.retouch("run")
@@ -112,7 +102,7 @@ def test_a_redirected_submit_is_refused(tmp_path: Path) -> None:
 
 def test_a_refused_endpoint_gives_way_to_its_fallback(tmp_path: Path) -> None:
     """Nobody listens at the first one: the other gets the request, once."""
-    with breaking(tmp_path, "silence", "--stage", "poll") as place:  # which has none to strike
+    with breaking(tmp_path, "silence", stage="poll") as place:  # which has none to strike
         place.pictures(1)
         place.manifest(MODELS["picture"])
         path = tmp_path / "manifest.yaml"

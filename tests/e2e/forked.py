@@ -1,0 +1,85 @@
+"""Processes forked from one that has imported the program: as real as any, and there at once.
+
+Starting Python and importing the program takes a second, and a proof that kills it ten times
+would be made of that. What is forked runs the program from its first line, in a session of its
+own, with its own environment and files for what it prints.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    ["uvicorn", *(f"retouch.cli.{name}" for name in ("plan", "resolve", "run", "status", "verify"))]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A program under way; the methods are those of a Popen."""
+
+    process: BaseProcess
+    printed: tuple[Path, Path]
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self.process.exitcode
+
+    def poll(self) -> int | None:
+        """Its exit code once it has ended: negative, the signal that killed it."""
+        return self.process.exitcode
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Wait for its end; what it has printed on stdout and on stderr."""
+        self.process.join(timeout)
+        assert self.process.exitcode is not None, f"still there after {timeout} s"
+        out, errors = (path.read_text() for path in self.printed)
+        return out, errors
+
+
+def start(target: Callable[..., None], *arguments: Any, **options: Any) -> BaseProcess:
+    """A process that calls `target` and ends."""
+    process = _FORKS.Process(target=target, args=arguments, kwargs=options, daemon=True)
+    process.start()
+    return process
+
+
+def program(words: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> Forked:
+    """`python -m retouch WORDS...` in `folder`."""
+    number = sum(1 for _ in folder.glob("printed-*.out"))
+    printed = folder / f"printed-{number}.out", folder / f"printed-{number}.err"
+    for path in printed:
+        path.touch()
+    return Forked(start(_program, words, folder, dict(environment), printed), printed)
+
+
+def _program(
+    words: tuple[str, ...], folder: Path, environment: dict[str, str], printed: tuple[Path, Path]
+) -> None:
+    os.setsid()
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for descriptor, path in enumerate(printed, 1):
+        file = os.open(path, os.O_WRONLY)
+        os.dup2(file, descriptor)
+        os.close(file)
+    sys.argv = ["retouch", *words]
+    runpy.run_module("retouch", run_name="__main__", alter_sys=True)
