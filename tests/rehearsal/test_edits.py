@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from retouch.rehearsal.bench import BENCH
 from retouch.rehearsal.edits import colour, cutout, scenes, style
+from retouch.rehearsal.edits.arrays import cover
+from retouch.rehearsal.edits.compose import keep
 from retouch.rehearsal.edits.engine import Work, edit
 from retouch.rehearsal.pictures import open_mask, open_picture
-from retouch.rehearsal.sizes import GEMINI_BUCKETS, bucket_for
+from retouch.rehearsal.sizes import GEMINI_BUCKETS, bucket_for, working_size
 from retouch.rehearsal.understanding import understand
 from tests.rehearsal.samples import encoded, photo
 
@@ -33,7 +36,7 @@ def work(
         pictures=pictures,
         roles=tuple("image" for _ in pictures),
         mask=None if mask is None else open_mask(encoded(mask), "mask", "white", own),
-        mask_digest=b"" if mask is None else encoded(mask),
+        mask_digest="" if mask is None else hashlib.sha256(encoded(mask)).hexdigest(),
         prompt=prompt,
         model="test",
         plan=understand(prompt, images=len(pictures), is_masked=mask is not None),
@@ -43,7 +46,12 @@ def work(
 
 
 def run(prompt: str, *images: Image.Image, index: int = 0, **more: Any) -> Array:
-    return edit(work(prompt, *images, **more), index)
+    """The edit as the service finishes it, for pictures that are worked on at their own size."""
+    task = work(prompt, *images, **more)
+    pixels = edit(task, index)
+    if task.mask is not None:
+        pixels = keep(pixels, [task.pictures[0].pixels], task.mask)
+    return cover(pixels, task.size)
 
 
 ORIGINAL = np.asarray(photo())
@@ -127,6 +135,14 @@ def test_transparency_is_an_alpha_channel() -> None:
     assert result[2, 2, 3] < 60
 
 
+def test_black_is_opaque_where_a_masked_edit_is_cut_out() -> None:
+    """What is kept is kept with all of its opacity, also at a corner that is cut out else."""
+    result = run("背景透明", mask=half_mask())
+    assert np.array_equal(result[:, 48:, :3], ORIGINAL[:, 48:])
+    assert (result[:, 48:, 3] == 255).all()
+    assert result[2, 2, 3] < 60
+
+
 def test_fusion_takes_the_others_colours() -> None:
     """A picture fused with a red one turns redder; a comic page shows every picture."""
     red = Image.new("RGB", (80, 80), (220, 30, 30))
@@ -138,14 +154,6 @@ def test_fusion_takes_the_others_colours() -> None:
     assert page.shape == (256, 384, 3)
 
 
-def test_large_pictures_keep_what_their_mask_keeps() -> None:
-    """Edits are made small, the kept pixels are the large picture's own."""
-    large, mask = photo(1700, 900), Image.new("L", (1700, 900), 0)
-    mask.paste(255, (0, 0, 300, 900))
-    result = run("偏暖", large, mask=mask)
-    assert np.array_equal(result[:, 300:], np.asarray(large)[:, 300:])
-
-
 def test_sizes_follow_the_shape() -> None:
     """A bucket keeps its size; others go to the nearest shape."""
     assert {bucket_for(size) for size in GEMINI_BUCKETS} == set(GEMINI_BUCKETS)
@@ -154,10 +162,26 @@ def test_sizes_follow_the_shape() -> None:
     assert bucket_for((1, 16384)) == (768, 1344)
 
 
+@pytest.mark.parametrize(
+    ("size", "worked_on_at"),
+    [
+        ((96, 64), (96, 64)), ((1024, 1024), (1024, 1024)), ((1536, 672), (1536, 672)),
+        ((5000, 5000), (1024, 1024)), ((4000, 3000), (1182, 887)), ((16_000, 100), (1536, 10)),
+        ((1, 16_383), (1, 1536)),
+    ],
+)  # fmt: skip
+def test_large_pictures_are_worked_on_at_a_buckets_size(
+    size: tuple[int, int], worked_on_at: tuple[int, int]
+) -> None:
+    """In pixels and in length; what is no larger stays as it is."""
+    assert working_size(size) == worked_on_at
+    assert {working_size(bucket) for bucket in GEMINI_BUCKETS} == set(GEMINI_BUCKETS)
+
+
 def test_changed_weights_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cut-out net is loaded only if its digest is the known one."""
     monkeypatch.setattr(cutout, "WEIGHTS_SHA256", "0" * 64)
-    monkeypatch.setattr(cutout._threads, "net", None, raising=False)
+    monkeypatch.setattr(BENCH, "_net", None)
     with pytest.raises(cutout.WeightsChanged):
         cutout.subject_of(np.zeros((9, 9, 3), np.uint8), "unknown")
 

@@ -13,7 +13,9 @@ import pytest
 import trio.testing
 from PIL import Image
 
-from retouch.rehearsal import Book, Faults, create_app
+from retouch.rehearsal import Book, Faults, create_app, service
+from retouch.rehearsal.edits.arrays import Pixels
+from retouch.rehearsal.edits.engine import Work, edit
 from retouch.rehearsal.openapi import document
 from tests.rehearsal.conftest import MAPPED, House
 from tests.rehearsal.samples import (
@@ -289,6 +291,68 @@ async def test_a_mask_keeps_the_pictures_size(house: House) -> None:
         body = edit_body("把墙改成红色", mask=uri(encoded(mask)))
         result = pixels_of(decoded((await client.post(EDITS, json=body)).json())[0])
     assert (result[:, 48:] == pixels_of(encoded(photo()))[:, 48:]).all()
+
+
+def left_half(width: int, height: int) -> Image.Image:
+    mask = Image.new("L", (width, height), 0)
+    mask.paste(255, (0, 0, width // 2, height))
+    return mask
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", [1, 6])
+async def test_a_mask_keeps_the_bytes_of_a_large_picture(
+    house: House, form: str, orientation: int
+) -> None:
+    """It is edited small, but what is black is the upright original's own, to the byte."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    upright, sent = photo(2400, 500), photo(2400, 500)
+    if orientation == 6:
+        sent = sent.transpose(Image.Transpose.ROTATE_90)
+    picture = encoded(sent, form, exif=exif, lossless=True)
+    body = edit_body("把墙改成红色", picture, mask=uri(encoded(left_half(240, 50))), n=2)
+    async with house.client() as client:
+        first, second = decoded((await client.post(EDITS, json=body)).json())
+    original = pixels_of(encoded(upright))
+    for result in map(pixels_of, (first, second)):
+        assert result.shape == original.shape
+        assert (result[:, 1210:] == original[:, 1210:]).all()
+        assert (result[:, :1190] != original[:, :1190]).any(axis=2).mean() > 0.9
+    assert first != second
+
+
+async def test_a_file_that_changes_under_an_edit_is_refused(
+    house: House, saved: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of one picture and half of another would be a lie; nothing is charged."""
+    url = saved("large.png", photo(2400, 500))
+    body = edit_body("偏暖", mask=uri(encoded(left_half(240, 50))))
+
+    def edit_and_change(work: Work, index: int) -> Pixels:
+        saved("large.png", photo(2400, 500, seed=2))
+        return edit(work, index)
+
+    monkeypatch.setattr(service, "edit", edit_and_change)
+    async with house.client() as client:
+        reply = await client.post(EDITS, json={**body, "image": url})
+    assert reply.status_code == 400
+    assert "image: the file was changed" in reply.json()["error"]["message"]
+    assert house.book.charges == []
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (edit_body(model="gpt-image-1", n=10, size="2048x2048"), "at most 40,000,000"),
+        (edit_body("偏暖", encoded(Image.new("L", (3000, 2700))), model="gpt-image-1",
+                   output_format="webp", mask=uri(encoded(left_half(30, 27)))), "a WEBP of"),
+    ],
+    ids=["too many", "too large for WEBP"],
+)  # fmt: skip
+async def test_results_past_the_caps(house: House, body: dict[str, Any], words: str) -> None:
+    """Said before anything is made."""
+    await refused(house, EDITS, body, words)
 
 
 async def test_explicit_nulls_mean_absent(house: House) -> None:

@@ -29,6 +29,7 @@ from .marks import HANDLERS, Marked
 from .orders import Endpoint, Order, read_order
 from .pictures import kind_of
 from .refusal import JsonObject, JsonValue, unauthorized
+from .sending import Reset, spoil
 from .service import SECONDS_VALID, Service, Terms, fate_of
 from .statistics import QueryRefused, read_period, usage_document
 from .tasks import Task
@@ -126,7 +127,7 @@ class Door:
         async def submit(request: Request) -> Response:
             key = self._authorized(request)
             if self.dice.draw("submit", request.url.path, None, early=True).fault:
-                return replies.Reset()
+                return Reset()
             self.limit.enter(key)
             async with self.traffic.room(request):
                 order = await self._order(endpoint, request)
@@ -156,10 +157,10 @@ class Door:
         if charged or fault.kind in AFTERWARDS or fault.kind in FATES:
             reply = await self._own_reply(order, terms, spoilt)
         if fault.kind in NEEDS_SOCKET:
-            return replies.Reset()
+            return Reset()
         if fault.kind in INSTEAD:
             return replies.instead(fault, self.service.clock())
-        return replies.spoil(fault, reply)
+        return spoil(fault, reply)
 
     async def _own_reply(self, order: Order, terms: Terms, spoilt: str | None = None) -> Response:
         service, clock = self.service, self.service.clock
@@ -172,7 +173,7 @@ class Door:
 
         def carry_out() -> Response:
             edited = service.carry_out(order, terms)
-            return replies.json_reply(replies.edited_document(edited, order, clock(), spoilt))
+            return replies.edited_reply(edited, order, clock(), spoilt)
 
         return await self.traffic.work(accept if order.model.is_task else carry_out)
 
@@ -194,7 +195,7 @@ class Door:
         task = self.service.tasks.get(request.path_params["task_id"], now)
         drawn = await self._drawn("poll", task.order)
         if drawn.fault is not None and drawn.fault.kind in NEEDS_SOCKET:
-            return replies.Reset()
+            return Reset()
         if drawn.fault is not None and drawn.fault.kind in INSTEAD:
             return replies.instead(drawn.fault, now)
         expired = drawn.is_("expired_url")
@@ -203,7 +204,7 @@ class Door:
         else:
             document = replies.task_document(task, self.service.signer, now, expired=expired)
         reply = replies.json_reply(document)
-        return replies.spoil(drawn.fault, reply) if drawn.fault else reply
+        return spoil(drawn.fault, reply) if drawn.fault else reply
 
     async def file(self, request: Request) -> Response:
         """A result, by its signed URL; no key is wanted."""
@@ -214,12 +215,12 @@ class Door:
             return replies.json_reply({"error": str(error)}, 403)
         drawn = await self._drawn("file", self.service.tasks.get(link.task_id, now).order)
         if drawn.fault is not None and drawn.fault.kind in NEEDS_SOCKET:
-            return replies.Reset()
+            return Reset()
         if drawn.fault is not None and drawn.fault.kind in INSTEAD:
             return replies.instead(drawn.fault, now)
         data = await self.traffic.work(lambda: self.service.file_of(link))
         reply = Response(data, media_type=kind_of(data))
-        return replies.spoil(drawn.fault, reply) if drawn.fault else reply
+        return spoil(drawn.fault, reply) if drawn.fault else reply
 
     def _drawn_for(self, order: Order) -> Drawn:
         model = order.model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email.message import Message
+from typing import cast
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
@@ -46,7 +47,7 @@ class _Collector:
 
 
 def read_form(
-    content_type: str, body: bytes
+    content_type: str, body: bytearray
 ) -> tuple[dict[str, object], tuple[tuple[str, bytes], ...]]:
     """The form's fields (numbers as numbers) and its pictures as (name, bytes) pairs.
 
@@ -55,7 +56,8 @@ def read_form(
     collected = _parse(content_type, body)
     fields: dict[str, object] = {}
     pictures: list[tuple[str, bytes]] = []
-    for headers, data in collected:
+    while collected:
+        headers, data = collected.pop(0)  # let go of it: large bodies come several at once
         name = _parameter(headers.get("content-disposition", ""), "name")
         if not name:
             raise MultipartBroken("a part has no name")
@@ -68,7 +70,7 @@ def read_form(
     return fields, tuple(pictures)
 
 
-def _parse(content_type: str, body: bytes) -> list[tuple[dict[str, str], bytearray]]:
+def _parse(content_type: str, body: bytearray) -> list[tuple[dict[str, str], bytearray]]:
     boundary = _parameter(content_type, "boundary")
     if not boundary:
         raise MultipartBroken("Content-Type has no boundary")
@@ -84,7 +86,7 @@ def _parse(content_type: str, body: bytes) -> list[tuple[dict[str, str], bytearr
         },
     )
     try:
-        parser.write(body)
+        parser.write(cast("bytes", body))  # it reads a bytearray as well
         parser.finalize()
     except MultipartParseError as error:
         raise MultipartBroken(str(error)) from error

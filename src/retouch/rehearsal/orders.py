@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import orjson
@@ -37,12 +38,17 @@ _NEVER_KLING = (
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One input picture as the client named it: a data URI, a URL, raw base64 or bytes."""
+    """One input picture as the client named it: a data URI, a URL, raw base64 or bytes.
+
+    `path`: where its bytes were put aside, once they were.
+    """
 
     role: Role
     value: str | bytes
     name: str
     url_only: bool = False
+    raw_base64: bool = False
+    path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,7 @@ class Order:
     warnings: tuple[str, ...] = field(default=())
 
 
-def read_order(endpoint: Endpoint, content_type: str, body: bytes) -> Order:
+def read_order(endpoint: Endpoint, content_type: str, body: bytearray) -> Order:
     """The Order in a request's body; raises Refusal with what is wrong and where."""
     digest = hashlib.sha256(body).hexdigest()
     media_type = content_type.partition(";")[0].strip().lower()
@@ -85,7 +91,7 @@ def read_order(endpoint: Endpoint, content_type: str, body: bytes) -> Order:
     return _queue_order(_validated(wire.QueueBody, document), digest)
 
 
-def _json_object(body: bytes) -> dict[str, object]:
+def _json_object(body: bytearray) -> dict[str, object]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -217,7 +223,7 @@ def _generation_order(body: wire.GenerationBody, digest: str) -> Order:
         endpoint="generations",
         model=card,
         prompt=body.prompt,
-        references=(Reference("image", body.image, "image"),),
+        references=(Reference("image", body.image, "image", raw_base64=True),),
         digest=digest,
         n=body.n,
         aspect_ratio=body.aspect_ratio,
@@ -231,7 +237,7 @@ def _queue_order(body: wire.QueueBody, digest: str) -> Order:
         model=QUEUE_MODEL,
         prompt=body.prompt,
         references=tuple(
-            Reference("image", url, f"image_urls[{index}]")
+            Reference("image", url, f"image_urls[{index}]", raw_base64=True)
             for index, url in enumerate(body.image_urls)
         ),
         digest=digest,

@@ -1,29 +1,30 @@
-"""Input pictures: from the client's bytes to checked pixels; results: from pixels to bytes.
+"""Input pictures: from the client's bytes to checked pixels at working size.
 
 A picture that cannot be used is refused with what was found in it. Decoders: PNG, JPEG, WEBP
-only. Pixels are RGB, 8 bits, upright (EXIF rotation applied); transparency lies on white.
+only. Pixels are RGB, 8 bits, upright (EXIF rotation applied); transparency lies on white. A
+picture at its own size exists only while it is decoded, and is read from in strips.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import struct
-import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from .orders import OutputFormat, Polarity
+from .bench import BENCH
+from .edits.arrays import STRIP_ROWS, Pixels, resize
+from .orders import Polarity
 from .refusal import Refusal, bad_request
-
-Pixels = npt.NDArray[np.uint8]
+from .sizes import Size, working_size
 
 PIXELS_MAX = 25_000_000
-SIDE_MAX = 16_384
-MARK = "retouch-rehearsal"
+SIDE_MAX = 16_383  # WEBP's own limit, and a result may be one
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _MODES = frozenset({"RGB", "RGBA", "L", "LA", "P", "PA", "1"})
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -35,17 +36,18 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One decoded input: pixels (height, width, 3), its media type and bytes' SHA-256."""
+    """One input: pixels (height, width, 3) at working size; its own size, kind, SHA-256, bytes."""
 
     pixels: Pixels
+    size: Size
     media_type: str
     digest: str
     bytes: int
 
     @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) in pixels."""
-        return self.pixels.shape[1], self.pixels.shape[0]
+    def is_whole(self) -> bool:
+        """Whether the pixels are the picture's own: it is no larger than what is worked on."""
+        return (self.pixels.shape[1], self.pixels.shape[0]) == self.size
 
 
 def kind_of(data: bytes) -> str:
@@ -73,61 +75,81 @@ def kind_of(data: bytes) -> str:
 
 def open_picture(data: bytes, name: str) -> Picture:
     """The picture in `data`, or a 400 that says what was found. `name` is the parameter's."""
-    image = _load(data, name)
-    upright = ImageOps.exif_transpose(image)
-    return Picture(
-        pixels=np.asarray(_on_white(upright), dtype=np.uint8),
-        media_type=kind_of(data),
-        digest=hashlib.sha256(data).hexdigest(),
-        bytes=len(data),
-    )
+    digest = hashlib.sha256(data).hexdigest()
+    with _decoded(data, name) as image:
+        pixels = _pixels_at(image, working_size(image.size))
+        return Picture(pixels, image.size, kind_of(data), digest, len(data))
 
 
-def open_mask(data: bytes, name: str, polarity: Polarity, size: tuple[int, int]) -> Pixels:
+@contextmanager
+def own_rows(data: bytes, name: str) -> Iterator[Iterator[Pixels]]:
+    """The picture's pixels at its own size, in strips from the top; on the bench meanwhile."""
+    with _decoded(data, name) as image:
+        yield (_as_array(_on_white(strip)) for strip in _strips(image))
+
+
+def open_mask(data: bytes, name: str, polarity: Polarity, size: Size) -> Pixels:
     """The mask as (height, width), 255 = edit, resized to `size` (width, height)."""
-    image = ImageOps.exif_transpose(_load(data, name))
-    has_alpha = "A" in image.getbands() or "transparency" in image.info
-    if polarity == "transparent":
-        if not has_alpha:
-            raise bad_request(f"{name}: needs an alpha channel; transparent = edit", param=name)
-        plane = ImageOps.invert(image.convert("RGBA").getchannel("A"))
-    else:
-        if has_alpha and _is_flat(image.convert("RGBA")):
-            raise bad_request(
-                f"{name}: says nothing but by its alpha channel; "
-                "paint white what is to be edited and black what is to be kept",
-                param=name,
-            )
-        plane = _on_white(image).convert("L") if has_alpha else image.convert("L")
+    with _decoded(data, name) as image:
+        has_alpha = _has_alpha(image)
+        if polarity == "transparent":
+            if not has_alpha:
+                raise bad_request(f"{name}: needs an alpha channel; transparent = edit", param=name)
+            plane = _plane(image, _clearness)
+        else:
+            if has_alpha and _says_alpha_only(image):
+                raise bad_request(
+                    f"{name}: says nothing but by its alpha channel; "
+                    "paint white what is to be edited and black what is to be kept",
+                    param=name,
+                )
+            plane = _plane(image, _lightness)
     if plane.size != size:
         plane = plane.resize(size, Image.Resampling.BILINEAR)
-    return np.asarray(plane, dtype=np.uint8)
+    return _as_array(plane)
 
 
-def _is_flat(image: Image.Image) -> bool:
-    """Whether only the alpha channel of `image` varies."""
-    bands = image.split()
-    varies = [low != high for low, high in (band.getextrema() for band in bands)]
-    return varies[3] and not any(varies[:3])
-
-
-def _load(data: bytes, name: str) -> Image.Image:
+@contextmanager
+def _decoded(data: bytes, name: str) -> Iterator[Image.Image]:
+    """The image in `data`, upright and whole, for as long as the block lasts."""
     kind = kind_of(data)
     if not kind.startswith("image/"):
         raise bad_request(f"{name}: found {kind}; a PNG, JPEG or WEBP is needed", param=name)
     if kind == "image/png" and len(data) > 24 and data[24] == 16:
         raise bad_request(f"{name}: has 16 bits a channel; 8 are supported", param=name)
-    try:
+    with _broken_told(name, kind):
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
         _check_before_decoding(image, name)
-        image.load()
+    with BENCH.room_for(image.size):
+        with _broken_told(name, kind):
+            whole = _loaded_webp(image, data) if kind == "image/webp" else image
+            whole.load()
+            ImageOps.exif_transpose(whole, in_place=True)
+        yield whole
+
+
+def _loaded_webp(image: Image.Image, data: bytes) -> Image.Image:
+    """`image`, decoded by OpenCV: Pillow's way takes four times the picture."""
+    pixels: Pixels | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # type: ignore[assignment]
+    if pixels is None:
+        raise ValueError("it cannot be decoded")
+    order = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    whole = Image.fromarray(np.asarray(cv2.cvtColor(pixels, order, dst=pixels), dtype=np.uint8))
+    whole.info.update(image.info)  # with the EXIF that says which side is up
+    return whole
+
+
+@contextmanager
+def _broken_told(name: str, kind: str) -> Iterator[None]:
+    """Whatever a decoder raises, as a 400."""
+    try:
+        yield
     except Refusal:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name, str(error)) from error
     except Exception as error:  # decoders raise almost anything on hostile bytes
         raise bad_request(f"{name}: broken {kind[6:].upper()}: {error}", param=name) from error
-    return image
 
 
 def _check_before_decoding(image: Image.Image, name: str) -> None:
@@ -147,36 +169,61 @@ def _too_large(name: str, found: str) -> Refusal:
     )
 
 
+def _strips(image: Image.Image, rows: int = STRIP_ROWS) -> Iterator[Image.Image]:
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(image.height, top + rows)))
+
+
+def _pixels_at(image: Image.Image, size: Size) -> Pixels:
+    """The image's pixels at `size`, which is no larger: shrunk by whole steps, then to measure."""
+    factor = max(1, min(image.width // size[0], image.height // size[1]))
+    strips = [
+        _as_array(_on_white(strip).reduce(factor)) for strip in _strips(image, STRIP_ROWS * factor)
+    ]
+    return resize(np.concatenate(strips), size)
+
+
+def _plane(image: Image.Image, read: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """The grey image that `read` makes of each strip."""
+    plane, top = Image.new("L", image.size), 0
+    for strip in _strips(image):
+        plane.paste(read(strip), (0, top))
+        top += strip.height
+    return plane
+
+
+def _clearness(strip: Image.Image) -> Image.Image:
+    return ImageOps.invert(strip.convert("RGBA").getchannel("A"))
+
+
+def _lightness(strip: Image.Image) -> Image.Image:
+    return _on_white(strip).convert("L")
+
+
+def _says_alpha_only(image: Image.Image) -> bool:
+    """Whether only the alpha channel of `image` varies."""
+    found = [
+        [strip.getextrema() for strip in part.convert("RGBA").split()] for part in _strips(image)
+    ]
+    varies = [
+        min(low for low, _ in band) != max(high for _, high in band)
+        for band in zip(*found, strict=True)
+    ]
+    return varies[3] and not any(varies[:3])
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return "A" in image.getbands() or "transparency" in image.info
+
+
 def _on_white(image: Image.Image) -> Image.Image:
-    if "A" in image.getbands() or "transparency" in image.info:
-        clear = image if image.mode == "RGBA" else image.convert("RGBA")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(clear, mask=clear.getchannel("A"))
-        return white
-    return image.convert("RGB")
+    if not _has_alpha(image):
+        return image.convert("RGB")
+    clear = image if image.mode == "RGBA" else image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(clear, mask=clear.getchannel("A"))
+    return white
 
 
-def encode(pixels: Pixels, form: OutputFormat, quality: int | None, note: str) -> bytes:
-    """Picture bytes, marked as a rehearsal's; `pixels` RGB or RGBA, `quality` 0-100."""
-    image = Image.fromarray(pixels)
-    out = io.BytesIO()
-    if form == "png":
-        image.save(out, "PNG", compress_level=1)
-        return _with_text(out.getvalue(), MARK, note)
-    if form == "jpeg":
-        image.convert("RGB").save(
-            out, "JPEG", quality=90 if quality is None else quality, comment=f"{MARK}: {note}"
-        )
-        return out.getvalue()
-    exif = Image.Exif()
-    exif[0x010E] = f"{MARK}: {note}"  # ImageDescription
-    image.save(out, "WEBP", quality=90 if quality is None else quality, method=2, exif=exif)
-    return out.getvalue()
-
-
-def _with_text(png: bytes, keyword: str, text: str) -> bytes:
-    """`png` with an iTXt chunk (UTF-8, uncompressed) after its header chunk."""
-    content = keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode()
-    chunk = b"iTXt" + content
-    framed = struct.pack(">I", len(content)) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    return png[:33] + framed + png[33:]
+def _as_array(image: Image.Image) -> Pixels:
+    return np.asarray(image, dtype=np.uint8)

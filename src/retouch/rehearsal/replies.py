@@ -1,27 +1,24 @@
-"""What goes back to the client: the service's documents, and the ways a fault spoils them."""
+"""What goes back to the client: the service's documents."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Callable
+import io
 from email.utils import formatdate
-from typing import cast
+from typing import IO
 
-import anyio
 import orjson
 import pybase64
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from .faults import Fault
 from .files import Link, Signer
 from .orders import Order
 from .refusal import JsonObject, JsonValue, Refusal
+from .sending import Stored
 from .service import Edited
 from .tasks import Task
 
-ABORT = "retouch.abort"
-CLOSE = "retouch.close"
+BASE64_STEP = 3 * 256 * 1024  # bytes; a multiple of three, so that the pieces join
 SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 _FAULT_ERRORS: dict[str, tuple[int, str, str, str | int | None]] = {
     "429": (429, "rate limit reached", "rate_limit_error", "rate_limit_exceeded"),
@@ -47,24 +44,38 @@ def refusal_reply(refusal: Refusal) -> Response:
     return reply
 
 
-def edited_document(edited: Edited, order: Order, now: float, spoilt: str | None) -> JsonObject:
+def edited_reply(edited: Edited, order: Order, now: float, spoilt: str | None) -> Response:
     """The reply of a synchronous model; `spoilt` names a fault of its content."""
-    encoded = [pybase64.b64encode(picture).decode("ascii") for picture in edited.pictures]
-    if spoilt == "broken_base64":
-        encoded = [f"{text[:-8]}!*" for text in encoded]
-    elif spoilt == "not_a_picture":
-        encoded = [pybase64.b64encode(b"this is no picture").decode("ascii") for _ in encoded]
-    data: list[JsonValue] = [{"b64_json": text} for text in encoded]
-    document: JsonObject = {
-        "created": int(now),
-        "data": data,
+    end: JsonObject = {
         "output_format": order.output_format,
         "usage": edited.usage.document(),
         "rehearsal": _note(edited.plan, edited.warnings),
     }
     if spoilt == "no_usage":
-        del document["usage"]
-    return document
+        del end["usage"]
+
+    def write(file: IO[bytes]) -> None:
+        file.write(b'{"created":%d,"data":[' % now)
+        for index, picture in enumerate(edited.pictures):
+            file.write(b',{"b64_json":"' if index else b'{"b64_json":"')
+            with picture:
+                _write_base64(picture, file, spoilt)
+            file.write(b'"}')
+        file.write(b"]," + orjson.dumps(end)[1:])
+
+    return Stored(write, "application/json")
+
+
+def _write_base64(picture: IO[bytes], file: IO[bytes], spoilt: str | None) -> None:
+    if spoilt == "not_a_picture":
+        file.write(pybase64.b64encode(b"this is no picture"))
+        return
+    while piece := picture.read(BASE64_STEP):
+        file.write(pybase64.b64encode(piece))
+    if spoilt == "broken_base64":
+        file.seek(-8, io.SEEK_CUR)
+        file.write(b"!*")
+        file.truncate()
 
 
 def task_document(task: Task, signer: Signer, now: float, *, expired: bool) -> JsonObject:
@@ -137,67 +148,3 @@ def instead(fault: Fault, now: float) -> Response:
             formatdate(now + wait, usegmt=True) if as_date else f"{wait:g}"
         )
     return reply
-
-
-def spoil(fault: Fault, reply: Response) -> Response:
-    """The service's own reply, damaged on its way as the fault says."""
-    body = bytes(reply.body)
-    if fault.kind == "truncated":
-        return Truncated(body, reply.status_code, media_type=reply.media_type)
-    if fault.kind == "slow_body":
-        seconds = 10.0 if fault.seconds is None else fault.seconds
-        return Slow(body, reply.status_code, seconds, media_type=reply.media_type)
-    if fault.kind == "not_json":
-        return Response(b"{'data': [oops", 200, media_type="application/json")
-    if fault.kind == "html":
-        page = f"<!doctype html><title>{html.escape('502 Bad Gateway')}</title><h1>nginx</h1>"
-        return Response(page, 200, media_type="text/html")
-    return reply
-
-
-class Reset(Response):
-    """No reply at all: the connection is reset."""
-
-    async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
-        """Reset the connection, if there is one."""
-        cast("Callable[[], None]", scope[ABORT])()
-
-
-class Truncated(Response):
-    """Half the body: with a connection it then closes, without one the reply ends there."""
-
-    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        """Send the first half."""
-        half = bytes(self.body)[: len(self.body) // 2]
-        close = cast("Callable[[], None] | None", scope.get(CLOSE))
-        if close is None:
-            self.headers["content-length"] = str(len(half))
-        await send(
-            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        )
-        await send({"type": "http.response.body", "body": half, "more_body": close is not None})
-        if close is not None:
-            close()
-
-
-class Slow(Response):
-    """The body in twenty pieces, spread over `seconds`."""
-
-    def __init__(
-        self, content: bytes, status: int, seconds: float, media_type: str | None = None
-    ) -> None:
-        super().__init__(content, status, media_type=media_type)
-        self._seconds = seconds
-
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Send slowly."""
-        await send(
-            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        )
-        body = bytes(self.body)
-        step = max(1, -(-len(body) // 20))
-        for start in range(0, len(body), step):
-            await anyio.sleep(self._seconds / 20)
-            piece = body[start : start + step]
-            more = start + step < len(body)
-            await send({"type": "http.response.body", "body": piece, "more_body": more})

@@ -24,7 +24,8 @@ from .app import create_app
 from .book import Book
 from .faults import Faults
 from .refusal import Refusal
-from .replies import ABORT, CLOSE, refusal_reply
+from .replies import refusal_reply
+from .sending import ABORT, CLOSE
 from .traffic import Caps
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})

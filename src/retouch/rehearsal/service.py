@@ -7,17 +7,21 @@ before the caller gets its result.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
-from . import catalogue
+from .bench import BENCH
 from .book import Book, Charge
+from .edits.arrays import cover
 from .edits.engine import Work, edit
 from .files import Link, LinkBroken, Signer, Spool
-from .orders import Order
-from .pictures import Picture, Pixels, encode, open_mask, open_picture
+from .inputs import Inputs, check_kling_picture, read_inputs
+from .orders import Order, Reference
+from .pictures import open_picture
 from .refusal import bad_request, not_found
+from .results import check_results, written
 from .sizes import Size, bucket_for, openai_size_for, size_of_ratio
 from .sources import Sources
 from .tasks import Fate, Task, Tasks
@@ -25,7 +29,6 @@ from .understanding import EditPlan, understand
 from .usage import Usage, usage_of
 
 SECONDS_VALID = 15 * 24 * 3600
-RESULT_PIXELS_MAX = 40_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +47,12 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """The result of a synchronous Order."""
+    """The result of a synchronous Order; whoever gets it closes the pictures' files."""
 
-    pictures: tuple[bytes, ...]
+    pictures: tuple[IO[bytes], ...]
     usage: Usage
     plan: str
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Inputs:
-    pictures: tuple[Picture, ...]
-    raw: tuple[bytes, ...]
-    mask: Pixels | None
-    mask_raw: bytes
 
 
 class Service:
@@ -85,25 +80,28 @@ class Service:
 
     def carry_out(self, order: Order, terms: Terms) -> Edited:
         """Edit now, charge, and return the pictures."""
-        inputs = self._inputs(order)
-        plan = _plan(order, len(inputs.pictures))
+        inputs = read_inputs(order, self._sources.read)
+        plan = _plan(order)
         images = order.n if terms.images is None else terms.images
-        _check_result_pixels(images, _result_size(order, inputs))
-        pictures = tuple(_make(order, inputs, plan, index) for index in range(images))
-        usage = usage_of(order.prompt, [picture.size for picture in inputs.pictures], images)
-        if terms.charged:
-            self._charge(order, terms.key, images, usage, None)
+        check_results(images, _result_size(inputs), order.output_format)
+        with ExitStack() as files:
+            pictures = tuple(
+                files.enter_context(_make(inputs, plan, index)) for index in range(images)
+            )
+            usage = usage_of(order.prompt, [picture.size for picture in inputs.pictures], images)
+            if terms.charged:
+                self._charge(order, terms.key, images, usage, None)
+            files.pop_all()
         return Edited(pictures, usage, str(plan), (*order.warnings, *plan.warnings))
 
     def accept(self, order: Order, terms: Terms) -> Task:
         """Check the pictures, charge, and keep a task for them."""
-        inputs = self._inputs(order)
-        plan = _plan(order, len(inputs.pictures))
+        plan = _plan(order)
+        aside = replace(order, references=tuple(map(self._put_aside, order.references)))
         now = self.clock()
         task = Task(
             id=self.tasks.new_id(now),
-            order=_without_pictures(order),
-            inputs=tuple(map(self._inputs_spool.put, inputs.raw)),
+            order=aside,
             plan=str(plan),
             warnings=(*order.warnings, *plan.warnings),
             created=now,
@@ -123,13 +121,9 @@ class Service:
         known = task.made.get(link.index)
         if known is not None:
             return known.read_bytes()
-        raw = tuple(path.read_bytes() for path in task.inputs)
-        pictures = tuple(
-            open_picture(data, reference.name)
-            for data, reference in zip(raw, task.order.references, strict=True)
-        )
-        plan = _plan(task.order, len(pictures))
-        data = _make(task.order, _Inputs(pictures, raw, None, b""), plan, link.index)
+        inputs = read_inputs(task.order, self._sources.read)
+        with _make(inputs, _plan(task.order), link.index) as picture:
+            data = picture.read()
         task.made[link.index] = self._made_spool.put(data)
         return data
 
@@ -141,23 +135,11 @@ class Service:
         except LinkBroken as error:
             raise bad_request(f"the URL of this service's own file: {error}") from error
 
-    def _inputs(self, order: Order) -> _Inputs:
-        raw_base64 = order.endpoint != "edits"
-        raw = tuple(
-            self._sources.read(reference, raw_base64=raw_base64) for reference in order.references
-        )
-        pictures = tuple(
-            open_picture(data, reference.name)
-            for data, reference in zip(raw, order.references, strict=True)
-        )
-        if order.model.is_task:
-            for picture, reference in zip(pictures, order.references, strict=True):
-                _check_kling_picture(picture, reference.name)
-        if order.mask is None:
-            return _Inputs(pictures, raw, None, b"")
-        mask_raw = self._sources.read(order.mask)
-        mask = open_mask(mask_raw, order.mask.name, order.polarity, pictures[0].size)
-        return _Inputs(pictures, raw, mask, mask_raw)
+    def _put_aside(self, reference: Reference) -> Reference:
+        """A task's picture, checked and moved to disk: thousands of tasks must not fill memory."""
+        data = self._sources.read(reference)
+        check_kling_picture(open_picture(data, reference.name), reference.name)
+        return replace(reference, value="", path=self._inputs_spool.put(data))
 
     def _charge(
         self, order: Order, key: str, images: int, usage: Usage, task_id: str | None
@@ -178,28 +160,34 @@ class Service:
         )
 
 
-def _plan(order: Order, images: int) -> EditPlan:
+def _plan(order: Order) -> EditPlan:
+    images = len(order.references)
     return understand(order.prompt, images=images, is_masked=order.mask is not None)
 
 
-def _make(order: Order, inputs: _Inputs, plan: EditPlan, index: int) -> bytes:
+def _make(inputs: Inputs, plan: EditPlan, index: int) -> IO[bytes]:
+    """The file of one result."""
+    order, size = inputs.order, _result_size(inputs)
     work = Work(
         pictures=inputs.pictures,
         roles=tuple(reference.role for reference in order.references),
-        mask=inputs.mask,
-        mask_digest=inputs.mask_raw,
+        mask=inputs.mask.plane if inputs.mask else None,
+        mask_digest=inputs.mask.digest if inputs.mask else "",
         prompt=order.prompt,
         model=order.model.name,
         plan=plan,
-        size=_result_size(order, inputs),
+        size=size,
         transparent=order.background == "transparent",
     )
-    return encode(edit(work, index), order.output_format, order.output_compression, str(plan))
+    edited = edit(work, index)
+    with BENCH.room_for(inputs.first.size if inputs.mask else size):
+        result = cover(inputs.kept(edited), size)
+        return written(result, order.output_format, order.output_compression, str(plan))
 
 
-def _result_size(order: Order, inputs: _Inputs) -> Size:
+def _result_size(inputs: Inputs) -> Size:
     """A masked edit keeps the picture's own size, so that what is kept is kept exactly."""
-    own = inputs.pictures[0].size
+    own, order = inputs.first.size, inputs.order
     if order.size is not None:
         return order.size
     if order.aspect_ratio is not None:
@@ -207,38 +195,6 @@ def _result_size(order: Order, inputs: _Inputs) -> Size:
     if inputs.mask is not None:
         return own
     return openai_size_for(own) if order.model.family == "openai" else bucket_for(own)
-
-
-def _without_pictures(order: Order) -> Order:
-    """The order with its data URIs dropped: the bytes are on disk, memory is for others."""
-    lean = tuple(replace(reference, value="") for reference in order.references)
-    return replace(order, references=lean)
-
-
-def _check_result_pixels(images: int, size: Size) -> None:
-    pixels = images * size[0] * size[1]
-    if pixels > RESULT_PIXELS_MAX:
-        raise bad_request(
-            f"n: {images} results of {size[0]}x{size[1]} hold {pixels:,} pixels; "
-            f"at most {RESULT_PIXELS_MAX:,} in one request",
-            param="n",
-        )
-
-
-def _check_kling_picture(picture: Picture, name: str) -> None:
-    """Kling's limits on reference pictures; source: the page, on subject_image_list."""
-    width, height = picture.size
-    ratio = max(width, height) / min(width, height)
-    if picture.media_type not in ("image/png", "image/jpeg"):
-        raise bad_request(f"{name}: is {picture.media_type}; .jpg or .png is needed", param=name)
-    if picture.bytes > catalogue.KLING_PICTURE_BYTES:
-        raise bad_request(f"{name}: {picture.bytes:,} bytes; at most 10 MB", param=name)
-    if min(width, height) < catalogue.KLING_SIDE_PIXELS:
-        raise bad_request(f"{name}: {width}x{height}; each side needs 300 pixels", param=name)
-    if ratio > catalogue.KLING_SIDE_RATIO:
-        raise bad_request(
-            f"{name}: {width}x{height}; the shape must lie between 1:2.5 and 2.5:1", param=name
-        )
 
 
 def fate_of(kind: str | None) -> Fate:

@@ -1,6 +1,7 @@
 """How large results are: Gemini's buckets by the picture's shape, Kling's by `aspect_ratio`.
 
-All sizes are (width, height) in pixels.
+All sizes are (width, height) in pixels. Edits are worked on at a bucket's size, whatever the
+input's and the result's, so that memory and time do not grow with the picture.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ _BY_RATIO: dict[str, Size] = {
 }  # fmt: skip
 ASPECT_RATIOS = tuple(_BY_RATIO)
 OPENAI_SIZES: tuple[Size, ...] = ((1024, 1024), (1536, 1024), (1024, 1536))
+WORKING_PIXELS = 1024 * 1024
+WORKING_SIDE = 1536
 
 
 def bucket_for(size: Size) -> Size:
@@ -35,6 +38,15 @@ def openai_size_for(size: Size) -> Size:
 def size_of_ratio(aspect_ratio: str) -> Size:
     """The size of a result with this `aspect_ratio`, one of ASPECT_RATIOS."""
     return _BY_RATIO[aspect_ratio]
+
+
+def working_size(size: Size) -> Size:
+    """The size a picture of `size` is edited at: its own, or less if it is beyond a bucket's."""
+    width, height = size
+    scale = min(WORKING_SIDE / max(size), math.sqrt(WORKING_PIXELS / (width * height)))
+    if scale >= 1:
+        return size
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _nearest(size: Size, buckets: tuple[Size, ...]) -> Size:

@@ -30,9 +30,11 @@ class Sources:
     url_map: Mapping[str, Path]
     own_file: Callable[[str], bytes | None]
 
-    def read(self, reference: Reference, *, raw_base64: bool = False) -> bytes:
-        """The picture's bytes; a 400 that says why not. `raw_base64`: no data URI needed."""
+    def read(self, reference: Reference) -> bytes:
+        """The picture's bytes; a 400 that says why not."""
         value = reference.value
+        if reference.path is not None:
+            return reference.path.read_bytes()
         if isinstance(value, bytes):
             data = value
         elif value.lower().startswith(("http://", "https://")):
@@ -40,7 +42,7 @@ class Sources:
         elif reference.url_only:
             raise bad_request(f"{reference.name}: must be a public URL", param=reference.name)
         else:
-            data = _from_base64(value, reference.name, raw_base64)
+            data = _from_base64(value, reference)
         if len(data) > PICTURE_BYTES_MAX:
             raise _too_large(reference.name, len(data))
         return data
@@ -90,14 +92,15 @@ def _too_large(name: str, size: int) -> Refusal:
     return bad_request(f"{name}: {size:,} bytes; at most {PICTURE_BYTES_MAX:,}", param=name)
 
 
-def _from_base64(value: str, name: str, raw_base64: bool) -> bytes:
+def _from_base64(value: str, reference: Reference) -> bytes:
+    name = reference.name
     match = _DATA_URI.match(value[:200])
-    if match is None and not raw_base64:
+    if match is None and not reference.raw_base64:
         raise bad_request(
             f"{name}: neither a data URI (data:image/png;base64,...) nor a URL", param=name
         )
-    encoded = value[match.end() :] if match else value
     try:
-        return pybase64.b64decode(encoded.encode("ascii"), validate=True)
+        encoded = memoryview(value.encode("ascii"))
+        return pybase64.b64decode(encoded[match.end() if match else 0 :], validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:
         raise bad_request(f"{name}: broken base64: {error}", param=name) from error

@@ -30,11 +30,11 @@ _MESSAGES: dict[Status, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One accepted Order: its id, when it was made (Unix s) and how long it takes (s)."""
+    """One accepted Order, its pictures put aside: its id, when it was made (Unix s) and how long
+    it takes (s)."""
 
     id: str
     order: Order
-    inputs: tuple[Path, ...]
     plan: str
     warnings: tuple[str, ...]
     created: float

@@ -108,7 +108,7 @@ class Traffic:
             headers={"Retry-After": "5"},
         )
 
-    async def read(self, request: Request) -> bytes:
+    async def read(self, request: Request) -> bytearray:
         """The request's body; 413 if it grows too large, 408 if it does not come."""
         body = bytearray()
         try:
@@ -121,7 +121,7 @@ class Traffic:
             raise Refusal(408, "the body did not arrive in time") from error
         except ClientDisconnect as error:
             raise Refusal(400, "the client left before the body was whole") from error
-        return bytes(body)
+        return body
 
     def _too_large(self) -> Refusal:
         return Refusal(

@@ -1,6 +1,10 @@
-"""Edits that put pictures together or take things out: backgrounds, fusion, panels, removal."""
+"""Edits that put pictures together or take things out: backgrounds, fusion, panels, removal;
+and the edit put together with what its mask keeps.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -14,12 +18,37 @@ from .arrays import (
     blend,
     cover,
     from_lab,
+    resize,
     soften,
     to_lab,
 )  # fmt: skip
 from .style import comic
 
 GUTTER = 0.018
+
+
+def keep(edited: Pixels, original: Iterable[Pixels], mask: Pixels) -> Pixels:
+    """`edited` where the mask is 255, `original` to the byte where it is 0, at the mask's size.
+
+    `original` comes in strips of rows from the top; an alpha channel of `edited` is blended with
+    full opacity.
+    """
+    height, width = mask.shape
+    result = resize(edited, (width, height))
+    if result is edited:
+        result = edited.copy()
+    top = 0
+    for strip in original:
+        rows = slice(top, top + len(strip))
+        top, weight = rows.stop, mask[rows]
+        if weight.min() == 255:
+            continue
+        opaque = np.full((*strip.shape[:2], edited.shape[2] - 3), 255, np.uint8)
+        below = np.dstack([strip, opaque])
+        if weight.any():
+            below = blend(below, result[rows], as_floats(weight) / np.float32(255))
+        result[rows] = below
+    return result
 
 
 def replace(pixels: Pixels, scene: Pixels, region: Plane) -> Pixels:
@@ -33,13 +62,13 @@ def replace(pixels: Pixels, scene: Pixels, region: Plane) -> Pixels:
 def fuse(pixels: Pixels, others: list[Pixels]) -> Pixels:
     """The first picture with the colours (Reinhard 2001) and some of the forms of the others."""
     height, width = pixels.shape[:2]
-    styles = [cover(other, (width, height)) for other in others]
-    result = np.zeros(pixels.shape, np.float32)
-    for style in styles:
-        result += transfer(pixels, style).astype(np.float32) / len(styles)
-    for style in styles:
-        forms = soften(as_floats(style), max(height, width) / 60)
-        result = result * (1 - 0.14 / len(styles)) + forms * (0.14 / len(styles))
+    share = np.float32(1 / len(others))
+    colours, forms = np.zeros(pixels.shape, np.float32), np.zeros(pixels.shape, np.float32)
+    for other in others:
+        style = cover(other, (width, height))
+        colours += transfer(pixels, style) * share
+        forms += soften(as_floats(style), max(height, width) / 60) * share
+    result = colours * np.float32(0.86) + forms * np.float32(0.14)
     smooth = cv2.edgePreservingFilter(as_pixels(result), flags=1, sigma_s=30, sigma_r=0.25)
     return np.asarray(smooth, dtype=np.uint8)
 

@@ -1,7 +1,8 @@
-"""One edit, from a plan to pixels: regions, steps in order, mask, size. Deterministic.
+"""One edit, from a plan to pixels: regions, then steps in order. Deterministic.
 
 The same pictures, mask, prompt, model and index give the same bytes on one machine; another
-index gives another variant. A mask is exact: black keeps the input's bytes, grey blends.
+index gives another variant. All of it is at working size; `compose.keep` brings a masked result
+to the picture's own.
 """
 
 from __future__ import annotations
@@ -14,23 +15,22 @@ from functools import cached_property
 import numpy as np
 
 from ..orders import Role
-from ..pictures import Picture, Pixels
-from ..sizes import Size
+from ..pictures import Picture
+from ..sizes import Size, working_size
 from ..understanding import EditPlan, Operation, Step, Target
 from . import colour, compose, cutout, scenes, style
-from .arrays import Plane, as_floats, blend, cover, resize, resize_plane
-
-WORK_SIDE = 1344  # longer pictures are edited at this length, then enlarged
+from .arrays import Pixels, Plane, as_floats, cover, resize_plane
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """All one edit depends on. `mask`: (height, width) of the first picture, 255 = edit."""
+    """All one edit depends on. `mask`: as large as the first picture's pixels, 255 = edit;
+    `size`: the result's."""
 
     pictures: tuple[Picture, ...]
     roles: tuple[Role, ...]
     mask: Pixels | None
-    mask_digest: bytes
+    mask_digest: str
     prompt: str
     model: str
     plan: EditPlan
@@ -39,7 +39,7 @@ class Work:
 
 
 def edit(work: Work, index: int) -> Pixels:
-    """Variant `index` of the edit, at `work.size`; RGBA where transparency was asked for."""
+    """Variant `index` of the edit, unmasked, at working size; RGBA if it is cut out."""
     canvas = _Canvas(work, index)
     for step in work.plan.steps:
         canvas.make(step)
@@ -54,7 +54,7 @@ class _Canvas:
         self._work = work
         self._random = np.random.Generator(np.random.PCG64(_seed(work, index)))
         self._strength = 1.0 if index == 0 else float(self._random.uniform(0.75, 1.15))
-        self._original = _shrunk(work.pictures[0].pixels)
+        self._original = work.pictures[0].pixels
         self._pixels = self._original
         self._mask = None if work.mask is None else as_floats(work.mask) / np.float32(255)
         self._is_cut_out = work.transparent
@@ -135,7 +135,7 @@ class _Canvas:
     def comic_page(self, _step: Step, _strength: float) -> Pixels:
         """All pictures as panels of one page."""
         pictures = [self._pixels, *self._others()]
-        return compose.panels(pictures, self._work.size, self._random)
+        return compose.panels(pictures, working_size(self._work.size), self._random)
 
     def place(self, step: Step, _strength: float) -> Pixels:
         """A new background or sky."""
@@ -154,7 +154,7 @@ class _Canvas:
         return self._pixels  # nothing says where; `understand` has warned of it
 
     def _others(self) -> list[Pixels]:
-        return [_shrunk(picture.pixels) for picture in self._work.pictures[1:]]
+        return [picture.pixels for picture in self._work.pictures[1:]]
 
     def finish(self, index: int) -> None:
         """Kling's further pictures, and what makes a variant differ where steps do not."""
@@ -169,45 +169,29 @@ class _Canvas:
         work = self._work
         subjects = []
         for role, picture in zip(work.roles[1:], work.pictures[1:], strict=True):
-            small = _shrunk(picture.pixels)
             if role == "scene":
-                scene = cover(small, self._size)
+                scene = cover(picture.pixels, self._size)
                 self._pixels = compose.replace(self._pixels, scene, self._region("background"))
             elif role == "style":
-                self._pixels = compose.transfer(self._pixels, small)
+                self._pixels = compose.transfer(self._pixels, picture.pixels)
             elif role in ("subject", "image"):
-                subjects.append((small, cutout.subject_of(small, picture.digest)))
+                subject = cutout.subject_of(picture.pixels, picture.digest)
+                subjects.append((picture.pixels, subject))
         if subjects:
             self._pixels = compose.add_subjects(self._pixels, subjects)
 
     def result(self) -> Pixels:
-        """The finished picture: masked, cut out and at its size."""
-        pixels, mask = self._pixels, self._mask
-        if mask is not None:
-            original = self._work.pictures[0].pixels
-            size = original.shape[1], original.shape[0]
-            pixels = blend(original, resize(pixels, size), mask)
+        """What was made, cut out if it is to be."""
         if not self._is_cut_out:
-            return cover(pixels, self._work.size)
-        size = pixels.shape[1], pixels.shape[0]
-        alpha = resize_plane(self._subject, size)
-        if mask is not None:
-            alpha = as_floats(1 - mask + alpha * mask)
-        return cover(np.dstack([pixels, cutout.as_alpha(alpha)]), self._work.size)
-
-
-def _shrunk(pixels: Pixels) -> Pixels:
-    height, width = pixels.shape[:2]
-    scale = WORK_SIDE / max(height, width)
-    if scale >= 1:
-        return pixels
-    return resize(pixels, (max(1, round(width * scale)), max(1, round(height * scale))))
+            return self._pixels
+        alpha = cutout.as_alpha(resize_plane(self._subject, self._size))
+        return np.dstack([self._pixels, alpha])
 
 
 def _seed(work: Work, index: int) -> int:
     digest = hashlib.sha256()
     parts = [picture.digest.encode() for picture in work.pictures]
-    for part in (*parts, work.mask_digest, work.prompt.encode(), work.model.encode()):
+    for part in (*parts, *(text.encode() for text in (work.mask_digest, work.prompt, work.model))):
         digest.update(hashlib.sha256(part).digest())
     digest.update(str(index).encode())
     return int.from_bytes(digest.digest()[:16], "big")
