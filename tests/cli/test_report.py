@@ -77,6 +77,18 @@ def test_csv_holds_no_formulas(ledger: Path, capsys: pytest.CaptureFixture[str])
     assert any(cell.startswith("'=HYPERLINK") for cell in cells)
 
 
+def test_a_csv_file_opens_clean(ledger: Path, tmp_path: Path) -> None:
+    """A CSV in a file says that it is UTF-8; one without rows still has its header."""
+    path = tmp_path / "r.csv"
+    words = ["report", str(ledger), "--format", "csv", "--by", "prompt", "--to", str(path)]
+    assert main(words) == 0
+    assert path.read_bytes().startswith(b"\xef\xbb\xbfprompt,currency,confirmed,")
+    assert "水彩画" in path.read_text("utf-8-sig")
+    assert main([*words, "--since", "2030-01-01"]) == 0
+    (header,) = path.read_text("utf-8-sig").splitlines()
+    assert header.startswith("prompt,currency,confirmed,unknown_low")
+
+
 @pytest.mark.parametrize("form", ["html", "markdown"])
 def test_pages_are_escaped(ledger: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
     """What file names hold is shown, never run; the page loads nothing."""
@@ -175,7 +187,7 @@ def test_no_runs_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         "version: 1\ninputs: [{glob: '*.jpg'}]\nprompts: [{id: w, template: white}]\n"
         "models: [{model: gemini-2.5-flash-image}]\n"
     )
-    assert "nothing was sent yet" in report(capsys, manifest, "--outputs", tmp_path)
+    assert "Nothing was sent yet" in report(capsys, manifest, "--outputs", tmp_path)
 
 
 def test_rehearsals_are_called_virtual(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,14 +16,17 @@ from retouch.errors import InputRefused, StorageFailed
 from retouch.manifest import PriceFile, load_prices
 from retouch.money import Money
 from retouch.report import DIMENSIONS, Dimension, Grouping, Kept, Period, Tally
-from retouch.report.formats import csv_of, html_of, markdown_of
-from retouch.report.rows import Review, review_of
+from retouch.report.formats import csv_of, markdown_of
+from retouch.report.page import html_of
+from retouch.report.rows import Plain, Review, columns_of, review_of
 from retouch.report.waste import Wasted
 from retouch.report.what_if import PriceOn, WhatIf
+from retouch.text import one_clean_line
 
 NAME = "report"
 HELP = "cost review: by model, prompt, folder, source, day, run; waste; many ledgers at once"
 FORMATS = ("table", "csv", "json", "markdown", "html", "parquet")
+NAMED = 5  # ledgers: more are counted
 LOOKED_AT = 500  # pictures that are looked at without being asked to: some seconds' worth
 _FULL: tuple[Grouping, ...] = (("model",), ("prompt",), ("label",), ("day",), ("run",))
 _SHORT: tuple[Grouping, ...] = (("model",),)
@@ -97,7 +100,21 @@ def _review(
         notes.append(f"{looker.seen:,} jobs' pictures were not looked at (--pictures does).")
         print(notes[-1], file=sys.stderr)
     looker.look(tally.wasted)
-    return review_of(tally, tuple(notes))
+    return review_of(tally, _about(search, tally), tuple(notes))
+
+
+def _about(search: Search, tally: Tally) -> str:
+    """Which ledgers and which days were reviewed; nothing where there is no ledger."""
+    if not search.ledgers:
+        return ""
+    names = list(dict.fromkeys(found.path.parent.resolve().name for found in search.ledgers))
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    days = sorted(tally.days)
+    span = (
+        [f"{days[0]} to {days[-1]} (UTC)" if len(days) > 1 else f"{days[0]} (UTC)"] if days else []
+    )
+    parts = [", ".join(names[:NAMED]) + more, *span, f"{tally.records:,} records"]
+    return one_clean_line(" · ".join(parts))
 
 
 def _own_prices(found: Found) -> PriceOn:
@@ -150,12 +167,12 @@ def _write(review: Review, arguments: argparse.Namespace) -> None:
     if arguments.format == "table" and arguments.to is None:
         print_review(review)
         return
-    rows = next(iter(review.by.values()), [])
+    grouping, rows = next(iter(review.by.items()))
     match arguments.format:
         case "json":
             text = json_text(review.document) + "\n"
         case "csv":
-            text = csv_of(rows)
+            text = csv_of(columns_of(grouping), rows)
         case "html":
             text = html_of(review)
         case "parquet":
@@ -167,12 +184,14 @@ def _write(review: Review, arguments: argparse.Namespace) -> None:
         sys.stdout.write(text)
     else:
         try:
-            arguments.to.write_text(text, encoding="utf-8", newline="")
+            # Excel takes a CSV for UTF-8 only with a byte order mark.
+            encoding = "utf-8-sig" if arguments.format == "csv" else "utf-8"
+            arguments.to.write_text(text, encoding=encoding, newline="")
         except OSError as error:
             raise StorageFailed(f"{arguments.to}: {error.strerror}") from error
 
 
-def _write_parquet(rows: list[dict[str, str | int | None]], path: Path | None) -> None:
+def _write_parquet(rows: list[Plain], path: Path | None) -> None:
     if path is None:
         raise InputRefused("--format parquet is no text: name a file with --to FILE")
     try:

@@ -32,10 +32,11 @@ class Placed(Protocol):
 
 class Breakdown:
     """`rows` maps a grouping to its rows, once `add_up` was called; a row's key is its currency
-    and the grouping's values. The grouping () is the totals."""
+    and the grouping's values. The grouping () is the totals. `days` are those that rows are of."""
 
     def __init__(self, groupings: Iterable[Grouping], period: Period) -> None:
         self.rows: dict[Grouping, dict[Row, Sums]] = {(): {}} | {each: {} for each in groupings}
+        self.days: set[str] = set()
         self._period = period
         wanted = {dimension for grouping in self.rows for dimension in grouping}
         # At least two, so that an attrgetter returns a tuple.
@@ -60,6 +61,7 @@ class Breakdown:
         for (currency, day, folder, words), sums in self._fine.items():
             if not self._period.holds(day):
                 continue
+            self.days.add(day)
             said = dict(zip(self._names, words, strict=True)) | {
                 "day": day,
                 "label": label_of(folder),

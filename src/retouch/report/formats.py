@@ -1,7 +1,7 @@
-"""A review as text for other programs and pages: CSV, Markdown, HTML.
+"""A review as text: CSV for programs and spreadsheets, Markdown for people.
 
-Text in it came from file names, prompts and servers: CSV cells cannot become formulas, HTML is
-escaped and loads nothing, Markdown keeps to its cell.
+Text in it came from file names, prompts and servers: CSV cells cannot become formulas, Markdown
+keeps to its cell. The HTML page is made by `page`.
 """
 
 from __future__ import annotations
@@ -10,35 +10,21 @@ import csv
 import html
 import io
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 
-from retouch.money import shown as shown_amount
 from retouch.report.rows import Plain, Review, Value
+from retouch.report.sheets import Sheet, foot, heads, sheets
 from retouch.text import one_clean_line
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "|", "%", "＝", "＋", "－", "＠")
-AMOUNTS = ("confirmed", "unknown_low", "unknown_high", "cost_per_kept", "cost")
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;
-color:#1c1c1c;background:#fff}
-h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-th,td{padding:.25rem .7rem;text-align:left;border-bottom:1px solid #ddd;vertical-align:top}
-td.n,th.n{text-align:right;white-space:nowrap}td:not(.n){min-width:8rem;overflow-wrap:break-word}
-.virtual{background:#fff3cd;padding:.5rem .8rem;border-radius:.3rem}
-@media(prefers-color-scheme:dark){body{color:#eee;background:#161616}th,td{border-color:#444}
-.virtual{background:#4d3f00}}
-"""
 
 
-def csv_of(rows: Sequence[Plain]) -> str:
-    """Rows with a header line; UTF-8 text, lines end as RFC 4180 has it."""
+def csv_of(names: Sequence[str], rows: Iterable[Plain]) -> str:
+    """Rows below a header line; UTF-8 text, lines end as RFC 4180 has it."""
     out = io.StringIO(newline="")
     writer = csv.writer(out)
-    if rows:
-        writer.writerow(rows[0])
+    writer.writerow(names)
     for row in rows:
-        writer.writerow([_safe_cell(value) for value in row.values()])
+        writer.writerow([_safe_cell(row[name]) for name in names])
     return out.getvalue()
 
 
@@ -52,19 +38,16 @@ def _safe_cell(value: Value) -> Value:
 
 def markdown_of(review: Review) -> str:
     """The whole review as Markdown tables."""
-    parts = ["# Cost review", *_said(review)]
-    for title, rows in sections(review):
-        parts += [f"## {title}", _markdown_table(rows)]
-    return "\n\n".join(parts) + "\n"
+    parts = ["# Cost review", *map(_markdown_cell, heads(review))]
+    for sheet in sheets(review):
+        parts += [f"## {sheet.title}", _markdown_table(sheet)]
+    return "\n\n".join([*parts, foot(review)]) + "\n"
 
 
-def _markdown_table(rows: Sequence[Plain]) -> str:
-    names = list(rows[0])
-    aligned = ("---:" if is_number(name, rows) else "---" for name in names)
-    lines = [_markdown_line(map(heading, names)), _markdown_line(aligned)]
-    lines += [
-        _markdown_line(_markdown_cell(shown(name, row[name])) for name in names) for row in rows
-    ]
+def _markdown_table(sheet: Sheet) -> str:
+    aligned = ("---:" if sheet.is_number(name) else "---" for name in sheet.names)
+    lines = [_markdown_line(sheet.headings), _markdown_line(aligned)]
+    lines += [_markdown_line(map(_markdown_cell, cells)) for cells in sheet.cells]
     return "\n".join(lines)
 
 
@@ -77,70 +60,3 @@ def _markdown_cell(text: str) -> str:
     for character in "\\`*_[]|":
         escaped = escaped.replace(character, f"\\{character}")
     return escaped
-
-
-def html_of(review: Review) -> str:
-    """The whole review as one page that needs nothing else."""
-    body = ["<h1>Cost review</h1>"]
-    css = ' class="virtual"' if review.is_virtual else ""
-    body += [f"<p{css}>{html.escape(text)}</p>" for text in _said(review)]
-    for title, rows in sections(review):
-        body += [f"<h2>{html.escape(title)}</h2>", _html_table(rows)]
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Cost review</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
-    )
-
-
-def _html_table(rows: Sequence[Plain]) -> str:
-    names = list(rows[0])
-    css = {name: ' class="n"' if is_number(name, rows) else "" for name in names}
-    head = "".join(f"<th{css[name]}>{html.escape(heading(name))}</th>" for name in names)
-    lines = [
-        "<tr>"
-        + "".join(f"<td{css[name]}>{html.escape(shown(name, row[name]))}</td>" for name in names)
-        + "</tr>"
-        for row in rows
-    ]
-    table = f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(lines)
-    return f'<div class="scroll">{table}\n</tbody></table></div>'
-
-
-def sections(review: Review) -> list[tuple[str, list[Plain]]]:
-    """Titled tables, in the order a reviewer reads them; empty ones left out."""
-    titled = [("Totals", review.totals)]
-    titled += [(f"By {', '.join(grouping)}", rows) for grouping, rows in review.by.items()]
-    titled += [("Waste", review.waste), ("Waste: which jobs", review.examples)]
-    titled += [("Failures", review.failures)]
-    return [(title, rows) for title, rows in titled if rows]
-
-
-def _said(review: Review) -> list[str]:
-    virtual = ["Costs are virtual: this was a rehearsal, nobody was paid."]
-    return [*(virtual if review.is_virtual else []), *review.notes]
-
-
-def heading(name: str) -> str:
-    """A column's name for people."""
-    return name.replace("_", " ")
-
-
-def is_number(name: str, rows: Sequence[Plain]) -> bool:
-    """Whether a column is aligned to the right."""
-    return name in AMOUNTS or any(isinstance(row[name], int) for row in rows)
-
-
-def shown(name: str, value: Value) -> str:
-    """A value for people: amounts rounded, counts with separators, text on one clean line."""
-    if value is None:
-        return "-"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if name in AMOUNTS:
-        return shown_amount(Decimal(value))
-    return one_clean_line(value, 300)

@@ -8,8 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from retouch.report.formats import AMOUNTS
-from retouch.report.rows import Plain, Value
+from retouch.report.rows import AMOUNTS, Plain, Value
 
 _AMOUNT = pa.decimal128(38, 18)  # 12 decimals of a price a million are 18 of a token
 

@@ -18,6 +18,7 @@ from retouch.report.waste import Waste
 
 Value = str | int | None
 Plain = dict[str, Value]
+AMOUNTS = ("confirmed", "unknown_low", "unknown_high", "cost_per_kept", "cost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class Review:
     """A whole review, ready to be written in any format.
 
     `by` maps a grouping to its rows. `is_virtual`: the costs are a rehearsal's, nobody was paid.
-    `notes` are said beside the figures: what was left out, which prices were used.
+    `about` says which ledgers and days these are; `notes` are said beside the figures: what was
+    left out, which prices were used.
     """
 
     totals: list[Plain]
@@ -35,6 +37,7 @@ class Review:
     failures: list[Plain]
     counts: Plain
     is_virtual: bool
+    about: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -50,11 +53,12 @@ class Review:
             "failures": self.failures,
             "counts": self.counts,
             "virtual": self.is_virtual,
+            "about": self.about,
             "notes": list(self.notes),
         }
 
 
-def review_of(tally: Tally, notes: tuple[str, ...] = ()) -> Review:
+def review_of(tally: Tally, about: str = "", notes: tuple[str, ...] = ()) -> Review:
     """The rows of all that was tallied."""
     with localcontext(EXACT):
         totals = [_totals(key[0], sums) for key, sums in _ordered((), tally.rows[()])]
@@ -77,14 +81,23 @@ def review_of(tally: Tally, notes: tuple[str, ...] = ()) -> Review:
             "kept": sum(sums.kept for sums in tally.rows[()].values()),
         },
         is_virtual="rehearsal" in tally.providers,
+        about=about,
         notes=notes,
     )
 
 
+def columns_of(grouping: Grouping) -> list[str]:
+    """The names of a breakdown's columns, also where it has no rows."""
+    return list(_row(grouping, (None, *grouping), Sums()))
+
+
 def _ordered(grouping: Grouping, rows: dict[Row, Sums]) -> list[tuple[Row, Sums]]:
-    """By day and run where these lead; else the dearest first, each currency for itself."""
+    """By day and run where these lead; else the dearest first, each currency for itself.
+
+    What has no price comes last.
+    """
     if grouping and grouping[0] in ("day", "run"):
-        return sorted(rows.items(), key=lambda each: tuple(map(str, (*each[0][1:], each[0][0]))))
+        return sorted(rows.items(), key=lambda each: (*map(str, each[0][1:]), each[0][0] or "~"))
     return sorted(
         rows.items(),
         key=lambda each: (

@@ -84,6 +84,11 @@ class Tally:
         """Each grouping's rows; their keys are the currency and the grouping's values."""
         return self._breakdown.rows
 
+    @property
+    def days(self) -> set[str]:
+        """The days (UTC, YYYY-MM-DD) that anything was sent or charged on."""
+        return self._breakdown.days
+
     def read(self, records: Iterable[AnyRecord], shared: int = 0) -> None:
         """Take in a whole ledger; its first `shared` records were counted with another copy."""
         self._open, self._others = {}, set()

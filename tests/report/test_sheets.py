@@ -1,0 +1,108 @@
+"""What people read: columns that line up, no amount shown as zero that is none, a page alone."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from retouch.record import AmountRecord, CostRecord
+from retouch.report import Tally
+from retouch.report.formats import markdown_of
+from retouch.report.page import html_of
+from retouch.report.rows import Review, review_of
+from retouch.report.sheets import Sheet, sheets
+from tests.report.ledgers import GEMINI, KLING, begins, done, many, started, unknown
+
+
+def cost(amount: str, currency: str = "CNY") -> CostRecord:
+    return CostRecord(amount=amount, currency=currency, basis="tokens", price="p")
+
+
+def reviewed(records: list[Any], *groupings: tuple[str, ...]) -> Review:
+    tally = Tally(groupings or (("model",),))  # type: ignore[arg-type]
+    tally.read(records)
+    return review_of(tally, "cats")
+
+
+def column(sheet: Sheet, name: str) -> list[str]:
+    return [cells[sheet.names.index(name)] for cells in sheet.cells]
+
+
+@pytest.mark.parametrize(
+    ("amounts", "shown"),
+    [
+        (["12.5", "0.8"], ["12.50", "0.80"]),
+        (["0.2715321", "0.2"], ["0.2715", "0.2000"]),
+        (["1234.5", "0.0021"], ["1,234.5000", "0.0021"]),
+        (["0.0000039", "0"], ["0.00000390", "0.00000000"]),
+    ],
+)
+def test_a_columns_amounts_line_up(amounts: list[str], shown: list[str]) -> None:
+    """All of a column have as many decimals, and what is not zero is not shown as zero."""
+    models = [GEMINI, KLING]
+    records: list[Any] = [begins()]
+    for number, (model, amount) in enumerate(zip(models, amounts, strict=True)):
+        records += [started(number, model=model)]
+        records += [done(number, model=model, cost=cost(amount))]
+    by_model = sheets(reviewed(records))[1]
+    assert column(by_model, "confirmed") == shown
+
+
+def test_shares_are_of_their_own_currency() -> None:
+    """A share is of what is confirmed in the row's currency; without a price there is none."""
+    records: list[Any] = [begins()]
+    costs = [("a", cost("3")), ("b", cost("1")), ("c", cost("5", "USD")), ("d", None)]
+    for number, (model, paid) in enumerate(costs):
+        ceiling = AmountRecord(amount="9", currency=paid.currency) if paid else None
+        records += [started(number, model=model, ceiling=ceiling)]
+        records += [done(number, model=model, cost=paid)]
+    by_model = sheets(reviewed(records))[1]
+    assert column(by_model, "share") == ["75.0 %", "25.0 %", "100.0 %", "-"]
+    assert column(by_model, "currency") == ["CNY", "CNY", "USD", "no price"]
+
+
+def test_what_breaks_nothing_down_is_left_out() -> None:
+    """One folder and one run are no breakdown, unless they were asked for."""
+    records = [begins(), started(1), done(1), started(6), done(6)]
+    every = reviewed(records, ("model",), ("label",), ("run",))
+    assert [sheet.title for sheet in sheets(every)] == ["Totals", "By model"]
+    asked = reviewed(records, ("label",))
+    assert [sheet.title for sheet in sheets(asked)] == ["Totals", "By label (folder)"]
+
+
+class _Page(HTMLParser):
+    """The tags of a page and what they carry."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+def test_the_page_needs_nothing_else() -> None:
+    """No script, no link, no picture, no inline handler; numbers stand to the right."""
+    records = [begins("rehearsal"), *many(3), started(50), unknown(50)]
+    text = html_of(reviewed(records))
+    page = _Page()
+    page.feed(text)
+    assert not {"script", "link", "img", "iframe", "object", "form", "a"} & set(page.tags)
+    assert page.attributes <= {"lang", "charset", "http-equiv", "content", "name", "class"}
+    assert "url(" not in text
+    assert "Costs are virtual" in text
+    assert re.search(r"<dt>confirmed, virtual</dt><dd>[\d.]+ CNY</dd>", text)
+    assert "<dt>unknown, at most, virtual</dt><dd>0.6000 CNY</dd>" in text
+
+
+def test_all_tables_are_in_every_form() -> None:
+    """Markdown and the page hold the same titles as the tables on a terminal."""
+    review = reviewed([begins(), *many(3), started(50), unknown(50)])
+    titles = [sheet.title for sheet in sheets(review)]
+    assert titles == re.findall(r"<h2>(.*?)</h2>", html_of(review))
+    assert titles == re.findall(r"^## (.*)$", markdown_of(review), re.MULTILINE)
