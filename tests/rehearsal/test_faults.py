@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import httpx
 import pytest
+from PIL import Image
 
 import retouch.rehearsal
 from retouch.rehearsal import Fault, Faults
@@ -206,6 +207,44 @@ def test_a_retry_is_drawn_anew() -> None:
     assert results == {True, False}
 
 
+async def noisy(house: House, noise: float, seed: int, prompts: list[str]) -> list[dict[str, int]]:
+    faults = Faults.parse({"seed": seed, "usage_noise": noise})
+    mask = uri(encoded(Image.new("L", (96, 64), 255)))  # keeps results small, and quickly made
+    async with house.client(faults=faults) as client:
+        replies = [
+            await client.post(EDITS, json=edit_body(prompt, mask=mask)) for prompt in prompts
+        ]
+    return [reply.json()["usage"] for reply in replies]
+
+
+async def test_usage_varies_by_its_noise_and_is_charged_as_said(house: House) -> None:
+    """Input and output are up to that share more or fewer, both ways; the book says so."""
+    prompts = [f"偏暖{number}" for number in range(24)]
+    usages = await noisy(house, 0.1, 3, prompts)
+    outputs = [usage["output_tokens"] for usage in usages]
+    inputs = [usage["input_tokens"] for usage in usages]
+    assert all(1161 <= tokens <= 1419 for tokens in outputs)
+    assert min(outputs) < 1250
+    assert max(outputs) > 1330
+    assert max(inputs) - min(inputs) > 20
+    charged = [(charge.input_tokens, charge.output_tokens) for charge in house.book.charges]
+    assert charged == list(zip(inputs, outputs, strict=True))
+    assert all(
+        usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"] for usage in usages
+    )
+
+
+async def test_noise_can_be_repeated(house: House) -> None:
+    """From its seed and the request, in any order; the same request again is counted anew."""
+    usages = await noisy(house, 0.2, 3, ["偏暖", "偏冷", "偏暖"])
+    assert usages[0] != usages[2]
+    cold, warm, again = await noisy(house, 0.2, 3, ["偏冷", "偏暖", "偏暖"])
+    assert [warm, cold, again] == usages
+    assert await noisy(house, 0.2, 4, ["偏暖"]) != usages[:1]
+    (exact,) = await noisy(house, 0, 3, ["偏暖"])
+    assert exact["output_tokens"] == 1290
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -217,6 +256,7 @@ def test_a_retry_is_drawn_anew() -> None:
         ([{"kind": "429", "when": "noon"}], "when"),
         ([{"kind": "task_stuck", "stage": "poll"}], "submit"),
         ([{"kind": "expired_url", "stage": "file"}], "poll"), ({"seed": "x"}, "seed"),
+        ({"usage_noise": 1.5}, "usage_noise"), ({"usage_noise": "some"}, "usage_noise"),
         ([{"kind": "reset_early", "model": "m"}], "model"), (["429"], "0"),
     ],
 )  # fmt: skip
@@ -252,4 +292,5 @@ def test_the_readmes_bad_day_is_one() -> None:
     text = (Path(retouch.rehearsal.__file__).with_name("README.md")).read_text(encoding="utf-8")
     example = text.partition("```yaml\n")[2].partition("```")[0]
     assert len(Faults.parse_yaml(example).faults) == 4
+    assert Faults.parse_yaml(example).usage_noise == 0.1
     assert [kind for kind in get_args(Kind) if f"`{kind}`" not in text] == []

@@ -144,15 +144,16 @@ class Door:
 
     async def _answer(self, order: Order, key: str, drawn: Drawn) -> Response:
         """Carry out an order under what was drawn for it."""
+        noise = self.dice.noise(order.digest)
         await anyio.sleep(drawn.latency)
         fault = drawn.fault
         if fault is None:
-            return await self._own_reply(order, Terms(key))
+            return await self._own_reply(order, Terms(key, noise=noise))
         charged = fault.charged
         if charged is None:
             charged = fault.kind in AFTERWARDS or fault.kind in FATES or fault.kind == "504"
         images = {"empty_data": 0, "fewer": max(1, order.n - 1)}.get(fault.kind)
-        terms = Terms(key, images, charged, fate_of(fault.kind))
+        terms = Terms(key, images, charged, fate_of(fault.kind), noise)
         spoilt = None if order.model.is_task else fault.kind
         if charged or fault.kind in AFTERWARDS or fault.kind in FATES:
             reply = await self._own_reply(order, terms, spoilt)

@@ -4,6 +4,9 @@ A fault is drawn from its seed and the request's content (and how often that con
 not from arrival order: concurrent clients get the same bad day run after run. `after` and
 `times` count matching requests in order of arrival.
 
+`usage_noise` is no fault but a habit of real servers: the same request is not counted the same
+twice. It is drawn in the same way.
+
 Stages: `submit` (a POST that asks for pictures), `poll` (asking after a task), `file` (fetching
 a result). What a fault does to charges is part of it; `charged` overrides that.
 """
@@ -76,23 +79,28 @@ class Fault(BaseModel):
 
 
 class Faults(BaseModel):
-    """A day's faults. The first that is drawn for a request happens; latency adds to others."""
+    """A day's faults. The first that is drawn for a request happens; latency adds to others.
+
+    `usage_noise`: the share by which a synchronous request's tokens are more or fewer, at most.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: Annotated[int, Field(strict=True)] = 0
+    usage_noise: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
     faults: tuple[Fault, ...] = ()
 
     @classmethod
     def parse(cls, data: object) -> Faults:
-        """Faults from plain data: a list of faults, or {seed, faults}. Raises ValueError."""
+        """Faults from plain data: a list of faults, or {seed, usage_noise, faults}. Raises
+        ValueError."""
         if data is None:
             return cls()
         if isinstance(data, Sequence) and not isinstance(data, str | bytes):
             data = {"faults": list(data)}
         if not isinstance(data, Mapping):
             raise ValueError(  # noqa: TRY004  one kind of error for all that is wrong
-                "faults: a list of faults is needed, or a mapping with seed and faults"
+                "faults: a list of faults is needed, or a mapping with seed, usage_noise and faults"
             )
         try:
             return cls.model_validate(dict(data))
@@ -169,9 +177,25 @@ class Dice:
         if not fitting:
             return Drawn()
         with self._lock:
-            occurrence = self._seen[(stage, content)]
-            self._seen[(stage, content)] += 1
-            return self._draw(fitting, f"{content}|{occurrence}")
+            return self._draw(fitting, self._occasion(stage, content))
+
+    def noise(self, content: str) -> tuple[float, float]:
+        """The shares by which this request's input and output tokens differ from the table's."""
+        most = self._faults.usage_noise
+        if not most:
+            return 0.0, 0.0
+        with self._lock:
+            occasion = self._occasion("usage", content)
+        inputs, outputs = (
+            most * (2 * _chance(f"{self._faults.seed}|{what}|{occasion}") - 1)
+            for what in ("input", "output")
+        )
+        return inputs, outputs
+
+    def _occasion(self, what: str, content: str) -> str:
+        """The content and how often it was met before, which is counted."""
+        self._seen[(what, content)] += 1
+        return f"{content}|{self._seen[(what, content)] - 1}"
 
     def _draw(self, fitting: list[tuple[int, Fault]], content: str) -> Drawn:
         latency, chosen = 0.0, None
@@ -192,9 +216,12 @@ class Dice:
             return False
         if fault.times is not None and self._fired[index] >= fault.times:
             return False
-        text = f"{self._faults.seed}|{index}|{content}"
-        draw = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") / 2**56
-        if draw >= fault.probability:
+        if _chance(f"{self._faults.seed}|{index}|{content}") >= fault.probability:
             return False
         self._fired[index] += 1
         return True
+
+
+def _chance(text: str) -> float:
+    """A number from 0 to 1, always the same for a text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") / 2**56

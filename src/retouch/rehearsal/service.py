@@ -36,13 +36,14 @@ class Terms:
     """Under which an order is carried out: whose key, what a fault changes.
 
     `images`: how many pictures to make (None: as ordered); `charged`: whether it is charged;
-    `fate`: what becomes of a task.
+    `fate`: what becomes of a task; `noise`: shares by which input and output tokens vary.
     """
 
     key: str
     images: int | None = None
     charged: bool = True
     fate: Fate = "succeeds"
+    noise: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ class Service:
             pictures = tuple(
                 files.enter_context(_make(inputs, plan, index)) for index in range(images)
             )
-            usage = usage_of(order.prompt, [picture.size for picture in inputs.pictures], images)
+            sizes = [picture.size for picture in inputs.pictures]
+            usage = usage_of(order.prompt, sizes, images).varied(*terms.noise)
             if terms.charged:
                 self._charge(order, terms.key, images, usage, None)
             files.pop_all()

@@ -2,6 +2,7 @@
 
 Output: 1,290 tokens a picture, as Gemini 2.5 flash image makes. Input pictures: 258 a tile of
 768 pixels; text: by characters. Only the output figure is the provider's (PROTOCOL §1, Billing).
+A real server's counts vary (thinking, tiling); `varied` makes these vary too.
 """
 
 from __future__ import annotations
@@ -36,6 +37,14 @@ class Usage:
     def total_tokens(self) -> int:
         """Input and output together."""
         return self.input_tokens + self.output_tokens
+
+    def varied(self, inputs: float, outputs: float) -> Usage:
+        """The tokens, more or fewer by these shares (-1 to 1), and never by a larger share."""
+        return Usage(
+            text_tokens=self.text_tokens + int(self.text_tokens * inputs),
+            image_tokens=self.image_tokens + int(self.image_tokens * inputs),
+            output_tokens=self.output_tokens + int(self.output_tokens * outputs),
+        )
 
     def document(self) -> JsonObject:
         """The `usage` object of a reply."""
