@@ -74,6 +74,7 @@ def test_history_is_the_basis(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     (lane,) = planned(capsys, cats)["lanes"]
     assert lane["basis"].startswith("history: 20 records, median 0.2715 CNY a job")
     assert Decimal(lane["cost"]["likely"]) == 10 * Decimal("0.2715321")
+    assert all(len(lane["cost"][name].partition(".")[2]) == 6 for name in ("low", "likely", "high"))
     cats.ledger.parent.rename(cats.outputs / "dogs")
     (lane,) = planned(capsys, cats)["lanes"]
     assert lane["to_send"] == 30

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +16,7 @@ from retouch.cli.workspace import Workspace, add_manifest, make_plan, open_works
 from retouch.errors import Problem
 from retouch.job import Job
 from retouch.ledger import read
-from retouch.money import exact, shown
+from retouch.money import EXACT, exact, shown
 from retouch.outputs import Outputs
 from retouch.plan import Plan
 from retouch.replay import Redo
@@ -26,6 +26,7 @@ from retouch.text import one_clean_line
 NAME = "plan"
 HELP = "what a run would do and cost, and every problem with the inputs; sends nothing"
 EXIT_PROBLEMS = 2
+_MILLIONTH = Decimal("0.000001")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,9 +106,9 @@ def _lane(each: Appraisal) -> dict[str, object]:
         "to_send": counted.to_send,
         "cost": {
             "currency": each.estimate.currency,
-            "low": _exact(cost.low),
-            "likely": _exact(cost.likely),
-            "high": _exact(cost.high),
+            "low": _estimated(cost.low, ROUND_FLOOR),
+            "likely": _estimated(cost.likely, ROUND_HALF_EVEN),
+            "high": _estimated(cost.high, ROUND_CEILING),
         },
         "basis": each.estimate.basis,
         "reasons": dict(counted.reasons),
@@ -115,8 +116,11 @@ def _lane(each: Appraisal) -> dict[str, object]:
     }
 
 
-def _exact(amount: Decimal | None) -> str | None:
-    return None if amount is None else exact(amount)
+def _estimated(amount: Decimal | None, rounding: str) -> str | None:
+    """An estimate to six decimals: a root of a variance has no end."""
+    if amount is None:
+        return None
+    return exact(amount.quantize(_MILLIONTH, rounding, EXACT))
 
 
 def _print(
