@@ -14,7 +14,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from retouch.disk import FOLDER_FLAGS, NEW_FILE_FLAGS, require_regular, storage_failed, write_all
@@ -33,12 +33,12 @@ class Outputs:
     def __init__(self, folder: Path, secrets_in_replies: tuple[str, ...] = ()) -> None:
         self.folder = folder
         self._secrets = secrets_in_replies
-        self._durable: set[PurePosixPath] = set()  # folders this process has seen to
+        self._durable: set[str] = set()  # folders this process has seen to
 
     def prepare(self, stem: str) -> None:
         """Make the folder that `stem` will be kept in, so that what would refuse a picture (a
         link, a full or read-only disk) is met before it is paid for. Raises StorageFailed."""
-        with self._opened(PurePosixPath(stem).parent):
+        with self._walked(_folders(stem)[0], make=True):
             pass
 
     def keep(self, stem: str, data: bytes, media_type: str, width: int, height: int) -> FileRecord:
@@ -49,7 +49,7 @@ class Outputs:
         Raises StorageFailed.
         """
         digest = hashlib.sha256(data).hexdigest()
-        path = self._store(PurePosixPath(stem), SUFFIXES[media_type], data, digest)
+        path = self._store(stem, SUFFIXES[media_type], data, digest)
         return FileRecord(
             path=path,
             sha256=digest,
@@ -64,74 +64,69 @@ class Outputs:
         signs URLs; returns its path relative to the folder. Raises StorageFailed."""
         scrubbed = body_without_secrets(body, self._secrets)
         digest = hashlib.sha256(scrubbed).hexdigest()
-        return self._store(PurePosixPath("quarantine") / name, ".body", scrubbed, digest)
+        return self._store(f"quarantine/{name}", ".body", scrubbed, digest)
 
     def is_whole(self, file: FileRecord) -> bool:
         """Whether a recorded picture is still there with its size (digests are `verify`'s)."""
-        path = PurePosixPath(file.path)
-        if path.is_absolute() or ".." in path.parts:
-            return False  # a ledger from elsewhere may name anything
+        if _leads_out(file.path):
+            return False
         try:
-            status = (self.folder / path).lstat()
+            status = os.lstat(f"{self.folder}/{file.path}")
         except (OSError, ValueError):
             return False
         return stat.S_ISREG(status.st_mode) and status.st_size == file.bytes
 
     def read(self, file: FileRecord) -> bytes | None:
         """A recorded picture's bytes; None where they are gone, changed or behind a link."""
-        path = PurePosixPath(file.path)
-        if path.is_absolute() or ".." in path.parts:
+        if _leads_out(file.path):
             return None
+        folders, name = _folders(file.path)
         try:
-            with self._walked(path.parent) as folder:
-                descriptor = os.open(path.name, _READ, dir_fd=folder)
-            with os.fdopen(require_regular(descriptor, self.folder / path), "rb") as opened:
+            with self._walked(folders) as folder:
+                descriptor = os.open(name, _READ, dir_fd=folder)
+            with os.fdopen(require_regular(descriptor, self.folder / file.path), "rb") as opened:
                 data = opened.read(file.bytes + 1)
         except (StorageFailed, OSError, ValueError):
             return None
         return data if hashlib.sha256(data).hexdigest() == file.sha256 else None
 
-    def _store(self, stem: PurePosixPath, suffix: str, data: bytes, digest: str) -> str:
+    def _store(self, stem: str, suffix: str, data: bytes, digest: str) -> str:
+        folders, last = _folders(stem)
         try:
-            with self._opened(stem.parent) as folder:
+            with self._walked(folders, make=True) as folder:
                 part = f".{secrets.token_hex(8)}.part"
                 try:
                     _write_whole(part, data, folder)
-                    name = _name_without_clobbering(folder, part, stem.name, suffix, digest)
+                    name = _name_without_clobbering(folder, part, last, suffix, digest)
                 finally:
                     _remove(part, folder)
                 os.fsync(folder)
         except OSError as error:
-            raise storage_failed(self.folder / stem.parent, error) from error
-        return str(stem.parent / name)
-
-    def _opened(self, relative: PurePosixPath) -> AbstractContextManager[int]:
-        return self._walked(relative, make=True)
+            raise storage_failed(self.folder.joinpath(*folders), error) from error
+        return "/".join((*folders, name))
 
     @contextmanager
-    def _walked(self, relative: PurePosixPath, *, make: bool = False) -> Iterator[int]:
+    def _walked(self, folders: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
         """A descriptor of the folder, made durably where missing if asked, links refused."""
-        place, at = self.folder, PurePosixPath()
-        descriptor = -1
+        descriptor, depth = -1, 0
         try:
             descriptor = os.open(self.folder, FOLDER_FLAGS)
-            for part in relative.parts:
-                place, at = place / part, at / part
+            for depth, name in enumerate(folders, 1):
                 if make:
-                    self._make(part, at, descriptor)
-                inner = os.open(part, FOLDER_FLAGS, dir_fd=descriptor)
+                    self._make(name, "/".join(folders[:depth]), descriptor)
+                inner = os.open(name, FOLDER_FLAGS, dir_fd=descriptor)
                 os.close(descriptor)
                 descriptor = inner
         except OSError as error:
             if descriptor >= 0:
                 os.close(descriptor)
-            raise storage_failed(place, error) from error
+            raise storage_failed(self.folder.joinpath(*folders[:depth]), error) from error
         try:
             yield descriptor
         finally:
             os.close(descriptor)
 
-    def _make(self, name: str, at: PurePosixPath, folder: int) -> None:
+    def _make(self, name: str, at: str, folder: int) -> None:
         """Make a folder; its name is synced once a process, for another Job, or a run that was
         killed, may have made it and not come to that."""
         if at in self._durable:
@@ -140,6 +135,17 @@ class Outputs:
             os.mkdir(name, dir_fd=folder)
         os.fsync(folder)
         self._durable.add(at)
+
+
+def _folders(path: str) -> tuple[tuple[str, ...], str]:
+    """The folders that a relative path leads through, and its last part."""
+    place = PurePosixPath(path)
+    return place.parent.parts, place.name
+
+
+def _leads_out(path: str) -> bool:
+    """Whether a path may lead elsewhere: a ledger from another place may name anything."""
+    return path.startswith("/") or ".." in path.split("/")
 
 
 def _write_whole(name: str, data: bytes, folder: int) -> None:

@@ -150,7 +150,8 @@ class Polls:
         self._sequence += 1
         due = anyio.current_time() + seconds
         heapq.heappush(self._due, (due, self._sequence, waiting))
-        self._news.set()
+        if self._due[0][2] is waiting:  # else the loop is up in time without being told
+            self._news.set()
 
     def _end(self, waiting: _Waiting, ending: Ending) -> None:
         waiting.ending = ending

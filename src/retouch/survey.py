@@ -6,10 +6,11 @@ redone. Decides; sends and writes nothing.
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 
 from retouch.dialect import Capabilities
@@ -126,7 +127,7 @@ class Surveyor:
 def _lies_where_planned(job: Job, files: tuple[FileRecord, ...]) -> bool:
     """Whether pictures lie under this Job's path (a `~2` was a name already taken)."""
     planned = [job.output_path(index) for index in range(max(len(files), job.images_wanted))]
-    stems = {str(PurePosixPath(file.path).with_suffix("")) for file in files}
+    stems = {posixpath.splitext(file.path)[0] for file in files}
     return all(stem in planned or stem.rpartition("~")[0] in planned for stem in stems)
 
 

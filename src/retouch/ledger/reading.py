@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,8 +23,7 @@ from retouch.replay import Replay
 FIRST_PREV = "0" * 16
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True, gc=False):
     """Where a reading of the ledger ended: whole lines, their bytes, the next `prev`, and how
     many torn bytes follow.
 

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -107,7 +107,7 @@ class Transport:
     async def _converse(
         self, request: Request, body: Body, sending: Sending, inbox: Inbox
     ) -> Exchange:
-        url = httpx.URL(request.url)
+        url = _parsed(request.url)
         if origin_of(url) in self._origins:
             wired = self._wired(request, url, body)
             response = await self._http.handle_async_request(wired)
@@ -192,6 +192,12 @@ async def open_transport(
         yield Transport(endpoints, limits, key, home, origins, fetcher)
     finally:
         await abroad.aclose()
+
+
+@lru_cache(maxsize=1024)
+def _parsed(url: str) -> httpx.URL:
+    """One URL takes every submit of a lane, and a Task's is asked again and again."""
+    return httpx.URL(url)
 
 
 def _place(request: Request, sending: Sending, inbox: Inbox) -> str:
