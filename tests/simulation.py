@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -20,6 +20,7 @@ from retouch.errors import Interrupted
 from retouch.manifest import Limits, Poll, RunSettings
 from retouch.money import Money
 from tests.provider import Charge, Mishap, Provider
+from tests.virtual import run_in_virtual_time
 from tests.workbench import GEMINI, KLING, PRICES, Bench, TestLane, lane
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -66,9 +67,13 @@ class Campaign:
 
     folder: Path
     seed: int
-    jobs: int = 150
+    jobs: int
 
-    async def go(self) -> tuple[Bench, Provider]:
+    def play(self) -> tuple[Bench, Provider]:
+        """The campaign, the same each time."""
+        return run_in_virtual_time(self._go, self.seed)
+
+    async def _go(self) -> tuple[Bench, Provider]:
         """Run, be interrupted, run again, to an end."""
         chance = random.Random(self.seed)
         provider = SlowProvider(
@@ -83,9 +88,7 @@ class Campaign:
             lane(GEMINI, self.jobs * 2 // 3, n=chance.choice((1, 2)), limits=limits),
             lane(KLING, self.jobs // 3, limits=limits, poll=Poll(interval=1.0, timeout=60.0)),
         ]
-        work = Bench(
-            self.folder, provider, RunSettings(timeout=120.0), now=_since(anyio.current_time())
-        )
+        work = Bench(self.folder, provider, RunSettings(timeout=120.0), now=_virtual_now)
         for _ in range(2):
             await self._interrupted(work, lanes, chance)
         for _ in range(8):
@@ -112,8 +115,8 @@ class Campaign:
             group.cancel_scope.cancel()
 
 
-def _since(began: float) -> Callable[[], datetime]:
-    return lambda: EPOCH + timedelta(seconds=round(anyio.current_time() - began, 3))
+def _virtual_now() -> datetime:
+    return EPOCH + timedelta(seconds=round(anyio.current_time(), 3))
 
 
 def check(work: Bench, provider: Provider) -> None:

@@ -16,8 +16,6 @@ from typing import TypeVar
 
 import anyio.lowlevel
 import pytest
-import trio
-import trio.testing
 
 from retouch.batch import Batch
 from retouch.budget import Budget
@@ -33,6 +31,7 @@ from retouch.survey import Surveyor
 from retouch.transport import ApiKey, open_transport
 from tests.crash.recorder import Killed, Recorder
 from tests.provider import Charge, Mishap, Provider
+from tests.virtual import run_in_virtual_time
 from tests.workbench import BASE_URL, CANARY, GEMINI, KLING, PRICES, TestLane, lane
 from tests.workbench import Recorder as Watcher
 
@@ -120,14 +119,8 @@ class Stage:
     def run(self) -> Summary:
         """One run to its end, the same each time. Raises StorageFailed, and Killed as a process
         would die."""
-        with pytest.MonkeyPatch.context() as patch:  # trio shuffles its tasks on purpose
-            patch.setattr("trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING", True)
-            patch.setattr("trio._core._run._r", random.Random(self.seed))
-            return self._run()
-
-    def _run(self) -> Summary:
         try:
-            return trio.run(self._go, clock=trio.testing.MockClock(autojump_threshold=0))
+            return run_in_virtual_time(self._go, self.seed)
         except BaseExceptionGroup as group:
             if group.subgroup(Killed):
                 raise Killed from None
