@@ -23,13 +23,13 @@ from starlette.types import ASGIApp
 from . import openapi, replies
 from .book import Book, digest_of_key
 from .catalogue import MODELS
-from .faults import AFTERWARDS, FATES, INSTEAD, NEEDS_SOCKET, Dice, Drawn, Faults, Stage
+from .faults import Dice, Drawn, Faults, Stage
 from .files import LinkBroken
 from .marks import HANDLERS, Marked
 from .orders import Endpoint, Order, read_order
 from .pictures import kind_of
 from .refusal import JsonObject, JsonValue, unauthorized
-from .sending import Reset, spoil
+from .sending import Reset
 from .service import SECONDS_VALID, Service, Terms, fate_of
 from .statistics import QueryRefused, read_period, usage_document
 from .tasks import Task
@@ -144,24 +144,16 @@ class Door:
 
     async def _answer(self, order: Order, key: str, drawn: Drawn) -> Response:
         """Carry out an order under what was drawn for it."""
-        noise = self.dice.noise(order.digest)
+        fault, noise = drawn.fault, self.dice.noise(order.digest)
         await anyio.sleep(drawn.latency)
-        fault = drawn.fault
+        reply = None
         if fault is None:
-            return await self._own_reply(order, Terms(key, noise=noise))
-        charged = fault.charged
-        if charged is None:
-            charged = fault.kind in AFTERWARDS or fault.kind in FATES or fault.kind == "504"
-        images = {"empty_data": 0, "fewer": max(1, order.n - 1)}.get(fault.kind)
-        terms = Terms(key, images, charged, fate_of(fault.kind), noise)
-        spoilt = None if order.model.is_task else fault.kind
-        if charged or fault.kind in AFTERWARDS or fault.kind in FATES:
-            reply = await self._own_reply(order, terms, spoilt)
-        if fault.kind in NEEDS_SOCKET:
-            return Reset()
-        if fault.kind in INSTEAD:
-            return replies.instead(fault, self.service.clock())
-        return spoil(fault, reply)
+            reply = await self._own_reply(order, Terms(key, noise=noise))
+        elif fault.lets_work_be_done:
+            images = {"empty_data": 0, "fewer": max(1, order.n - 1)}.get(fault.kind)
+            terms = Terms(key, images, fault.is_charged, fate_of(fault.kind), noise)
+            reply = await self._own_reply(order, terms, fault.kind)
+        return replies.struck(fault, reply, self.service.clock())
 
     async def _own_reply(self, order: Order, terms: Terms, spoilt: str | None = None) -> Response:
         service, clock = self.service, self.service.clock
@@ -195,17 +187,12 @@ class Door:
         now = self.service.clock()
         task = self.service.tasks.get(request.path_params["task_id"], now)
         drawn = await self._drawn("poll", task.order)
-        if drawn.fault is not None and drawn.fault.kind in NEEDS_SOCKET:
-            return Reset()
-        if drawn.fault is not None and drawn.fault.kind in INSTEAD:
-            return replies.instead(drawn.fault, now)
         expired = drawn.is_("expired_url")
         if is_queue:
             document = self._queue_document(task, expired=expired)
         else:
             document = replies.task_document(task, self.service.signer, now, expired=expired)
-        reply = replies.json_reply(document)
-        return spoil(drawn.fault, reply) if drawn.fault else reply
+        return replies.struck(drawn.fault, replies.json_reply(document), now)
 
     async def file(self, request: Request) -> Response:
         """A result, by its signed URL; no key is wanted."""
@@ -215,13 +202,8 @@ class Door:
         except LinkBroken as error:
             return replies.json_reply({"error": str(error)}, 403)
         drawn = await self._drawn("file", self.service.tasks.get(link.task_id, now).order)
-        if drawn.fault is not None and drawn.fault.kind in NEEDS_SOCKET:
-            return Reset()
-        if drawn.fault is not None and drawn.fault.kind in INSTEAD:
-            return replies.instead(drawn.fault, now)
         data = await self.traffic.work(lambda: self.service.file_of(link))
-        reply = Response(data, media_type=kind_of(data))
-        return spoil(drawn.fault, reply) if drawn.fault else reply
+        return replies.struck(drawn.fault, Response(data, media_type=kind_of(data)), now)
 
     def _drawn_for(self, order: Order) -> Drawn:
         model = order.model

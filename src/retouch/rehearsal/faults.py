@@ -67,6 +67,18 @@ class Fault(BaseModel):
         """The stage the fault happens at."""
         return self.stage or ("poll" if self.kind == "expired_url" else "submit")
 
+    @property
+    def is_charged(self) -> bool:
+        """Whether the submit it strikes is charged."""
+        if self.charged is not None:
+            return self.charged
+        return self.kind == "504" or self.kind in AFTERWARDS | FATES
+
+    @property
+    def lets_work_be_done(self) -> bool:
+        """Whether the submit it strikes is carried out: it is charged, or spoilt afterwards."""
+        return self.is_charged or self.kind in AFTERWARDS | FATES
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.kind in FATES | SYNC_ONLY | {"refused"} and self.at != "submit":

@@ -10,11 +10,11 @@ import orjson
 import pybase64
 from starlette.responses import Response
 
-from .faults import Fault
+from .faults import INSTEAD, NEEDS_SOCKET, Fault
 from .files import Link, Signer
 from .orders import Order
 from .refusal import JsonObject, JsonValue, Refusal
-from .sending import Stored
+from .sending import Reset, Stored, spoil
 from .service import Edited
 from .tasks import Task
 
@@ -135,7 +135,17 @@ def _note(plan: str, warnings: tuple[str, ...]) -> JsonObject:
     return {"plan": plan, "warnings": list(warnings)}
 
 
-def instead(fault: Fault, now: float) -> Response:
+def struck(fault: Fault | None, reply: Response | None, now: float) -> Response:
+    """What becomes of the service's own reply; None where the fault let no work be done."""
+    if fault is not None and fault.kind in NEEDS_SOCKET:
+        return Reset()
+    if fault is not None and fault.kind in INSTEAD:
+        return _instead(fault, now)
+    assert reply is not None  # noqa: S101  every other fault comes after the work
+    return reply if fault is None else spoil(fault, reply)
+
+
+def _instead(fault: Fault, now: float) -> Response:
     """The reply a fault gives in place of the service's own."""
     if fault.kind == "redirect":
         return Response(status_code=307, headers={"Location": "http://elsewhere.invalid/v1/"})
