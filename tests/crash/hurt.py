@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tests.crash.errand import JOBS, run_when_traced
 from tests.crash.stage import Stage
+from tests.e2e.forked import captured
 
-CALLS = "fsync,fdatasync,rename,linkat,unlinkat,mkdirat,ftruncate"
-ROOT = Path(__file__).parents[2]
+# The calls that change what a crash leaves, and how often an errand makes them at least.
+CALLS = {"fsync": 25, "fdatasync": 8, "linkat": 8, "unlinkat": 8, "mkdirat": 5, "rename": 1}
 
 
 @cache
@@ -35,27 +36,22 @@ class Hurt:
     said: str
 
 
-def errand(folder: Path, seed: int, *, calls: str, fault: str, when: int) -> Hurt:
-    """A batch in a process whose `when`-th of these system calls meets `fault`."""
+def errand(folder: Path, seed: int, *, call: str, fault: str, when: int) -> Hurt:
+    """A batch in a process whose `when`-th system call of this kind meets `fault`."""
     outputs = folder / "outputs"
     outputs.mkdir(exist_ok=True)
-    ran = subprocess.run(
-        [
-            "strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}",
-            "-e", f"inject={calls}:{fault}:when={when}",
-            sys.executable, "-m", "tests.crash.errand", str(outputs), str(folder / "book.jsonl"),
-            str(seed),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
-    return Hurt(ran.returncode, ran.stderr)
+    process = captured(run_when_traced, outputs, folder / "book.jsonl", seed, folder=folder)
+    traced = ["-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={when}"]
+    subprocess.run(
+        ["strace", "-f", "-qq", "-o", "/dev/null", *traced, "-p", str(process.pid)], check=True
+    )
+    _, said = process.communicate()
+    assert process.returncode is not None
+    return Hurt(process.returncode, said)
 
 
 def afterwards(folder: Path, seed: int) -> Stage:
     """The same batch taken up again, here, to its end."""
-    stage = Stage(folder / "outputs", seed=seed, jobs=6, book_file=folder / "book.jsonl")
+    stage = Stage(folder / "outputs", seed=seed, jobs=JOBS, book_file=folder / "book.jsonl")
     stage.run()
     return stage

@@ -25,13 +25,13 @@ def play(seed: int, folder: Path, patch: pytest.MonkeyPatch) -> tuple[Stage, Rec
 
 @pytest.mark.parametrize("first", range(0, SCRIPTS, 5))
 def test_no_crash_buys_twice_nor_hides_a_charge(
-    first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first: int, in_memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At any moment, whatever the disk kept: 0 bought twice, 0 charges unsaid, every `done` has
     its whole files, unknown at most what was in flight; and next to nothing to mend by hand."""
-    found = Findings(tmp_path)
+    found = Findings(in_memory)
     for script in range(first, first + 5):
-        stage, recorder = play(script, tmp_path / str(script), monkeypatch)
+        stage, recorder = play(script, in_memory / str(script), monkeypatch)
         check_states(stage, recorder, STATES, seed=script, found=found)
     assert found.states == 5 * STATES
     assert found.refused <= found.states * 0.02

@@ -33,13 +33,13 @@ def refused_run(
 
 @pytest.mark.parametrize("keeps_refusing", [False, True], ids=["once", "from then on"])
 def test_every_change_refused_in_turn_loses_nothing(
-    keeps_refusing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    keeps_refusing: bool, in_memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run stops with the path; the next one goes on and ends; nothing is bought twice."""
     refused: Counter[str] = Counter()
     number = 0
     while True:
-        folder = tmp_path / str(number)
+        folder = in_memory / str(number)
         folder.mkdir()
         stage = Stage(folder, jobs=4)
         recorder = Recorder(
@@ -67,15 +67,15 @@ def test_every_change_refused_in_turn_loses_nothing(
 
 
 def test_what_was_paid_for_before_the_disk_failed_is_in_the_ledger(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that takes no picture any more stops the sending at once."""
-    stage = Stage(tmp_path, jobs=40, concurrency=2)
-    recorder = Recorder(tmp_path, refuse_at=120, refusal=errno.ENOSPC, keeps_refusing=True)
+    stage = Stage(in_memory, jobs=40, concurrency=2)
+    recorder = Recorder(in_memory, refuse_at=120, refusal=errno.ENOSPC, keeps_refusing=True)
     stopped = refused_run(stage, recorder, monkeypatch)
     assert stopped is not None
     assert "No space left on device" in stopped.message
     kept = sum(isinstance(outcome.decided, Done) for outcome in
-               read(tmp_path / "ledger.jsonl").outcomes.values())  # fmt: skip
+               read(in_memory / "ledger.jsonl").outcomes.values())  # fmt: skip
     assert 0 < kept < 40
     assert len(stage.provider.book) <= kept + 2 * stage.concurrency

@@ -1,8 +1,7 @@
 """Processes forked from one that has imported the program: as real as any, and there at once.
 
 Starting Python and importing the program takes a second, and a proof that kills it ten times
-would be made of that. What is forked runs the program from its first line, in a session of its
-own, with its own environment and files for what it prints.
+would be made of that. What is forked has a session and files for what it prints of its own.
 """
 
 from __future__ import annotations
@@ -12,20 +11,27 @@ import os
 import runpy
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import chdir
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[2]
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    ["uvicorn", *(f"retouch.cli.{name}" for name in ("plan", "resolve", "run", "status", "verify"))]
+    [
+        *(f"retouch.cli.{name}" for name in ("plan", "resolve", "run", "status", "verify")),
+        "tests.crash.errand",
+        "tests.e2e.provider_server",
+        "tests.faults.server",
+    ]
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """A program under way; the methods are those of a Popen."""
+    """A process under way; the methods are those of a Popen."""
 
     process: BaseProcess
     printed: tuple[Path, Path]
@@ -57,29 +63,40 @@ class Forked:
 def start(target: Callable[..., None], *arguments: Any, **options: Any) -> BaseProcess:
     """A process that calls `target` and ends."""
     process = _FORKS.Process(target=target, args=arguments, kwargs=options, daemon=True)
-    process.start()
+    with chdir(ROOT):  # from where the tests can be imported
+        process.start()
     return process
 
 
-def program(words: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> Forked:
-    """`python -m retouch WORDS...` in `folder`."""
+def captured(target: Callable[..., int], *arguments: Any, folder: Path) -> Forked:
+    """A process that ends with the exit code `target` returns; what it prints is in `folder`."""
     number = sum(1 for _ in folder.glob("printed-*.out"))
     printed = folder / f"printed-{number}.out", folder / f"printed-{number}.err"
     for path in printed:
         path.touch()
-    return Forked(start(_program, words, folder, dict(environment), printed), printed)
+    return Forked(start(_captured, printed, target, arguments), printed)
 
 
-def _program(
-    words: tuple[str, ...], folder: Path, environment: dict[str, str], printed: tuple[Path, Path]
+def program(words: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> Forked:
+    """`python -m retouch WORDS...` in `folder`."""
+    return captured(_program, words, folder, dict(environment), folder=folder)
+
+
+def _captured(
+    printed: tuple[Path, Path], target: Callable[..., int], arguments: tuple[Any, ...]
 ) -> None:
     os.setsid()
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
     for descriptor, path in enumerate(printed, 1):
         file = os.open(path, os.O_WRONLY)
         os.dup2(file, descriptor)
         os.close(file)
+    sys.exit(target(*arguments))
+
+
+def _program(words: tuple[str, ...], folder: Path, environment: dict[str, str]) -> int:
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
     sys.argv = ["retouch", *words]
     runpy.run_module("retouch", run_name="__main__", alter_sys=True)
+    raise AssertionError("the program exits by itself")

@@ -23,7 +23,6 @@ from tests.e2e.provider_server import serve
 from tests.provider import Charge
 
 CANARY = "sk-canary-0123456789abcdef"
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,78 +2,19 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from retouch.ledger import Reader
-from retouch.record import Unknown
-from tests.e2e.house import House, house
-
-MODELS = """
-  - model: gemini-2.5-flash-image
-    limits: {concurrency: 3}
-    price: {currency: CNY, input_per_million: 2.1, output_per_million: 210}
-  - model: kling-v2
-    limits: {concurrency: 3}
-    poll: {interval: 0.1}
-    price: {currency: CNY, per_image: 0.20}
-"""
-KILLS = 18
-PICTURES, JOBS = 16, 64
-IN_FLIGHT = 3  # requests of a lane at once; a task's submit is one of them until it is answered
-
-
-def _kill_at_random(place: House, chance: random.Random) -> Counter[str]:
-    """Start a run and kill it some charges on; where its jobs stood then."""
-    enough = len(place.book) + chance.randint(1, 6)
-    process = place.start("run")
-    while len(place.book) < enough and process.poll() is None:
-        time.sleep(0.005)
-    time.sleep(chance.uniform(0, 0.15))
-    process.kill()
-    process.communicate()
-    return place.state.counts()
+from tests.e2e.house import house
+from tests.e2e.killing import killed_again_and_again
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_random_nothing_is_bought_twice(tmp_path: Path, seed: int) -> None:
-    """Killed eighteen times and finished: no request is charged twice, no charge is unsaid, and
-    what is unknown is at most what was in flight at the kills."""
-    chance = random.Random(seed)
-    with house(tmp_path, seconds=0.1, task_seconds=0.4) as place:
-        place.pictures(PICTURES)
-        place.manifest(MODELS, prompts=2)
-        left = [_kill_at_random(place, chance) for _ in range(KILLS)]
-        assert any(counts["accepted"] for counts in left)
-        in_flight = [counts["sent"] for counts in left]
-        assert any(in_flight)
-        assert max(in_flight) <= 2 * IN_FLIGHT
-        last = place.retouch("run")
-        assert last.returncode in (0, 1), last.stderr
-        bought = Counter(charge.request for charge in place.book)
-        assert max(bought.values()) == 1
-        state = place.state
-        counts = state.counts()
-        assert counts["done"] + counts["unknown"] == JOBS
-        assert counts["unknown"] <= sum(in_flight)
-        assert len(place.book) <= counts["done"] + len(state.open_charges)
-        assert sum(charge.output_tokens for charge in place.book) >= state.totals.output_tokens
-        if counts["unknown"]:
-            assert last.returncode == 1
-            assert f"{counts['unknown']} job" in last.stderr
-            assert "may have been charged" in last.stderr
-            held = [
-                one for one in Reader(place.outputs / "ledger.jsonl") if isinstance(one, Unknown)
-            ]
-            assert all(one.ceiling is not None for one in held)
-        again = place.retouch("run", "--redo", "unknown")
-        assert again.returncode == 0, again.stderr
-        assert place.state.counts() == Counter(done=JOBS)
-        assert place.retouch("verify").returncode == 0
+    """Eighteen times each, by a seed that says when."""
+    killed_again_and_again(tmp_path, seed)
 
 
 def test_killed_with_tasks_out_polls_them_and_never_submits_again(tmp_path: Path) -> None:

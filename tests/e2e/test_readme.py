@@ -16,7 +16,7 @@ import pytest
 
 from retouch.cli import main
 from tests.e2e import forked
-from tests.e2e.house import ROOT
+from tests.e2e.forked import ROOT
 
 README = (ROOT / "README.md").read_text()
 REVIEW = re.findall(r"^\$ (retouch .*?) *(?:#.*)?$", README, re.MULTILINE)
