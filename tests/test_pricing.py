@@ -28,7 +28,7 @@ MONEY_MODULES = (
     "money", "pricing", "budget", "estimate/costing", "estimate/history", "manifest/prices",
     "manifest/pricebook", "report/rows",
     "report/sums", "report/tally", "report/what_if", "report/breakdown", "report/waste",
-    "report/bill", "report/usage_export",
+    "report/bill", "report/bill_cells", "report/csv_bill", "report/usage_export", "report/sheets",
     "report/ours", "report/pending", "report/differences", "report/parquet",
     "cli/amounts", "cli/budgets", "cli/appraisal", "cli/confirm", "cli/resolve", "cli/reconcile",
 )  # fmt: skip

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from retouch.cli import main
 from retouch.ledger import read
+from retouch.record import AmountRecord, AnyRecord, CostRecord
 from tests.cli.priced import Priced, is_unknown, priced, was_done
+from tests.report.ledgers import begins, done, started, write
 
 DAY, MODEL = "2025-10-02", "gemini-2.5-flash-image"
 
@@ -80,6 +83,113 @@ def test_columns_are_mapped(cats: Priced) -> None:
     assert main(["reconcile", *cats.words, "--bill", path, "--columns", columns]) == 0
 
 
+def reconciled(cats: Priced, capsys: pytest.CaptureFixture[str], path: str, *more: str) -> str:
+    main(["reconcile", *cats.words, "--bill", path, *more])
+    told = capsys.readouterr()
+    return told.out + told.err
+
+
+def test_sums_stand_below(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The totals of both sides stand below their days, one for each currency."""
+    cats = priced(tmp_path)
+    kling = "kling-v2"
+    records = [*_paid(1), started(2, model=kling), done(2, "0.2", model=kling)]
+    write(cats.ledger, [begins(), *records])
+    text = f"date,model,amount\n{DAY},{MODEL},0.2715321\n{DAY},kling-v2,1.2\n合计,,1.4715321\n"
+    (tmp_path / "bill.csv").write_text(text)
+    told = reconciled(cats, capsys, str(tmp_path / "bill.csv"))
+    assert re.search(r"^total +CNY +0\.47 +1\.47 +1\.00 *$", told, re.MULTILINE), told
+    assert "bill.csv:4: left out, a total or of no day (1.4715321)" in told
+    assert "1 difference is unexplained" in told
+
+
+def test_a_rehearsals_bill_is_virtual(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """Virtual costs are called so here too."""
+    write(cats.ledger, [begins("rehearsal"), started(1), done(1)])
+    path = bill(cats, "0.2715321")
+    assert reconciled(cats, capsys, path).startswith("Costs are virtual")
+    assert json.loads(reconciled(cats, capsys, path, "--json"))["virtual"] is True
+
+
+def test_requests_without_a_price_are_not_agreed(
+    cats: Priced, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What has no price is not nothing: it cannot be judged, and the exit code says so."""
+    write(cats.ledger, [begins(), started(1, ceiling=None), done(1, cost=None), *_paid(2)])
+    told = reconciled(cats, capsys, bill(cats, "0.2715321"))
+    assert "1 cannot be judged: requests without a price" in told
+    assert main(["reconcile", *cats.words, "--bill", bill(cats, "0.2715321")]) == 1
+
+
+def _paid(number: int) -> list[AnyRecord]:
+    return [started(number), done(number)]
+
+
+def test_a_credit_is_a_line(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """A credit lowers the bill by itself, and is named where ours has no such thing."""
+    path = bill(cats, "0.2715321", "0.2715321", "-0.05")
+    told = reconciled(cats, capsys, path)
+    assert "not in the ledger: line 4, -0.05" in told
+    assert "unexplained: -0.05" in told
+
+
+def test_another_zone_is_suggested(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bill whose days are not UTC days: what to try is said."""
+    path = cats.folder / "bill.csv"
+    path.write_text(f"date,model,amount\n2025-10-03,{MODEL},0.5430642")
+    told = reconciled(cats, capsys, str(path))
+    assert "some days are on one side only" in told
+    assert "--utc-offset +08:00" in told
+    path.write_text(f"date,model,amount\n{DAY},Gemini Flash,0.5430642")
+    told = reconciled(cats, capsys, str(path))
+    assert f"the ledger alone has {MODEL}, the bill alone Gemini Flash" in told
+
+
+def test_many_on_one_side_are_counted(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """A day that the bill knows nothing of is one line, not one for each request."""
+    write(cats.ledger, [begins(), *(record for n in range(9) for record in _paid(n))])
+    (cats.folder / "bill.csv").write_text(f"date,model,amount\n2025-10-07,{MODEL},1")
+    told = reconciled(cats, capsys, str(cats.folder / "bill.csv"))
+    assert "not on the bill at all: 9 requests" in told
+    assert "not in the ledger: line 2, 1" in told
+
+
+def test_nothing_on_either_side(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """A period without anything is said to be one."""
+    told = reconciled(cats, capsys, bill(cats, "1"), "--since", "2030-01-01")
+    assert "nothing to compare" in told
+
+
+@pytest.mark.parametrize(
+    ("amount", "flags", "message"),
+    [
+        ("$0.27", [], "its amounts are written with $, which is not CNY"),
+        ("¥0.27", ["--currency", "USD"], "written with ¥, which is not USD"),
+    ],
+)
+def test_a_sign_of_another_currency(
+    cats: Priced,
+    capsys: pytest.CaptureFixture[str],
+    amount: str,
+    flags: list[str],
+    message: str,
+) -> None:
+    """Dollars are never read as yuan: exit 2."""
+    assert main(["reconcile", *cats.words, "--bill", bill(cats, amount), *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_two_currencies_are_asked_for(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bill that does not say its currency, against a ledger of two, is refused."""
+    dollars = CostRecord(amount="0.04", currency="USD", basis="images", price="p")
+    ceiling = AmountRecord(amount="1", currency="USD")
+    write(cats.ledger, [begins(), *_paid(1), started(2, ceiling=ceiling), done(2, cost=dollars)])
+    path = bill(cats, "0.2715321")
+    assert main(["reconcile", *cats.words, "--bill", path]) == 2
+    assert "in which currency? The ledger has CNY and USD" in capsys.readouterr().err
+    assert main(["reconcile", *cats.words, "--bill", path, "--currency", "CNY"]) == 1
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -88,6 +198,8 @@ def test_columns_are_mapped(cats: Priced) -> None:
         (["--currency", "RMB"], "no currency"),
         (["--utc-offset", "8"], "write an offset like +08:00"),
         (["--since", "x"], "write a day"),
+        (["--since", f"{DAY}T12:00"], "days are whole"),
+        (["--since", "2025-10-03", "--until", DAY], "the first day is after the last"),
     ],
 )
 def test_wrong_words(
@@ -109,3 +221,5 @@ def test_fetch_needs_one_manifest(cats: Priced, capsys: pytest.CaptureFixture[st
     """Whom to ask stands in a manifest; a rehearsal in process has no bill."""
     assert main(["reconcile", str(cats.ledger), "--fetch"]) == 2
     assert "name one manifest" in capsys.readouterr().err
+    assert main(["reconcile", *cats.words, "--fetch", "--utc-offset", "+08:00"]) == 2
+    assert "--utc-offset goes with --bill" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from retouch.dialect import Endpoint
 from retouch.errors import InputRefused
 from retouch.record import AnyRecord, CostRecord, Done, Resolved, UsageRecord
-from retouch.report.bill import zone_of
+from retouch.report.bill_cells import zone_of
 from retouch.report.differences import Reconciliation
 from retouch.report.ours import Ours
 from retouch.report.reconciling import reconcile
@@ -298,7 +298,7 @@ def test_a_year_is_asked_for_in_months() -> None:
         ("date,model,amount\n2025-13-02,m,1", "", "is no day or time"),
         ("date,model,amount\n2025-10-02,m,abc", "", "b:2:1: `abc` is no number"),
         ("date,model,amount\n2025-10-02,m,NaN", "", "is no number"),
-        ("date,model,amount,currency\n2025-10-02,m,1,RMB", "", "`RMB` is no currency"),
+        ("date,model,amount,currency\n2025-10-02,m,1,XRP", "", "`XRP` is no currency"),
         ("date,model,amount\n2025-10-02", "", "has 1 cells, fewer than the header"),
         ('{"status": true}', "", "is no usage export"),
         ('{"status": true, "data": [{"items": 3}]}', "", "is no usage export"),

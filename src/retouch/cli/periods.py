@@ -8,6 +8,7 @@ from datetime import date
 
 from retouch.errors import InputRefused
 from retouch.report import Period
+from retouch.text import one_clean_line
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
@@ -22,7 +23,13 @@ def period_of(arguments: argparse.Namespace) -> Period:
     """The period they name. Raises InputRefused for what is no day."""
     for option, text in (("--since", arguments.since), ("--until", arguments.until)):
         if text and not _is_day(text):
-            raise InputRefused(f"{option} {text}: write a day like 2025-10-02")
+            raise InputRefused(
+                f"{option} {one_clean_line(text, 40)}: write a day like 2025-10-02; days are whole"
+            )
+    if arguments.until and arguments.since > arguments.until:
+        raise InputRefused(
+            f"--since {arguments.since} --until {arguments.until}: the first day is after the last"
+        )
     return Period(arguments.since, arguments.until)
 
 

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
-import sys
-from datetime import date, timedelta
-from decimal import Decimal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import anyio
-from rich.table import Table
-from rich.text import Text
 
-from retouch.cli.ledgers import Found, find_ledgers, say_notes
+from retouch.cli.ledgers import Found, find_ledgers, is_rehearsal, say_notes
 from retouch.cli.periods import add_period, period_of
 from retouch.cli.resolve import append_resolved
-from retouch.cli.saying import json_text
-from retouch.cli.screen import stdout_console
+from retouch.cli.saying import json_text, say
+from retouch.cli.tables import print_reconciliation
 from retouch.cli.usage import fetch_bill
 from retouch.cli.workspace import add_outputs
 from retouch.errors import InputRefused
 from retouch.lock import exclusive
 from retouch.manifest.currencies import CODES
-from retouch.money import exact, shown
+from retouch.money import exact
 from retouch.pricing import as_amount
 from retouch.record import Resolved
-from retouch.report import Period
-from retouch.report.bill import MEASURES, Bill, zone_of
+from retouch.report.bill import MEASURES, Bill
+from retouch.report.bill_cells import SIGNS, zone_of
 from retouch.report.differences import Difference, Reconciliation
 from retouch.report.ours import Ours
 from retouch.report.reconciling import reconcile
@@ -63,13 +61,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_period(parser)
     parser.add_argument(
-        "--settle", action="store_true", help="resolve the unknown outcomes that the bill decides"
+        "--settle",
+        action="store_true",
+        help="resolve the unknown outcomes that the bill decides; of days that are whole on it",
     )
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare; 0 when everything is explained, 1 when something is not."""
+    _check(arguments)
     period = period_of(arguments)
     zone = zone_of(arguments.utc_offset)
     search = find_ledgers(arguments.ledgers, arguments.outputs, rehearsals=arguments.rehearse)
@@ -77,19 +78,41 @@ def run(arguments: argparse.Namespace) -> int:
     ours = Ours(zone, period)
     for number, ledger in enumerate(search.ledgers):
         ours.read(number, ledger.reader, ledger.shared_records)
-    if arguments.fetch:
-        days = [entry.at.date() for entry in ours.entries] or [date.today()]  # noqa: DTZ011 - only a default
-        first, last = min(days) - timedelta(days=1), max(days) + timedelta(days=1)
-        bill = fetch_bill(arguments, first, last, os.environ)
-    else:
-        bill = read_bill(str(arguments.bill), _bytes(arguments.bill), arguments.columns, zone)
+    bill = _bill(arguments, ours, zone)
     for note in bill.notes:
-        print(note, file=sys.stderr)
-    bill = _within(bill, period)
+        say(note)
+    lines = tuple(line for line in bill.lines if period.holds(line.day))
+    bill = dataclasses.replace(bill, lines=lines)
     found = reconcile(ours, bill, _currency(arguments.currency, ours, bill))
     settled = _settle(found, search.ledgers, bill) if arguments.settle else 0
-    _tell(found, settled, as_json=arguments.json, is_strict=not (period.since or period.until))
+    is_virtual = any(is_rehearsal(each.path) for each in search.ledgers)
+    if arguments.json:
+        print(json_text(_document(found, settled, is_virtual=is_virtual)))
+    else:
+        print_reconciliation(found, is_virtual=is_virtual)
+    for hint in _hints(found, settled, arguments):
+        say(hint)
     return 1 if found.unexplained else 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raises InputRefused for flags that say how a file is read, where none is."""
+    given = ("columns", "currency", "utc_offset")
+    for name in given if arguments.fetch else ():
+        if getattr(arguments, name):
+            option = name.replace("_", "-")
+            raise InputRefused(
+                f"--{option} goes with --bill: what --fetch asks for has days in UTC and no amounts"
+            )
+
+
+def _bill(arguments: argparse.Namespace, ours: Ours, zone: timezone) -> Bill:
+    """The provider's side. Raises InputRefused, Refused."""
+    if not arguments.fetch:
+        return read_bill(str(arguments.bill), _bytes(arguments.bill), arguments.columns, zone)
+    days = [entry.at.date() for entry in ours.entries] or [datetime.now(UTC).date()]
+    day = timedelta(days=1)
+    return fetch_bill(arguments, min(days) - day, max(days) + day, os.environ)
 
 
 def _bytes(path: Path) -> bytes:
@@ -103,29 +126,30 @@ def _bytes(path: Path) -> bytes:
     return data
 
 
-def _within(bill: Bill, period: Period) -> Bill:
-    lines = tuple(line for line in bill.lines if period.holds(line.day))
-    return Bill(bill.name, lines, bill.notes)
-
-
 def _currency(said: str | None, ours: Ours, bill: Bill) -> str | None:
     """The currency of lines that do not say theirs. Raises InputRefused where it is not clear."""
     if said is not None and said not in CODES:
         raise InputRefused(
             f"--currency {one_clean_line(said, 20)}: no currency; write three letters, like CNY"
         )
-    if said is not None or "amount" not in bill.measures:
+    if "amount" not in bill.measures or all(line.currency for line in bill.lines):
         return said
-    silent = any(line.currency is None for line in bill.lines)
     known = {entry.currency for entry in ours.entries if entry.currency}
     known |= {each.attempt.ceiling.currency for each in ours.doubts if each.attempt.ceiling}
-    if silent and len(known) > 1:
+    if said is None and len(known) > 1:
         names = " and ".join(sorted(known))
         raise InputRefused(
             f"{bill.name}: in which currency? The ledger has {names}",
             hint="say it by --currency, or map its column: --columns currency=...",
         )
-    return min(known, default=None)
+    code = said or min(known, default=None)
+    wrong = [sign for sign in sorted(bill.signs) if code and code not in SIGNS[sign]]
+    if wrong:
+        raise InputRefused(
+            f"{bill.name}: its amounts are written with {wrong[0]}, which is not {code}",
+            hint="say the bill's own currency by --currency",
+        )
+    return code
 
 
 def _settle(found: Reconciliation, ledgers: tuple[Found, ...], bill: Bill) -> int:
@@ -148,25 +172,32 @@ def _settle(found: Reconciliation, ledgers: tuple[Found, ...], bill: Bill) -> in
     return len(found.verdicts)
 
 
-def _tell(found: Reconciliation, settled: int, *, as_json: bool, is_strict: bool) -> None:
-    if as_json:
-        document = {
-            "rows": [_plain(row) for row in found.differences],
-            "unexplained": [_plain(row) for row in found.unexplained],
-            "settled": settled,
-        }
-        print(json_text(document))
-    else:
-        _print(found)
+def _document(found: Reconciliation, settled: int, *, is_virtual: bool) -> dict[str, object]:
+    return {
+        "rows": [_plain(row) for row in found.differences],
+        "unexplained": [_plain(row) for row in found.unexplained],
+        "settled": settled,
+        "virtual": is_virtual,
+    }
+
+
+def _hints(found: Reconciliation, settled: int, arguments: argparse.Namespace) -> Iterator[str]:
+    """What to know or to try next."""
     if settled:
-        print(f"{settled} unknown outcomes settled by the bill", file=sys.stderr)
-    if found.unexplained and is_strict and _is_beyond_the_bill(found):
-        print("some days are on one side only: --since and --until take a part", file=sys.stderr)
-
-
-def _is_beyond_the_bill(found: Reconciliation) -> bool:
-    days = {row.day for row in found.differences if row.theirs}
-    return any(row.day not in days for row in found.unexplained)
+        yield f"unknown outcomes settled by the bill: {settled}"
+    elif found.verdicts:
+        yield f"the bill decides {len(found.verdicts)} of what is unknown: --settle settles it"
+    ours = [row for row in found.differences if row.ours]
+    theirs = [row for row in found.differences if row.theirs]
+    if {row.day for row in ours} != {row.day for row in theirs}:
+        period = "" if arguments.since or arguments.until else "; --since and --until take a part"
+        zone = "" if arguments.utc_offset else "; --utc-offset +08:00 if its days are China's"
+        yield f"some days are on one side only{period}{zone}"
+    of_ours, of_theirs = {row.model for row in ours}, {row.model for row in theirs}
+    if of_ours - of_theirs and of_theirs - of_ours:
+        sides = [", ".join(sorted(each)) for each in (of_ours - of_theirs, of_theirs - of_ours)]
+        alone = f"the ledger alone has {sides[0]}, the bill alone {sides[1]}"
+        yield one_clean_line(f"one model under two names? {alone}")
 
 
 def _plain(row: Difference) -> dict[str, object]:
@@ -182,45 +213,10 @@ def _plain(row: Difference) -> dict[str, object]:
         "explained": number(row.explained),
         "unexplained": number(row.unexplained),
         "unknown_outcomes": row.doubts,
+        "unpriced_requests": row.unpriced,
         "by_midnight": row.by_midnight,
         "suspects": [
             {"text": each.text, "key": each.key or None, "line": each.line or None}
             for each in row.suspects
         ],
     }
-
-
-def _print(found: Reconciliation) -> None:
-    console = stdout_console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("day", "model", "of"):
-        table.add_column(name, overflow="fold", no_wrap=name != "model")
-    for name in ("ours", "theirs", "difference"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", overflow="fold")
-    for row in found.differences:
-        numbers = (_number(row, each) for each in (row.ours, row.theirs, row.theirs - row.ours))
-        words = (row.day, one_clean_line(row.model, 60), row.currency or row.measure)
-        table.add_row(*map(Text, (*words, *numbers, _remark(row))))
-    console.print(table)
-    for line in dict.fromkeys(
-        f"{row.day} {row.model}: {each.text}" for row in found.unexplained for each in row.suspects
-    ):
-        console.print(Text(one_clean_line(line)))
-    count = len(found.unexplained)
-    differ = "1 difference is" if count == 1 else f"{count} differences are"
-    console.print(f"{differ} unexplained" if count else "everything is explained")
-
-
-def _remark(row: Difference) -> str:
-    if row.unexplained:
-        return f"unexplained: {_number(row, row.unexplained)}"
-    if row.by_midnight:
-        return "charged at midnight: on the day beside"
-    if row.explained:
-        return f"{row.doubts} unknown outcome{'s' if row.doubts > 1 else ''} may be this"
-    return "agrees" if not row.gap and row.ours == row.theirs else "agrees, but for rounding"
-
-
-def _number(row: Difference, value: Decimal) -> str:
-    return shown(value) if row.measure == "amount" else f"{value:,}"

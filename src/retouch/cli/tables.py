@@ -1,13 +1,21 @@
-"""A review as tables on a terminal: 100 columns at most, widths as East Asian text has them."""
+"""Reviews and reconciliations on a terminal: 100 columns at most, widths as East Asian text has
+them.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
 
 from rich.table import Table
 from rich.text import Text
 
 from retouch.cli.screen import stdout_console
+from retouch.money import shown
+from retouch.report.differences import Difference, Reconciliation
 from retouch.report.rows import Review
-from retouch.report.sheets import Sheet, foot, heads, sheets
+from retouch.report.sheets import NO_PRICE, VIRTUAL, Sheet, foot, heads, places_of, sheets
+from retouch.text import one_clean_line
 
 SHOWN_ROWS = 20
 _KEY_DIGITS = 12
@@ -49,3 +57,78 @@ def _has_room(sheet: Sheet, name: str) -> bool:
 
 def _cut(name: str, text: str) -> str:
     return text[:_KEY_DIGITS] if name == "key" else text
+
+
+def print_reconciliation(found: Reconciliation, *, is_virtual: bool) -> None:
+    """Both sides by day and model, their totals, the requests in question, and the verdict."""
+    console = stdout_console()
+    if is_virtual:
+        console.print(VIRTUAL)
+    if not found.differences:
+        console.print("nothing to compare: neither side has anything of these days")
+        return
+    sums = [row for row in found.totals if row.currency or row.measure != "amount"]
+    totals = sums if len(found.differences) > len(found.totals) else []
+    console.print(_differences(found.differences, totals))
+    for line in dict.fromkeys(
+        f"{row.day} {row.model}: {each.text}" for row in found.unexplained for each in row.suspects
+    ):
+        console.print(Text(one_clean_line(line)))
+    console.print(_verdict(found))
+
+
+def _verdict(found: Reconciliation) -> str:
+    """How much is left to ask, in one line."""
+    count = sum(bool(row.unexplained) for row in found.unexplained)
+    priceless = len(found.unexplained) - count
+    if not found.unexplained:
+        return "everything is explained"
+    said = [f"{count} difference{'s are' if count > 1 else ' is'} unexplained"] if count else []
+    said += [f"{priceless} cannot be judged: requests without a price"] if priceless else []
+    return ", ".join(said)
+
+
+def _differences(rows: Sequence[Difference], totals: Sequence[Difference]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("day", "model", "in"):
+        table.add_column(name, overflow="fold", no_wrap=name != "model")
+    for name in ("ours", "theirs", "difference"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    every = (*rows, *totals)
+    amounts = [row for row in every if row.measure == "amount"]
+    places = places_of(each for row in amounts for each in (row.ours, row.theirs))
+    finer = max(places, places_of(row.theirs - row.ours for row in amounts))
+    for row in every:
+        ours = "-" if row.unpriced and not row.ours else _number(row, row.ours, places)
+        gap = row.theirs - row.ours
+        difference = _number(row, gap, finer) if gap else "-"
+        words = (row.day, one_clean_line(row.model, 60), row.currency or _unit(row))
+        numbers = (ours, _number(row, row.theirs, places), difference)
+        remark = "" if row in totals else _remark(row)
+        table.add_row(*map(Text, (*words, *numbers, remark)))
+    return table
+
+
+def _unit(row: Difference) -> str:
+    return NO_PRICE if row.measure == "amount" and row.unpriced else row.measure
+
+
+def _remark(row: Difference) -> str:
+    unpriced = f"{row.unpriced:,} without a price" if row.unpriced else ""
+    if row.unexplained:
+        rest = (
+            f"unexplained: {shown(row.unexplained) if row.measure == 'amount' else row.unexplained}"
+        )
+        return f"{rest}; {unpriced}" if unpriced else rest
+    if unpriced:
+        return unpriced
+    if row.by_midnight:
+        return "charged at midnight: on the day beside"
+    if row.explained:
+        return f"{row.doubts} unknown outcome{'s' if row.doubts > 1 else ''} may be this"
+    return "agrees" if not row.gap and row.ours == row.theirs else "agrees (rounding)"
+
+
+def _number(row: Difference, value: Decimal, places: int) -> str:
+    return f"{value:,.{places}f}" if row.measure == "amount" else f"{value:,}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
-from retouch.money import Money
+from retouch.money import EXACT, Money
 from retouch.report.bill import Measure
 from retouch.report.ours import Doubt
 
@@ -24,7 +24,7 @@ class Suspect:
 @dataclass(slots=True)
 class Difference:
     """One measure of one cell. `explained` is what unknown outcomes (`doubts`) or midnight can
-    account for, `rounding` what is below the bill's last digit."""
+    account for; of `unpriced` requests of ours nobody knows what they should have cost."""
 
     day: str
     model: str
@@ -35,6 +35,7 @@ class Difference:
     gap: Decimal
     explained: Decimal = ZERO
     doubts: int = 0
+    unpriced: int = 0
     by_midnight: bool = False
     suspects: tuple[Suspect, ...] = ()
 
@@ -42,6 +43,11 @@ class Difference:
     def unexplained(self) -> Decimal:
         """What remains; its sign is that of theirs minus ours."""
         return self.gap - self.explained
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing remains to be asked; without a price nobody can tell."""
+        return not self.unexplained and not self.unpriced
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +68,18 @@ class Reconciliation:
     @property
     def unexplained(self) -> list[Difference]:
         """What nothing accounts for."""
-        return [each for each in self.differences if each.unexplained]
+        return [each for each in self.differences if not each.is_settled]
+
+    @property
+    def totals(self) -> list[Difference]:
+        """The sums of each measure (amounts: and currency) over all days and models."""
+        found: dict[tuple[Measure, str | None], Difference] = {}
+        with localcontext(EXACT):
+            for row in self.differences:
+                place = (row.measure, row.currency)
+                sums = found.setdefault(place, Difference("total", "", *place, ZERO, ZERO, ZERO))
+                sums.ours += row.ours
+                sums.theirs += row.theirs
+                sums.gap += row.gap
+                sums.explained += row.explained
+        return list(found.values())

@@ -148,6 +148,8 @@ class _Comparison:
         if measure == "amount" and abs(gap) < self.unit:
             gap = ZERO
         row = Difference(*self.cell, measure, currency, *sums, gap, doubts=len(self.content.doubts))
+        if measure == "amount":
+            row.unpriced = sum("amount" not in e.measures for e in self.content.entries)
         if gap > 0 and self.content.doubts:
             row.explained = min(gap, self._reach(measure, currency))
         return row
@@ -167,6 +169,10 @@ class _Comparison:
 
     def _suspects(self, rows: Sequence[Difference]) -> Iterable[Suspect]:
         """Requests that the unexplained may be."""
+        entries, lines = self.content.entries, self.content.lines
+        if not entries or not lines:
+            yield from self._one_sided()
+            return
         if self.left is not None:
             word = "" if self.left.is_exact else "one like "
             yield from (_of_ours(e, f"{word}not on the bill: ") for e in self.left.ours[:NAMED])
@@ -175,7 +181,7 @@ class _Comparison:
         rests = {row.measure: row.unexplained for row in rows if row.unexplained}
         alike = [
             entry
-            for entry in self.content.entries
+            for entry in entries
             if all(entry.measures.get(name) == abs(rest) for name, rest in rests.items())
         ]
         is_ours = all(rest < 0 for rest in rests.values())
@@ -184,9 +190,21 @@ class _Comparison:
         if alike:
             yield from (_of_ours(entry, word) for entry in alike[:NAMED])
         elif not is_ours:
-            numbers = [line.number for line in self.content.lines if line.number][:NAMED]
+            numbers = [line.number for line in lines if line.number][:NAMED]
             for number in numbers:
                 yield Suspect(f"more than the ledger on line {number} of the bill", line=number)
+
+    def _one_sided(self) -> Iterable[Suspect]:
+        """All requests of a cell that the other side knows nothing of; many are counted."""
+        entries, lines = self.content.entries, self.content.lines
+        if len(entries) > NAMED:
+            yield Suspect(f"not on the bill at all: {len(entries):,} requests")
+        elif len(lines) > NAMED:
+            where = f", from line {lines[0].number}" if lines[0].number else ""
+            yield Suspect(f"not in the ledger at all: {len(lines):,} lines{where}")
+        else:
+            yield from (_of_ours(each, "not on the bill: ") for each in entries)
+            yield from (_of_theirs(each, "") for each in lines)
 
     def verdicts(self, rows: Sequence[Difference]) -> Iterable[Verdict]:
         """What the bill decides about the cell's unknown Attempts: nothing where it is in doubt.
@@ -198,7 +216,7 @@ class _Comparison:
             not doubts
             or any(doubt.attempt.task for doubt in doubts)
             or not self.content.lines
-            or any(row.unexplained for row in rows)
+            or not all(row.is_settled for row in rows)
         ):
             return
         if not any(row.gap for row in rows):
@@ -230,7 +248,8 @@ def _of_ours(entry: Entry, word: str) -> Suspect:
 
 def _of_theirs(line: Line, word: str) -> Suspect:
     amount = line.measures.get("amount")
-    cost = f", {amount}" if amount is not None else ""
+    currency = f" {line.currency}" if line.currency else ""
+    cost = f", {amount}{currency}" if amount is not None else ""
     name = f", id {line.id}" if line.id else ""
     return Suspect(f"{word}not in the ledger: line {line.number}{cost}{name}", line=line.number)
 

@@ -6,7 +6,7 @@ decimals, so that they line up. Programs get the rows themselves (`rows`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
@@ -113,7 +113,11 @@ def _sheet(title: str, names: Sequence[str], rows: list[Plain], complete: str = 
         for name in names
         if name not in _LEFT_OUT_IF_ZERO or any(_is_something(row[name]) for row in rows)
     )
-    places = {name: _places([row[name] for row in rows]) for name in kept if name in AMOUNTS}
+    places = {
+        name: places_of(Decimal(value) for row in rows if (value := row[name]) is not None)
+        for name in kept
+        if name in AMOUNTS
+    }
     cells = [[_shown(name, row[name], places.get(name, 0)) for name in kept] for row in rows]
     return Sheet(title, kept, rows, cells, complete)
 
@@ -127,12 +131,10 @@ def _share(row: Plain, name: str, totals: dict[Value, Decimal]) -> str | None:
         return f"{Decimal(amount) / whole * 100:.1f} %"
 
 
-def _places(values: Sequence[Value]) -> int:
+def places_of(amounts: Iterable[Decimal]) -> int:
     """The fewest decimals that show no amount as zero, and of small ones two digits that count."""
-    amounts = [amount for value in values if value is not None and (amount := Decimal(value))]
-    if not amounts:
-        return _PLACES[0]
-    largest, least = max(amounts), min(amounts)
+    sizes = [abs(amount) for amount in amounts if amount]
+    largest, least = max(sizes, default=Decimal(1)), min(sizes, default=Decimal(1))
     for places in _PLACES:
         if largest >= Decimal(100).scaleb(-places) and least >= Decimal("0.5").scaleb(-places):
             return places

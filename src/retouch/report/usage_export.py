@@ -14,7 +14,9 @@ import msgspec
 
 from retouch.dialect import Endpoint, Request
 from retouch.errors import InputRefused, Problem
-from retouch.report.bill import Bill, Line, Measure, Unreadable, decoded, read_csv, when
+from retouch.report.bill import Bill, Line, Measure, decoded
+from retouch.report.bill_cells import Unreadable, when
+from retouch.report.csv_bill import read_csv
 from retouch.text import one_clean_line
 
 DAYS_AT_ONCE = 31
