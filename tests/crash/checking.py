@@ -111,15 +111,20 @@ def _perhaps_charged(records: list[AnyRecord]) -> Counter[str]:
 
 
 def check_nothing_lost(stage: Stage) -> None:
-    """Each Job bought at most once; done with whole files, or said to be unknown."""
-    state = read(stage.folder / "ledger.jsonl")
-    assert set(stage.bought().values()) <= {1}
+    """Each Job bought at most once; done with whole files, said to be unknown, or refused and
+    not in the book."""
+    state, bought = read(stage.folder / "ledger.jsonl"), stage.bought()
+    assert set(bought.values()) <= {1}
     held = 0
     for key in stage.keys:
         outcome = state.outcomes[key]
-        assert outcome.state in ("done", "unknown")
         held += outcome.state == "unknown"
-        assert outcome.state == "done" or (key, outcome.attempt) in state.open_charges
+        if isinstance(outcome.decided, Failed):
+            assert outcome.decided.billed == "no"
+            assert key not in bought
+        else:
+            assert outcome.state in ("done", "unknown")
+            assert outcome.state == "done" or (key, outcome.attempt) in state.open_charges
         for file in outcome.files:
             data = (stage.folder / file.path).read_bytes()
             assert hashlib.sha256(data).hexdigest() == file.sha256

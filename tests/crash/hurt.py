@@ -22,9 +22,13 @@ def why_not() -> str:
     strace = shutil.which("strace")
     if strace is None:
         return "strace is not installed"
-    tried = subprocess.run(
-        [strace, "-e", "trace=fsync", "true"], capture_output=True, text=True, check=False
-    )
+    with subprocess.Popen(["sleep", "0.5"]) as process:
+        tried = subprocess.run(
+            [strace, "-qq", "-e", "trace=fsync", "-p", str(process.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     return "" if tried.returncode == 0 else f"strace may not trace: {tried.stderr.strip()}"
 
 
