@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -121,8 +122,29 @@ def test_table_fits(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", *cats.words]) == 0
     text = capsys.readouterr().out
     assert "low - likely - high" in text
-    assert "estimated from the dialect's table" in text
+    assert "basis: the dialect's table of tokens" in text
     assert max(map(len, text.splitlines())) <= 100
+    assert "total" not in text  # of one model there is none
+
+
+def test_lanes_are_added_up(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """Several models' costs have a total, and a finished plan says that nothing is to send."""
+    other = "  - {model: gemini-3.0-pro-image-preview, price: {currency: CNY, per_image: 0.2}}"
+    cats.manifest.write_text(f"{cats.manifest.read_text().rstrip()}\n{other}\n")
+    lanes = planned(capsys, cats)["lanes"]
+    likely = sum((Decimal(lane["cost"]["likely"]) for lane in lanes), Decimal(0))
+    assert main(["plan", *cats.words]) == 0
+    told = capsys.readouterr().out
+    assert re.search(rf"^total .* - {likely:.2f} - .* CNY", told, re.MULTILINE), told
+
+
+def test_a_finished_plan_says_so(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing to send, and what is held, is said in words."""
+    cats.fill([was_done, was_done, was_done, was_done, is_unknown])
+    assert main(["plan", *cats.words]) == 0
+    told = capsys.readouterr().out
+    assert "nothing to send" in told
+    assert "1 held: they may have been charged" in told
 
 
 @pytest.mark.parametrize(("above", "code"), [("0.01", 4), ("100", 4)])

@@ -11,8 +11,9 @@ import pytest
 from retouch.cli import main
 from retouch.ledger import Reader, read
 from retouch.lock import exclusive
-from retouch.record import Resolved
+from retouch.record import AmountRecord, Resolved, TaskAccepted
 from tests.cli.priced import Priced, is_unknown, priced, was_done
+from tests.report.ledgers import key_of, started, write
 
 
 @pytest.fixture
@@ -91,6 +92,44 @@ def test_charged_nobody_knows_how_much(cats: Priced, capsys: pytest.CaptureFixtu
     assert (lane["held"], lane["to_send"]) == (0, 2)
 
 
+def test_why_and_how_much_is_said(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """People read why each is unknown and what all of them may come to; no manifest is needed."""
+    assert main(["resolve", str(cats.ledger.parent)]) == 0
+    told = capsys.readouterr().out
+    assert "data/001.png · white · gemini-2.5-flash-image" in told
+    assert told.count("no answer within 180 s") == 2
+    assert "2 unknown, up to 1.20 CNY" in told
+
+
+def test_what_is_open_elsewhere_is_said(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """Tasks on file and what was settled without an amount are no business of this command, but a
+    review counts them: so they are said."""
+    records = list(Reader(cats.ledger))
+    task = TaskAccepted(key=key_of(70), attempt=1, task="image-1")
+    write(cats.ledger, [*records, started(70), task])
+    assert main(["resolve", str(cats.ledger), "--all", "--charged"]) == 0
+    capsys.readouterr()
+    assert main(["resolve", str(cats.ledger)]) == 0
+    told = capsys.readouterr()
+    assert "nothing is unknown" in told.out
+    assert "the next run asks for: 1" in told.err
+    assert "nobody knew how much: 2" in told.err
+    assert main(["resolve", str(cats.ledger), "--all", "--charged"]) == 0
+    assert "nothing was settled" in capsys.readouterr().err
+
+
+def test_amounts_are_of_one_currency(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """One amount for charges in two currencies would be read as both: it is refused."""
+    dollars = AmountRecord(amount="1", currency="USD")
+    write(cats.ledger, [*Reader(cats.ledger), started(70, ceiling=dollars)])
+    before = cats.ledger.read_bytes()
+    settle = ["resolve", *cats.words, "--all", "--charged", "--amount"]
+    for amount, message in (("0.3", "settle each currency by its KEYs"), ("0.3CNY", "CNY and USD")):
+        assert main([*settle, amount]) == 2
+        assert message in capsys.readouterr().err
+    assert cats.ledger.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -101,6 +140,7 @@ def test_charged_nobody_knows_how_much(cats: Priced, capsys: pytest.CaptureFixtu
         (["--all", "--charged", "--amount", "much"], "write an amount"),
         (["--all", "--charged", "--amount", "1USD"], "is charged in CNY"),
         (["--all", "--charged", "--amount", "Infinity"], "write an amount"),
+        (["--all", "--charged", "--amount", "1XXX"], "XXX is no currency"),
     ],
 )
 def test_wrong_words(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from retouch.cli import main
 from retouch.ledger import Reader
 from tests.cli.priced import Priced, is_unknown, priced, was_done
-from tests.report.ledgers import started, unknown, write
+from tests.report.ledgers import begins, done, started, unknown, write
 
 
 @pytest.fixture
@@ -49,6 +50,52 @@ def test_against_an_earlier_head(cats: Priced, capsys: pytest.CaptureFixture[str
     write(cats.ledger, records[:-1])
     assert main(["verify", *cats.words, "--against", head]) == 3
     assert f"no line has the digest {head}" in capsys.readouterr().err
+
+
+def test_what_is_proved_is_said(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """A noted head that is still there is said to prove so many records."""
+    head = verified(capsys, cats)["head"]
+    records = list(Reader(cats.ledger))
+    write(cats.ledger, [*records, started(80), unknown(80)])
+    assert verified(capsys, cats, "--against", head)["proved_records"] == len(records)
+    assert main(["verify", *cats.words, "--against", head]) == 0
+    assert f"the first {len(records)} are as they were" in capsys.readouterr().out
+
+
+def test_a_ledger_needs_no_manifest(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder or a ledger alone can be verified; several at once cannot."""
+    for name in (cats.ledger, cats.ledger.parent, cats.outputs):
+        assert main(["verify", str(name)]) == 0
+        assert "chain whole" in capsys.readouterr().out
+    write(cats.outputs / "dogs" / "ledger.jsonl", [begins("other"), started(1)])
+    assert main(["verify", str(cats.outputs)]) == 2
+    assert "there are several ledgers" in capsys.readouterr().err
+
+
+def test_costs_by_the_manifest_as_run(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the manifest, its copy beside the ledger knows the prices."""
+    cats.write(price="{id: p, currency: CNY, input_per_million: 2.1, output_per_million: 210}")
+    cats.fill([was_done, lambda job, number: was_done(job, number)[:1]])
+    write(cats.ledger, _with_manifest(cats, cats.manifest.read_bytes()))
+    for copied, said in ((False, "0 costs worked out again, 1 not"), (True, "1 costs worked")):
+        if copied:
+            shutil.copy(cats.manifest, cats.ledger.with_name("manifest.yaml"))
+        assert main(["verify", str(cats.ledger.parent)]) == 0
+        assert said in capsys.readouterr().out
+
+
+def test_nothing_run_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the first run there is nothing to verify, which is no error."""
+    assert main(["verify", *priced(tmp_path).words]) == 0
+    assert capsys.readouterr().out == "no records yet\n"
+
+
+def test_rehearsals_are_virtual(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """The sums of a rehearsal are called virtual."""
+    write(cats.ledger, [begins("rehearsal"), started(1), done(1, files=())])
+    assert main(["verify", *cats.words]) == 0
+    assert "confirmed 0.2715321 CNY (virtual" in capsys.readouterr().out
+    assert verified(capsys, cats)["virtual"] is True
 
 
 def test_a_wrong_cost_is_named(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,6 +62,8 @@ def test_shares_are_of_their_own_currency() -> None:
     by_model = sheets(reviewed(records))[1]
     assert column(by_model, "share") == ["75.0 %", "25.0 %", "100.0 %", "-"]
     assert column(by_model, "currency") == ["CNY", "CNY", "USD", "no price"]
+    records += [started(9, model="e"), done(9, model="e", cost=cost("0.0001"))]
+    assert column(sheets(reviewed(records))[1], "share")[2] == "<0.1 %"
 
 
 def test_what_breaks_nothing_down_is_left_out() -> None:

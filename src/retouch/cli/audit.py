@@ -34,9 +34,9 @@ class CostFindings:
 
 
 class CostAudit:
-    """Takes a ledger's Records in order."""
+    """Takes a ledger's Records in order; without a manifest no price is at hand."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded | None) -> None:
         self.found = CostFindings()
         self.last_run: RunBegins | None = None
         self._loaded = loaded
@@ -45,9 +45,11 @@ class CostAudit:
 
     @property
     def prices_changed(self) -> bool:
-        """Whether the price file is another than the last run's."""
+        """Whether the price file is known to be another than the last run's."""
+        if self._loaded is None or self.last_run is None:
+            return False
         now = self._loaded.prices.sha256 if self._loaded.prices else None
-        return self.last_run is not None and self.last_run.prices_sha256 != now
+        return self.last_run.prices_sha256 != now
 
     def apply(self, record: AnyRecord) -> None:
         """Take in one Record."""
@@ -63,6 +65,8 @@ class CostAudit:
     def _known(self, run: RunBegins) -> Iterator[Price]:
         """The prices that are surely the run's."""
         loaded = self._loaded
+        if loaded is None:
+            return
         if loaded.prices and loaded.prices.sha256 == run.prices_sha256:
             yield from loaded.prices.prices
         is_same = loaded.sha256 == run.manifest_sha256

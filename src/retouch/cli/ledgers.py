@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import glob
 import sys
 from collections.abc import Iterator
@@ -9,13 +10,14 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from retouch.cli.workspace import REHEARSAL_SUFFIX
+from retouch.cli.workspace import REHEARSAL_SUFFIX, add_outputs
 from retouch.dialects import DIALECTS
 from retouch.errors import InputRefused, StorageFailed
 from retouch.ledger import Reader
 from retouch.manifest import Loaded, load
 from retouch.record import RunBegins
 
+NAME = "ledger.jsonl"
 PATTERN = "ledger*.jsonl"
 _CHUNK_BYTES = 1 << 20
 
@@ -43,6 +45,28 @@ class Search:
 
     ledgers: tuple[Found, ...]
     notes: tuple[str, ...] = ()
+
+
+def add_ledger(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every command on one ledger: its manifest is not needed to read it."""
+    parser.add_argument(
+        "ledger", metavar="WHAT", help="the manifest, its folder under outputs/, or a ledger"
+    )
+    add_outputs(parser)
+    parser.add_argument("--rehearse", action="store_true", help="of a manifest: its rehearsal")
+
+
+def one_ledger(arguments: argparse.Namespace) -> Found:
+    """The ledger that `add_ledger`'s arguments name; one that was named by its manifest may not
+    be there yet. Raises InputRefused where it is not one."""
+    path = Path(arguments.ledger)
+    if _is_manifest(path):
+        loaded = load(path, dialects=DIALECTS)
+        return Found(_folder(loaded, arguments.outputs, arguments.rehearse) / NAME, loaded)
+    search = find_ledgers([arguments.ledger], arguments.outputs)
+    if len(search.ledgers) != 1 or search.notes:
+        raise InputRefused(f"{path}: there are several ledgers; name one of them")
+    return search.ledgers[0]
 
 
 def find_ledgers(named: list[str], outputs: Path, *, rehearsals: bool = False) -> Search:
@@ -85,9 +109,12 @@ def _at(path: Path, outputs: Path, rehearsals: bool, is_one_of_many: bool) -> It
         yield Found(path)
     elif _is_manifest(path) or not is_one_of_many:
         loaded = load(path, dialects=DIALECTS)
-        suffix = REHEARSAL_SUFFIX if rehearsals else ""
-        folder = outputs / f"{loaded.manifest.name}{suffix}"
+        folder = _folder(loaded, outputs, rehearsals)
         yield from (Found(each, loaded) for each in sorted(folder.glob(PATTERN)))
+
+
+def _folder(loaded: Loaded, outputs: Path, rehearsals: bool) -> Path:
+    return outputs / f"{loaded.manifest.name}{REHEARSAL_SUFFIX if rehearsals else ''}"
 
 
 def _is_manifest(path: Path) -> bool:

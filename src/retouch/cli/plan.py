@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from collections.abc import Iterator
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +15,7 @@ from retouch.cli.saying import json_text, say
 from retouch.cli.screen import WIDTH, stdout_console
 from retouch.cli.workspace import Workspace, add_manifest, make_plan, open_workspace
 from retouch.errors import Problem
+from retouch.estimate import Estimate, Range
 from retouch.job import Job
 from retouch.ledger import read
 from retouch.money import EXACT, exact, shown
@@ -134,6 +136,11 @@ def _print(
         words = (job.source.name, job.prompt.id, job.model, job.key[:12])
         shown_words = " · ".join(one_clean_line(word, 60) for word in words)
         console.print(Text(f"{reason}: {shown_words}"))
+    held = sum(each.survey.held for each in appraisals)
+    if held:
+        console.print(f"{held:,} held: they may have been charged; `retouch resolve` settles them")
+    if not any(each.survey.to_send for each in appraisals):
+        console.print("nothing to send")
     if plan.bad_sources:
         console.print(Text(f"{len(plan.bad_sources)} bad sources:"))
     for bad in plan.bad_sources:
@@ -163,21 +170,35 @@ def _table(workspace: Workspace, appraisals: list[Appraisal]) -> Table:
     for index, each in enumerate(appraisals):
         name = one_clean_line(each.survey.lane.model.model, 60)
         numbers = (f"{row[index]:,}" for row in kept.values())
-        table.add_row(Text(name), *numbers, _cost(each), _time(each.seconds))
+        table.add_row(Text(name), *numbers, _cost(each.estimate), _time(each.seconds))
+    for cost in _totals(appraisals):
+        table.add_row("total", *("" for _ in kept), cost, "")
     return table
 
 
-def _cost(each: Appraisal) -> str:
-    estimate = each.estimate
-    if estimate.currency is None:
-        return "unpriced"
-    cost = estimate.cost
+def _totals(appraisals: list[Appraisal]) -> Iterator[str]:
+    """What all lanes together would cost, where several would; each currency for itself."""
+    sending = [each.estimate for each in appraisals if each.survey.to_send]
+    currencies = sorted({each.currency for each in sending if each.currency})
+    for currency in currencies if len(sending) > 1 else ():
+        costs = [each.cost for each in sending if each.currency == currency]
+        bounds = [[getattr(cost, name) for cost in costs] for name in ("low", "likely", "high")]
+        with localcontext(EXACT):
+            sums = [None if None in each else sum(each, Decimal(0)) for each in bounds]
+        yield _range(Range(*sums), currency)
+
+
+def _cost(estimate: Estimate) -> str:
+    return _range(estimate.cost, estimate.currency) if estimate.currency else "no price"
+
+
+def _range(cost: Range, currency: str) -> str:
     if cost.low == cost.likely == cost.high and cost.likely is not None:
-        return f"{shown(cost.likely)} {estimate.currency}"
+        return f"{shown(cost.likely)} {currency}"
     parts = (
         "?" if amount is None else shown(amount) for amount in (cost.low, cost.likely, cost.high)
     )
-    return f"{' - '.join(parts)} {estimate.currency}"
+    return f"{' - '.join(parts)} {currency}"
 
 
 def _time(seconds: float | None) -> str:
@@ -196,4 +217,4 @@ def _print_notes(console: Console, each: Appraisal) -> None:
     tokens = f"; about {each.estimate.tokens:,} tokens" if each.estimate.tokens else ""
     model = one_clean_line(counted.lane.model.model, 60)
     console.print(Text(f"{model}: {reasons}{tokens}"), width=WIDTH)
-    console.print(Text(f"  estimated from {each.estimate.basis}"), width=WIDTH)
+    console.print(Text(f"  basis: {each.estimate.basis}"), width=WIDTH)

@@ -9,7 +9,7 @@ from pathlib import Path
 from retouch.cli.ledgers import Found, Search, find_ledgers, say_notes
 from retouch.cli.look import look_at
 from retouch.cli.periods import add_period, period_of
-from retouch.cli.saying import json_text
+from retouch.cli.saying import json_text, say
 from retouch.cli.tables import print_review
 from retouch.cli.workspace import add_outputs
 from retouch.errors import InputRefused, StorageFailed
@@ -98,7 +98,7 @@ def _review(
         notes += what_if.notes(whose, _confirmed(tally), tally.recorded)
     if looker.is_full and not arguments.no_pictures:
         notes.append(f"{looker.seen:,} jobs' pictures were not looked at (--pictures does).")
-        print(notes[-1], file=sys.stderr)
+        say(notes[-1])
     looker.look(tally.wasted)
     return review_of(tally, _about(search, tally), tuple(notes))
 
@@ -189,6 +189,7 @@ def _write(review: Review, arguments: argparse.Namespace) -> None:
             arguments.to.write_text(text, encoding=encoding, newline="")
         except OSError as error:
             raise StorageFailed(f"{arguments.to}: {error.strerror}") from error
+        say(f"written to {arguments.to}")
 
 
 def _write_parquet(rows: list[Plain], path: Path | None) -> None:
@@ -206,6 +207,7 @@ def _write_parquet(rows: list[Plain], path: Path | None) -> None:
         write_parquet(rows, path)
     except OSError as error:
         raise StorageFailed(f"{path}: {error.strerror or error}") from error
+    say(f"written to {path}")
 
 
 def _groupings(arguments: argparse.Namespace) -> tuple[Grouping, ...]:

@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import anyio
 from rich.table import Table
 from rich.text import Text
 
 from retouch.cli.amounts import amount_of
+from retouch.cli.ledgers import add_ledger, one_ledger
 from retouch.cli.saying import json_text, say
 from retouch.cli.screen import stdout_console
-from retouch.cli.workspace import Workspace, add_manifest, open_workspace
 from retouch.errors import InputRefused
 from retouch.ledger import Reader, open_ledger
 from retouch.lock import exclusive
-from retouch.money import Money, exact
-from retouch.record import AmountRecord, AnyRecord, Resolved
+from retouch.money import Money, exact, total
+from retouch.record import AmountRecord, Resolved
 from retouch.report.pending import Pending, Unsettled
 from retouch.text import one_clean_line
 
 NAME = "resolve"
 HELP = "list what may have been charged without an answer, and settle it"
+Verdict = Literal["charged", "not_charged"]
 _KEY_PART = 6  # digits of a key that name it, where no other begins alike
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `retouch resolve`."""
-    add_manifest(parser)
+    add_ledger(parser)
     parser.add_argument("keys", metavar="KEY", nargs="*", help="jobs to settle, by their key")
     parser.add_argument("--all", action="store_true", help="settle all that is unknown")
     verdict = parser.add_mutually_exclusive_group()
@@ -49,18 +51,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """List what is unknown, or settle it; 0."""
     _check(arguments)
-    workspace = open_workspace(arguments)
+    path = one_ledger(arguments).path
     if not (arguments.charged or arguments.not_charged):
-        unsettled = list(_pending(workspace).unsettled())
-        _tell(unsettled, as_json=arguments.json)
+        pending = _pending(path)
+        _tell(list(pending.unsettled()), as_json=arguments.json)
+        for note in _others(pending):
+            say(note)
         return 0
-    if not workspace.ledger.exists():
-        raise InputRefused(f"{workspace.ledger}: there is no ledger yet")
-    with exclusive(workspace.folder):
+    if not path.exists():
+        raise InputRefused(f"{path}: there is no ledger yet")
+    with exclusive(path.parent):
         # Read under the lock: what is chosen is what is settled.
-        chosen = _chosen(list(_pending(workspace).unsettled()), arguments)
-        records = [_resolved(each, arguments) for each in chosen]
-        anyio.run(append_resolved, workspace.ledger, records)
+        chosen = _chosen(list(_pending(path).unsettled()), arguments)
+        amounts = _amounts(chosen, arguments.amount)
+        verdict: Verdict = "charged" if arguments.charged else "not_charged"
+        note = one_clean_line(arguments.note)
+        records = [
+            Resolved(key=each.key, attempt=each.attempt, verdict=verdict, amount=amount, note=note)
+            for each, amount in zip(chosen, amounts, strict=True)
+        ]
+        anyio.run(append_resolved, path, records)
     _say_settled(chosen, arguments)
     return 0
 
@@ -86,12 +96,21 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputRefused("--amount goes with --charged")
 
 
-def _pending(workspace: Workspace) -> Pending:
+def _pending(path: Path) -> Pending:
     pending = Pending()
-    records: Iterable[AnyRecord] = Reader(workspace.ledger)
-    for record in records:
+    for record in Reader(path):
         pending.apply(record)
     return pending
+
+
+def _others(pending: Pending) -> Iterator[str]:
+    """What a review counts as unknown too, and nobody need settle."""
+    polled = sum(each.is_polled for each in pending.open())
+    settled = sum(each.is_settled for each in pending.open())
+    if polled:
+        yield f"tasks on file, which the next run asks for: {polled:,}"
+    if settled:
+        yield f"settled as charged before, nobody knew how much: {settled:,}"
 
 
 def _chosen(unsettled: list[Unsettled], arguments: argparse.Namespace) -> list[Unsettled]:
@@ -104,7 +123,7 @@ def _chosen(unsettled: list[Unsettled], arguments: argparse.Namespace) -> list[U
         if not found or len(word) < _KEY_PART:
             raise InputRefused(
                 f"resolve {one_clean_line(word, 80)}: no unknown job has this key",
-                hint="`retouch resolve MANIFEST` lists them",
+                hint="`retouch resolve WHAT` lists them",
             )
         if len({each.key for each in found}) > 1:
             raise InputRefused(f"resolve {word}: several keys begin so; write more digits")
@@ -112,30 +131,30 @@ def _chosen(unsettled: list[Unsettled], arguments: argparse.Namespace) -> list[U
     return list(chosen.values())
 
 
-def _resolved(each: Unsettled, arguments: argparse.Namespace) -> Resolved:
-    return Resolved(
-        key=each.key,
-        attempt=each.attempt,
-        verdict="charged" if arguments.charged else "not_charged",
-        amount=_amount(each, arguments.amount),
-        note=one_clean_line(arguments.note),
-    )
+def _amounts(chosen: list[Unsettled], said: str | None) -> list[AmountRecord | None]:
+    """What each was charged: `0.28`, in the one currency of their ceilings, or `0.28CNY`.
 
-
-def _amount(each: Unsettled, said: str | None) -> AmountRecord | None:
-    """`0.28` or `0.28CNY`, in the currency of the ceiling."""
+    Raises InputRefused where the currency is not theirs, or not clear.
+    """
     if said is None:
-        return None
+        return [None] * len(chosen)
     amount, currency = amount_of("--amount", said)
-    ceiling = each.ceiling
-    if ceiling is not None and currency not in ("", ceiling.currency):
-        raise InputRefused(f"--amount {said}: {each.model} is charged in {ceiling.currency}")
-    if ceiling is None and not currency:
-        raise InputRefused(f"--amount {said}: {each.model} has no price: add the currency")
-    money = Money(amount, currency or (ceiling.currency if ceiling else ""))
-    if ceiling is not None and money.amount > ceiling.amount:
-        say(f"{each.key[:12]}: {money} is more than the ceiling of {ceiling}")
-    return AmountRecord(amount=exact(money.amount), currency=money.currency)
+    known = {each.ceiling.currency for each in chosen if each.ceiling}
+    theirs = " and ".join(sorted(known))
+    if currency and known - {currency}:
+        raise InputRefused(f"--amount {said}: {chosen[0].model} is charged in {theirs}")
+    if not currency and len(known) > 1:
+        raise InputRefused(
+            f"--amount {said}: these are charged in {theirs}: settle each currency by its KEYs"
+        )
+    if not currency and not all(each.ceiling for each in chosen):
+        unpriced = next(each.model for each in chosen if not each.ceiling)
+        raise InputRefused(f"--amount {said}: {unpriced} has no price: add the currency")
+    money = Money(amount, currency or min(known, default=""))
+    for each in chosen:
+        if each.ceiling is not None and money.amount > each.ceiling.amount:
+            say(f"{each.key[:12]}: {money} is more than the ceiling of {each.ceiling}")
+    return [AmountRecord(amount=exact(money.amount), currency=money.currency) for _ in chosen]
 
 
 def _tell(unsettled: list[Unsettled], *, as_json: bool) -> None:
@@ -146,20 +165,24 @@ def _tell(unsettled: list[Unsettled], *, as_json: bool) -> None:
         print("nothing is unknown")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    names = ["key", "sent (UTC)", "model", "source", "prompt", "up to"]
-    names += ["task"] if any(each.task for each in unsettled) else []
-    for name in names:
-        table.add_column(name, overflow="fold", no_wrap=name in ("key", "sent (UTC)", "up to"))
+    for name in ("key", "sent (UTC)", "up to"):
+        table.add_column(name, no_wrap=True, justify="right" if name == "up to" else "left")
+    table.add_column("what, and why it is unknown", overflow="fold")
     for each in unsettled:
-        ceiling = str(each.ceiling) if each.ceiling else "unpriced"
-        when = each.at[:19].replace("T", " ")
-        words = (each.key[:12], when, each.model, each.source, each.prompt, ceiling, each.task)
-        cells = (Text(one_clean_line(word or "-", 80)) for word in words[: len(names)])
-        table.add_row(*cells)
-    stdout_console().print(table)
+        ceiling = str(each.ceiling) if each.ceiling else "no price"
+        task = f" · task {each.task}" if each.task else ""
+        words = one_clean_line(f"{each.source} · {each.prompt} · {each.model}{task}")
+        why = one_clean_line(each.reason, 160)
+        sent = each.at[:19].replace("T", " ")
+        table.add_row(each.key[:12], sent, ceiling, Text(f"{words}\n{why}"))
+    console = stdout_console()
+    console.print(table)
+    highest = total(each.ceiling for each in unsettled if each.ceiling)
+    sums = " and ".join(map(str, highest.values()))
+    console.print(f"{len(unsettled):,} unknown, up to {sums or 'nobody knows how much'}")
     say(
-        f"{len(unsettled)} may have been charged: settle with --charged or --not-charged and "
-        "--all or KEYs; `retouch reconcile` finds out from a bill"
+        "settle with --charged or --not-charged and --all or KEYs; "
+        "`retouch reconcile` finds out from a bill"
     )
 
 
@@ -181,8 +204,11 @@ def _plain(each: Unsettled) -> dict[str, object]:
 
 
 def _say_settled(chosen: list[Unsettled], arguments: argparse.Namespace) -> None:
-    sent_again = "not charged; the next run sends them again"
-    say(f"{len(chosen)} settled as {'charged' if arguments.charged else sent_again}")
+    if not chosen:
+        say("nothing is unknown: nothing was settled")
+        return
+    again = "; the next run sends again what has no picture yet" if arguments.not_charged else ""
+    say(f"{len(chosen):,} settled as {'not ' if arguments.not_charged else ''}charged{again}")
     tasks = [each for each in chosen if each.task]
     if tasks and arguments.not_charged:
         say(f"{len(tasks)} of them had a task on file: it will not be polled any more")

@@ -5,6 +5,7 @@ pictures' digests, the prices' digest, and what lies there unrecorded.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import re
@@ -13,10 +14,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from retouch.cli.audit import CostAudit
+from retouch.cli.ledgers import Found, add_ledger, one_ledger
 from retouch.cli.saying import json_text
-from retouch.cli.workspace import add_manifest, open_workspace
+from retouch.dialects import DIALECTS
 from retouch.errors import InputRefused, LedgerDamaged
 from retouch.ledger import Reader
+from retouch.manifest import Loaded, load
 from retouch.money import exact, total
 from retouch.record import Done, FileRecord, Reused
 from retouch.replay import Replay
@@ -29,7 +32,10 @@ _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 
 @dataclass(slots=True)
 class Findings:
-    """What was checked and what is wrong; paths are relative to the outputs folder."""
+    """What was checked and what is wrong; paths are relative to the outputs folder.
+
+    `proved_records`: so many from the beginning are as they were when `--against` was noted.
+    """
 
     records: int = 0
     head: str = ""
@@ -46,6 +52,8 @@ class Findings:
     unpriced: int = 0
     prices_sha256: str | None = None
     prices_changed: bool = False
+    virtual: bool = False
+    proved_records: int | None = None
 
     @property
     def is_sound(self) -> bool:
@@ -54,7 +62,7 @@ class Findings:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `retouch verify`."""
-    add_manifest(parser)
+    add_ledger(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument(
         "--against",
@@ -70,22 +78,32 @@ def run(arguments: argparse.Namespace) -> int:
             f"--against {one_clean_line(arguments.against, 80)}: write the 16 hex digits that "
             "`retouch verify` called head"
         )
-    workspace = open_workspace(arguments)
+    found = one_ledger(arguments)
+    folder = found.path.parent
     findings = Findings()
-    audit = CostAudit(workspace.loaded)
-    state, known = _read(workspace.ledger, findings, audit, arguments.against)
+    audit = CostAudit(_as_run(found))
+    state, known = _read(found.path, findings, audit, arguments.against)
     _sum_up(state, audit, findings)
     recorded = {file.path: file for outcome in state.outcomes.values() for file in outcome.files}
     for path, file in sorted(recorded.items()):
-        _check(workspace.folder, path, file, findings)
+        _check(folder, path, file, findings)
     findings.orphans = sorted(
-        path for path in _files(workspace.folder / "images", workspace.folder) if path not in known
+        path for path in _files(folder / "images", folder) if path not in known
     )
     if arguments.json:
         print(json_text(asdict(findings)))
     else:
         _print(findings)
     return 0 if findings.is_sound else 1
+
+
+def _as_run(found: Found) -> Loaded | None:
+    """The manifest that a ledger was named by, else the copy that its last run left beside it."""
+    if found.loaded is not None:
+        return found.loaded
+    with contextlib.suppress(InputRefused):
+        return load(found.path.with_name("manifest.yaml"), dialects=DIALECTS)
+    return None
 
 
 def _sum_up(state: Replay, audit: CostAudit, findings: Findings) -> None:
@@ -99,24 +117,28 @@ def _sum_up(state: Replay, audit: CostAudit, findings: Findings) -> None:
     findings.costs_unchecked = audit.found.unchecked
     findings.prices_sha256 = audit.last_run.prices_sha256 if audit.last_run else None
     findings.prices_changed = audit.prices_changed
+    findings.virtual = audit.last_run is not None and audit.last_run.provider == "rehearsal"
 
 
 def _read(
     path: Path, findings: Findings, audit: CostAudit, against: str | None
 ) -> tuple[Replay, set[str]]:
     """The replayed ledger, and every path it ever named (also of work redone since)."""
-    reader, state, seen, known = Reader(path), Replay(), against is None, set[str]()
+    reader, state, known = Reader(path), Replay(), set[str]()
+    noted = None if against is None else against[:16]
     for record in reader:
         state.apply(record)
         audit.apply(record)
         if isinstance(record, Done | Reused):
             known.update(file.path for file in record.files)
-        seen = seen or reader.end.prev == (against or "")[:16]
+        if noted is not None and reader.end.prev == noted:
+            findings.proved_records = reader.end.lines
     findings.records, findings.head = reader.end.lines, reader.end.prev
     findings.torn_bytes = reader.end.torn_bytes
-    if not seen:
+    if noted is not None and findings.proved_records is None:
         raise LedgerDamaged(
-            f"{path}: no line has the digest {against}: what came before it was changed or cut"
+            f"{path}: no line has the digest {against}: what came before it was changed or cut, "
+            "or it is another ledger's"
         )
     return state, known
 
@@ -140,24 +162,49 @@ def _files(folder: Path, root: Path) -> Iterator[str]:
 
 
 def _print(findings: Findings) -> None:
-    print(f"{findings.records} records, chain whole, head {findings.head}")
+    if not findings.records:
+        print("no records yet")
+        return
+    print(f"{findings.records:,} records, chain whole, head {findings.head}")
+    if findings.proved_records is not None:
+        print(
+            f"the first {findings.proved_records:,} are as they were: their digest is the one noted"
+        )
     if findings.torn_bytes:
-        print(f"the last line is torn ({findings.torn_bytes} bytes); the next run cuts it off")
-    sums = [f"confirmed {amount} {code}" for code, amount in findings.confirmed.items()]
-    sums += [f"unknown up to {amount} {code}" for code, amount in findings.unknown_high.items()]
-    sums += [f"{findings.unpriced} charges unpriced"] if findings.unpriced else []
-    print(", ".join(sums) or "nothing was charged")
+        print(
+            f"the end is not whole ({findings.torn_bytes} bytes): a run writes it, or was cut off"
+        )
+    print(_sums(findings))
     unchecked = findings.costs_unchecked
     print(
-        f"{findings.costs_checked} costs worked out again"
-        + (f", {unchecked} not: their prices are not at hand" if unchecked else "")
+        f"{findings.costs_checked:,} costs worked out again"
+        + (f", {unchecked:,} not: their prices are not at hand" if unchecked else "")
     )
     if findings.prices_sha256:
         now = "; the file is another one now" if findings.prices_changed else ""
         print(f"prices {findings.prices_sha256}{now}")
-    print(f"{findings.files} pictures recorded")
+    print(f"{findings.files:,} pictures recorded{_as_recorded(findings)}")
     for key in findings.wrong_costs:
         print(f"wrong cost: job {key}")
     for what in ("missing", "changed", "orphans"):
         for path in getattr(findings, what):
             print(f"{what.removesuffix('s')}: {one_clean_line(path)}")
+
+
+def _sums(findings: Findings) -> str:
+    sums = [f"confirmed {amount} {code}" for code, amount in findings.confirmed.items()]
+    sums += [f"unknown up to {amount} {code}" for code, amount in findings.unknown_high.items()]
+    sums += [f"{findings.unpriced} charges unpriced"] if findings.unpriced else []
+    virtual = " (virtual: a rehearsal)" if findings.virtual and sums else ""
+    return (", ".join(sums) or "nothing was charged") + virtual
+
+
+def _as_recorded(findings: Findings) -> str:
+    """What became of the pictures, in few words; each is named below."""
+    counts = {
+        "missing": len(findings.missing),
+        "changed": len(findings.changed),
+        "lie there unrecorded": len(findings.orphans),
+    }
+    said = [f"{count:,} {word}" for word, count in counts.items() if count]
+    return f": {', '.join(said)}" if said else ", all there and unchanged" if findings.files else ""

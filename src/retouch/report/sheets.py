@@ -17,6 +17,7 @@ from retouch.text import one_clean_line
 
 NO_PRICE = "no price"
 VIRTUAL = "Costs are virtual: this was a rehearsal, nobody was paid."
+_LEAST_SHARE = Decimal("0.05")  # percent; what is less is rounded to nothing
 _PLACES = (2, 4, 6, 8)
 _TOTALS = (
     "currency", "confirmed", "unknown_high", "unpriced_jobs", "jobs", "images",
@@ -128,7 +129,8 @@ def _share(row: Plain, name: str, totals: dict[Value, Decimal]) -> str | None:
     if not isinstance(amount, str) or not whole:
         return None
     with localcontext(EXACT):
-        return f"{Decimal(amount) / whole * 100:.1f} %"
+        percent = Decimal(amount) / whole * 100
+    return "<0.1 %" if 0 < percent < _LEAST_SHARE else f"{percent:.1f} %"
 
 
 def places_of(amounts: Iterable[Decimal]) -> int:

@@ -52,8 +52,8 @@ class OtherPrices(Protocol):
 class Tally:
     """Rows by each of `groupings`, filled ledger by ledger with `read`.
 
-    `prices` are others than those of the run: what it would have cost; `recorded` is then what it
-    did cost. `on_kept` is told of each Job done within the period.
+    `prices` are others than those of the run: what it would have cost; `recorded` is then what the
+    same Attempts did cost. `on_kept` is told of each Job done within the period.
     """
 
     def __init__(
@@ -232,8 +232,10 @@ class Tally:
         """What it cost, or would have cost; what lies outside the period costs nothing here."""
         if self._prices is None or not self._period.holds(record.at[:10]):
             return record.cost
-        self._note_recorded(record.cost)
-        return self._prices.cost(record, asked)
+        cost = self._prices.cost(record, asked)
+        if cost is not None:  # so that what is compared is of the same Attempts
+            self._note_recorded(record.cost)
+        return cost
 
     def _note_recorded(self, amount: AmountRecord | None) -> None:
         if amount is not None:

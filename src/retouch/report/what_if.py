@@ -67,7 +67,8 @@ class WhatIf:
             names = _names(self.without_discount)
             yield f"At the full price, for it states no `batch_discount`: {names}."
         if self.unpriced:
-            yield f"Without a price on the days it was used: {_names(self.unpriced)}."
+            names = _names(self.unpriced)
+            yield f"In neither sum, without a price on the days it was used: {names}."
 
     def _price(self, model: str, day: str) -> Price | None:
         place = (model, day)
