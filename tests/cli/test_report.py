@@ -89,6 +89,30 @@ def test_a_csv_file_opens_clean(ledger: Path, tmp_path: Path) -> None:
     assert header.startswith("prompt,currency,confirmed,unknown_low")
 
 
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [("r.html", "<!doctype html>"), ("r.md", "# Cost"), ("r.json", "{"), ("r.csv", "\ufeffmodel,")],
+)
+def test_a_files_name_says_its_format(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, begins: str
+) -> None:
+    """Without --format the file's suffix decides, and where it was written is said."""
+    assert main(["report", str(ledger), "--to", str(tmp_path / name)]) == 0
+    assert (tmp_path / name).read_text("utf-8").startswith(begins)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"written to {tmp_path / name}" in told.err
+
+
+def test_the_period_is_said(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A review of some days says which; days without anything are no error."""
+    text = report(capsys, ledger, "--since", "2025-10-02", "--until", "2025-10-31")
+    assert "Only what was sent or charged from 2025-10-02 to 2025-10-31 (UTC)." in text
+    text = report(capsys, ledger, "--since", "2030-01-01")
+    assert "from 2030-01-01 to the last (UTC)" in text
+    assert "Nothing was sent." in text
+
+
 @pytest.mark.parametrize("form", ["html", "markdown"])
 def test_pages_are_escaped(ledger: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
     """What file names hold is shown, never run; the page loads nothing."""
@@ -187,7 +211,7 @@ def test_no_runs_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         "version: 1\ninputs: [{glob: '*.jpg'}]\nprompts: [{id: w, template: white}]\n"
         "models: [{model: gemini-2.5-flash-image}]\n"
     )
-    assert "Nothing was sent yet" in report(capsys, manifest, "--outputs", tmp_path)
+    assert "Nothing was sent." in report(capsys, manifest, "--outputs", tmp_path)
 
 
 def test_rehearsals_are_called_virtual(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -206,6 +230,8 @@ def test_rehearsals_are_called_virtual(tmp_path: Path, capsys: pytest.CaptureFix
         (["--until", "2025-02-30"], 2, "write a day like"),
         (["--format", "parquet"], 2, "--to FILE"),
         (["--prices", "none.yaml"], 2, "none.yaml"),
+        (["--to", "r.txt"], 2, "its name does not say the format"),
+        (["--to", "r.txt", "--format", "table"], 2, "a table is for the terminal"),
     ],
 )
 def test_bad_words(

@@ -189,7 +189,7 @@ def _hints(found: Reconciliation, settled: int, arguments: argparse.Namespace) -
         yield f"the bill decides {len(found.verdicts)} of what is unknown: --settle settles it"
     ours = [row for row in found.differences if row.ours]
     theirs = [row for row in found.differences if row.theirs]
-    if {row.day for row in ours} != {row.day for row in theirs}:
+    if ours and theirs and {row.day for row in ours} != {row.day for row in theirs}:
         period = "" if arguments.since or arguments.until else "; --since and --until take a part"
         zone = "" if arguments.utc_offset else "; --utc-offset +08:00 if its days are China's"
         yield f"some days are on one side only{period}{zone}"

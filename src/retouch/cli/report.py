@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_outputs(parser)
     parser.add_argument("--rehearse", action="store_true", help="of manifests: their rehearsals")
-    parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
+    parser.add_argument(
+        "--format", choices=FORMATS, help="default: what --to ends in, like .html; else table"
+    )
     parser.add_argument("--json", dest="format", action="store_const", const="json")
     parser.add_argument("--to", metavar="FILE", type=Path, help="write here, not to stdout")
     add_period(parser)
@@ -67,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Review; 0. Raises InputRefused, LedgerDamaged, StorageFailed."""
+    arguments.format = _format(arguments.format, arguments.to)
     groupings = _groupings(arguments)
     period = period_of(arguments)
     prices = load_prices(arguments.prices) if arguments.prices else None
@@ -75,6 +78,18 @@ def run(arguments: argparse.Namespace) -> int:
     review = _review(arguments, search, groupings, period, prices)
     _write(review, arguments)
     return 0
+
+
+def _format(said: str | None, path: Path | None) -> str:
+    """The format asked for, also by a file's name. Raises InputRefused."""
+    if path is None:
+        return said or "table"
+    known = {f".{each}": each for each in FORMATS[1:]} | {".md": "markdown", ".htm": "html"}
+    chosen = said or known.get(path.suffix.lower())
+    if chosen in (None, "table"):
+        what = "a table is for the terminal" if chosen else "its name does not say the format"
+        raise InputRefused(f"--to {path}: {what}", hint=f"--format {', '.join(FORMATS[1:])}")
+    return str(chosen)
 
 
 def _review(
@@ -93,6 +108,9 @@ def _review(
             what_if.by(prices.price_on if prices else _own_prices(found))
         tally.read(found.reader, found.shared_records)
     notes = list(search.notes)
+    if period.since or period.until:
+        span = f"from {period.since or 'the first day'} to {period.until or 'the last'}"
+        notes.append(f"Only what was sent or charged {span} (UTC).")
     if what_if is not None:
         whose = f"the prices of {prices.path.name}" if prices else "the manifest's prices"
         notes += what_if.notes(whose, _confirmed(tally), tally.recorded)

@@ -91,7 +91,7 @@ def heads(review: Review) -> list[str]:
     said = [VIRTUAL] if review.is_virtual else []
     said += [review.about] if review.about else []
     said += review.notes
-    return said if review.totals else [*said, "Nothing was sent yet."]
+    return said if review.totals else [*said, "Nothing was sent."]
 
 
 def foot(review: Review) -> str:
