@@ -8,22 +8,27 @@ way (a page of a proxy's, a picture cut short) it is fetched again, for that is 
 from __future__ import annotations
 
 import binascii
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
+import anyio
 import pybase64
 
 from retouch.dialect import EncodedPicture, LinkedPicture, Produced
 from retouch.job import Job
 from retouch.offload import Offload
 from retouch.outputs import Outputs
+from retouch.pacing import backoff_seconds
 from retouch.pictures import called, measure, sniff
 from retouch.record import FileRecord
-from retouch.transport import Downloaded, DownloadFailed
+from retouch.transport import Downloaded, DownloadFailed, Transport
 
 Download = Callable[[str], Awaitable[Downloaded | DownloadFailed]]
 FETCHES = 2
+DOWNLOAD_TRIES = 4
+DOWNLOAD_CAP_BYTES = 256 * 1024 * 1024
 _NONE = "is not a whole PNG, JPEG or WEBP"
 _TEXTS = ("an HTML page", "an XML document", "JSON text", "plain text")
 
@@ -41,6 +46,21 @@ class Received:
     def is_whole(self) -> bool:
         """Whether there was something, and all of it could be kept."""
         return bool(self.files) and not self.problems
+
+
+async def patient_download(
+    transport: Transport, url: str, *, timeout_seconds: float, chance: random.Random
+) -> Downloaded | DownloadFailed:
+    """A result's bytes; a download is free, so what may pass is tried again."""
+    tried = 0
+    while True:
+        got = await transport.download(
+            url, timeout_seconds=timeout_seconds, cap_bytes=DOWNLOAD_CAP_BYTES
+        )
+        tried += 1
+        if isinstance(got, Downloaded) or not got.retryable or tried == DOWNLOAD_TRIES:
+            return got
+        await anyio.sleep(backoff_seconds(tried, chance))
 
 
 async def receive(

@@ -34,16 +34,13 @@ from retouch.pacing import backoff_seconds, retry_after_seconds
 from retouch.pictures import SourceChanged, payload
 from retouch.polling import Answer, Ending, Stopped, TimedOut
 from retouch.pricing import ceiling_of
-from retouch.receive import Received, receive
+from retouch.receive import Received, patient_download, receive
 from retouch.record import ErrorRecord
 from retouch.replay import Poll, Send
 from retouch.settle import Settling
 from retouch.shop import LaneTools, Shop
 from retouch.text import holds_secret
-from retouch.transport import Downloaded, DownloadFailed, Sending
-
-DOWNLOAD_TRIES = 4
-DOWNLOAD_CAP_BYTES = 256 * 1024 * 1024
+from retouch.transport import Sending
 
 
 async def run_job(job: Job, decision: Send | Poll, lane: LaneTools, shop: Shop) -> None:
@@ -257,21 +254,14 @@ class _Life:
             attempt,
             produced,
             outputs=self.shop.outputs,
-            download=self._download,
+            download=partial(
+                patient_download,
+                self.shop.transport,
+                timeout_seconds=self.shop.settings.timeout,
+                chance=self.shop.chance,
+            ),
             offload=self.shop.offload,
         )
-
-    async def _download(self, url: str) -> Downloaded | DownloadFailed:
-        """A result's bytes; a download is free, so what may pass is tried again."""
-        tried = 0
-        while True:
-            got = await self.shop.transport.download(
-                url, timeout_seconds=self.shop.settings.timeout, cap_bytes=DOWNLOAD_CAP_BYTES
-            )
-            tried += 1
-            if isinstance(got, Downloaded) or not got.retryable or tried == DOWNLOAD_TRIES:
-                return got
-            await anyio.sleep(backoff_seconds(tried, self.shop.chance))
 
     async def _back_off(self, retry: int, verdict: NotCharged) -> None:
         """Wait before another Attempt: as the server asks, the whole lane; else with jitter."""

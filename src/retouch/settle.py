@@ -49,11 +49,8 @@ class Settling:
         task: str | None = None,
     ) -> None:
         """A result that was paid for: `done` if anything of it could be kept."""
-        if (
-            received.failed is not None
-            and task is not None
-            and len(received.files) < len(produced.pictures)
-        ):
+        is_short = len(received.files) < len(produced.pictures)
+        if task is not None and received.failed is not None and is_short:
             # Paid for and still at the server: the next run asks for this Task again.
             error = ErrorRecord(kind=received.failed.kind, message="; ".join(received.problems))
             await self.unknown(attempt, error, task)
