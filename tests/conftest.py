@@ -6,6 +6,7 @@ that jumps over every wait, so that an hour of backing off takes a moment and ca
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,14 @@ from typing import Any
 
 import pytest
 import trio.testing
+
+gc.disable()  # while thousands of tests are collected: they are there to stay
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage again, but not among the tests."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ ERRORS: dict[str, tuple[Make, Parts, tuple[str, ...]]] = {
     "34 a nested cell": (table('{"image":"a.png","x":[1]}\n', "t.jsonl"), {"inputs": [{"table": "t.jsonl"}], "prompts": "x"}, ("t.jsonl:1:2: `x` is a list or an object",)),
     "34 latin-1": (table("image,x\na.png,café\n".encode("latin-1")), OF_TABLE, ("t.csv:2:10: is not UTF-8: byte 0xe9",)),
     "34 UTF-16": (table("image\na.png\n".encode("utf-16")), OF_TABLE, ("is UTF-16",)),
-    "34 1M columns": (table("image," + ",".join(f"c{n}" for n in range(10**6))), OF_TABLE, ("t.csv:1:1: has 1,000,001 columns",)),
+    "34 1M columns": (table("image" + ",c" * 10**6), OF_TABLE, ("t.csv:1:1: has 1,000,001 columns",)),
     "34 a column twice": (table("image,x,x\na.png,1,2\n"), OF_TABLE, ("t.csv:1:3: two columns are named `x`",)),
     "34 a broken quote": (table('image,x\na.png,"1\n'), OF_TABLE, ("t.csv:", "is not CSV from here on")),
     "34 nothing in it": (table(""), OF_TABLE, ("t.csv:1:1: the table is empty",)),
