@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Protocol
 
-from retouch.report.places import Grouping, Period, folder_of, label_of
+from retouch.report.places import Grouping, Period, label_of
 from retouch.report.sums import Sums
 
 Row = tuple[str | None, ...]
@@ -47,7 +47,7 @@ class Breakdown:
 
     def sums(self, placed: Placed, currency: str | None, day: str) -> Sums:
         """The fine row of what was charged on a day; outside the period one that is forgotten."""
-        folder = folder_of(placed.source) if self._by_label else ""
+        folder = placed.source.rpartition("/")[0] if self._by_label else ""
         key = (currency, day, folder, self._words(placed))
         known = self._fine.get(key)
         if known is None:

@@ -21,11 +21,6 @@ class Period:
         return self.since <= day and (not self.until or day <= self.until)
 
 
-def folder_of(source: str) -> str:
-    """The path of the folder that a source lies in."""
-    return source.rpartition("/")[0]
-
-
 def label_of(folder: str) -> str:
-    """The name of a source's folder, as in prompts and paths."""
+    """The name of a source's folder, given its path: as in prompts and outputs."""
     return folder.rpartition("/")[2]

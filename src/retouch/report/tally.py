@@ -130,13 +130,17 @@ class Tally:
 
     def _begin(self, record: Begun) -> None:
         """Open a Charge and count its Attempt, and its Job at the first one."""
-        self._open[record.key, record.attempt] = record
+        attempt = record.attempt
+        self._open[record.key, attempt] = record
         ceiling = _ceiling(record)
-        if ceiling is not None:
-            self._currencies[record.model] = ceiling.currency
-        sums = self._sums(record, self._currency(record), record.at[:10])
+        if ceiling is None or self._prices is not None:
+            currency = self._currency(record)
+        else:
+            currency = self._currencies[record.model] = ceiling.currency
+        sums = self._sums(record, currency, record.at[:10])
         sums.attempts += 1
-        sums.jobs += record.attempt == 1
+        if attempt == 1:
+            sums.jobs += 1
 
     def _done(self, record: Done) -> None:
         if (record.key, record.attempt) in self._others:
