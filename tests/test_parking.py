@@ -33,10 +33,10 @@ def quota_gone_after(answered: int, *headers: tuple[str, str]) -> Iterator[Misha
         yield Mishap(429, BODY, (("content-type", "application/json"), *headers))
 
 
-async def test_a_lane_without_quota_parks_and_the_others_go_on(tmp_path: Path) -> None:
+async def test_a_lane_without_quota_parks_and_the_others_go_on(in_memory: Path) -> None:
     """One refusal is enough; what is left is sent by the next run, what is done stays done."""
     provider = Provider(seconds=1.0, mishaps=quota_gone_after(3), mishaps_of=GEMINI)
-    work = Bench(tmp_path, provider)
+    work = Bench(in_memory, provider)
     lanes = [lane(GEMINI, 10, limits=ONE), lane(KLING, 6, limits=ONE)]
     summary = await work.run(lanes)
     assert summary.exit_code == 4
@@ -56,12 +56,12 @@ async def test_a_lane_without_quota_parks_and_the_others_go_on(tmp_path: Path) -
     ("said", "hours"), [("18000", 5), (None, None), ("-5", None), ("soon", None), ("99999999", 744)]
 )
 async def test_when_to_come_back_is_told_if_the_server_said_so(
-    tmp_path: Path, said: str | None, hours: int | None
+    in_memory: Path, said: str | None, hours: int | None
 ) -> None:
     """Retry-After beyond what a run would wait for is a time of day, capped at a month."""
     headers = () if said is None else (("retry-after", said),)
     provider = Provider(mishaps=quota_gone_after(0, *headers))
-    work = Bench(tmp_path, provider)
+    work = Bench(in_memory, provider)
     before = datetime.now(UTC)
     summary = await work.run([lane(GEMINI, 5, limits=ONE)])
     hint = summary.lane_stops[GEMINI].hint
@@ -73,10 +73,10 @@ async def test_when_to_come_back_is_told_if_the_server_said_so(
     assert len(provider.posts) == 1
 
 
-async def test_requests_in_flight_when_the_quota_goes_are_left_too(tmp_path: Path) -> None:
+async def test_requests_in_flight_when_the_quota_goes_are_left_too(in_memory: Path) -> None:
     """All that were out at once are refused once each: none of them final, none charged."""
     provider = Provider(seconds=2.0, mishaps=quota_gone_after(0))
-    work = Bench(tmp_path, provider)
+    work = Bench(in_memory, provider)
     summary = await work.run([lane(GEMINI, 40, limits=Limits(concurrency=4))])
     assert len(provider.posts) == 4
     assert summary.settled[GEMINI] == 0
@@ -84,20 +84,20 @@ async def test_requests_in_flight_when_the_quota_goes_are_left_too(tmp_path: Pat
     assert not work.state.open_charges
 
 
-async def test_a_lane_that_parks_fetches_what_it_has_paid_for(tmp_path: Path) -> None:
+async def test_a_lane_that_parks_fetches_what_it_has_paid_for(in_memory: Path) -> None:
     """Tasks that were accepted before the quota was gone are polled to their end by this run."""
     provider = Provider(seconds=1.0, task_seconds=30.0, mishaps=quota_gone_after(3))
-    work = Bench(tmp_path, provider)
+    work = Bench(in_memory, provider)
     summary = await work.run([lane(KLING, 10, limits=Limits(requests_per_minute=30))])
     assert isinstance(summary.lane_stops[KLING], Refused)
     assert work.state.counts() == Counter(done=3, failed=1)
     assert summary.settled == {KLING: 3}
 
 
-async def test_a_lane_at_the_end_of_its_budget_parks_and_the_others_go_on(tmp_path: Path) -> None:
+async def test_a_lane_at_the_end_of_its_budget_parks_and_the_others_go_on(in_memory: Path) -> None:
     """A budget of one model is no reason for another to stop; the exit code says what is left."""
     provider = Provider(seconds=1.0, task_seconds=30.0)
-    work = Bench(tmp_path, provider)
+    work = Bench(in_memory, provider)
     cap = Cap("the budget of kling", Money(Decimal("0.65"), "CNY"), model=KLING)
     summary = await work.run([lane(KLING, 10), lane(GEMINI, 5)], budget=Budget([cap]))
     assert (summary.stopped, summary.exit_code) == (None, 6)
@@ -106,12 +106,12 @@ async def test_a_lane_at_the_end_of_its_budget_parks_and_the_others_go_on(tmp_pa
     assert summary.settled == {KLING: 3, GEMINI: 5}
 
 
-async def test_no_money_left_leaves_no_paid_task_behind(tmp_path: Path) -> None:
+async def test_no_money_left_leaves_no_paid_task_behind(in_memory: Path) -> None:
     """Arrears stop the run: nothing more is sent, that is said at once, and Tasks that were paid
     for are fetched; their addresses would expire before tomorrow's run."""
     arrears = Mishap(403, b'{"error":{"message":"account in arrears","type":"billing_error"}}')
     provider = Provider(seconds=1.0, task_seconds=30.0, mishaps=[None, None, None, arrears])
-    work = Bench(tmp_path, provider)
+    work = Bench(in_memory, provider)
     summary = await work.run([lane(KLING, 10, limits=Limits(requests_per_minute=30))])
     assert isinstance(summary.stopped, Refused)
     assert summary.exit_code == 4
@@ -120,11 +120,11 @@ async def test_no_money_left_leaves_no_paid_task_behind(tmp_path: Path) -> None:
 
 
 async def test_an_interrupt_leaves_the_tasks_even_when_something_else_stopped_first(
-    tmp_path: Path,
+    in_memory: Path,
 ) -> None:
     """Whoever presses Ctrl-C wants to go: what a parked lane still waited for stays on file."""
     provider = Provider(seconds=1.0, task_seconds=3600.0, mishaps=quota_gone_after(3))
-    work = Bench(tmp_path, provider)
+    work = Bench(in_memory, provider)
     began = anyio.current_time()
     async with anyio.create_task_group() as group:
         group.start_soon(work.run, [lane(KLING, 10, limits=Limits(requests_per_minute=30))])
@@ -135,10 +135,10 @@ async def test_an_interrupt_leaves_the_tasks_even_when_something_else_stopped_fi
     assert work.state.counts() == Counter(accepted=3, failed=1)
 
 
-async def test_a_deadline_stops_starting_and_lets_what_is_out_end(tmp_path: Path) -> None:
+async def test_a_deadline_stops_starting_and_lets_what_is_out_end(in_memory: Path) -> None:
     """Nothing starts after it; what was in flight is answered and recorded; the rest is left."""
     provider = Provider(seconds=10.0, task_seconds=3600.0)
-    work = Bench(tmp_path, provider)
+    work = Bench(in_memory, provider)
     lanes = [lane(GEMINI, 50, limits=Limits(concurrency=2)), lane(KLING, 3)]
     began = anyio.current_time()
     summary = await work.run(lanes, orders=Orders(deadline_seconds=35.0, seed=1))
@@ -155,11 +155,11 @@ async def test_a_deadline_stops_starting_and_lets_what_is_out_end(tmp_path: Path
     assert Counter(charge.model for charge in provider.book) == {GEMINI: 50, KLING: 3}
 
 
-async def test_a_deadline_ends_waiting_for_a_retry(tmp_path: Path) -> None:
+async def test_a_deadline_ends_waiting_for_a_retry(in_memory: Path) -> None:
     """A lane held back by Retry-After does not outlast the deadline; the job is left, unsent."""
     slow = Mishap(429, b'{"error":{"message":"slow down"}}', (("retry-after", "300"),))
     provider = Provider(mishaps=[slow])
-    work = Bench(tmp_path, provider, RunSettings(retries=5))
+    work = Bench(in_memory, provider, RunSettings(retries=5))
     began = anyio.current_time()
     summary = await work.run([lane(GEMINI, 1)], orders=Orders(deadline_seconds=60.0, seed=1))
     assert anyio.current_time() - began <= 61.0
@@ -168,16 +168,16 @@ async def test_a_deadline_ends_waiting_for_a_retry(tmp_path: Path) -> None:
     assert (await work.run([lane(GEMINI, 1)])).exit_code == 0
 
 
-async def test_a_deadline_that_never_comes_changes_nothing(tmp_path: Path) -> None:
+async def test_a_deadline_that_never_comes_changes_nothing(in_memory: Path) -> None:
     """A run that ends before it exits 0 and does not wait for it."""
-    work = Bench(tmp_path, Provider(seconds=1.0))
+    work = Bench(in_memory, Provider(seconds=1.0))
     began = anyio.current_time()
     summary = await work.run([lane(GEMINI, 3)], orders=Orders(deadline_seconds=3600.0))
     assert summary.exit_code == 0
     assert anyio.current_time() - began < 60.0
 
 
-async def test_an_outage_costs_the_time_it_lasts_and_hardly_a_job(tmp_path: Path) -> None:
+async def test_an_outage_costs_the_time_it_lasts_and_hardly_a_job(in_memory: Path) -> None:
     """While nothing is served, single requests ask now and then; when it is over all goes on."""
     began = anyio.current_time()
 
@@ -187,7 +187,7 @@ async def test_an_outage_costs_the_time_it_lasts_and_hardly_a_job(tmp_path: Path
             yield Mishap(503) if 1 <= minutes < 21 else None
 
     provider = Provider(seconds=1.0, mishaps=closed_for_twenty_minutes())
-    work = Bench(tmp_path, provider)
+    work = Bench(in_memory, provider)
     summary = await work.run([lane(GEMINI, 1000)])
     assert summary.lane_stops == {}
     assert summary.ended["done"] >= 985
@@ -201,7 +201,7 @@ async def test_an_outage_costs_the_time_it_lasts_and_hardly_a_job(tmp_path: Path
 
 @pytest.mark.parametrize(("served", "minutes"), [(0, 1), (8, 10)])
 async def test_a_lane_gives_up_on_an_outage_that_does_not_end(
-    tmp_path: Path, served: int, minutes: int
+    in_memory: Path, served: int, minutes: int
 ) -> None:
     """After `stop_after_outage`; sooner where nothing was ever served: what is left stays unsent,
     nothing was charged for it, and the other lane goes on."""
@@ -212,7 +212,7 @@ async def test_a_lane_gives_up_on_an_outage_that_does_not_end(
             yield Mishap(503)
 
     provider = Provider(seconds=1.0, mishaps=never_again(), mishaps_of=GEMINI)
-    work = Bench(tmp_path, provider, RunSettings(stop_after_outage=600.0))
+    work = Bench(in_memory, provider, RunSettings(stop_after_outage=600.0))
     began = anyio.current_time()
     summary = await work.run([lane(GEMINI, 1000), lane(KLING, 30)])
     assert isinstance(summary.lane_stops[GEMINI], Refused)
@@ -234,21 +234,21 @@ async def test_a_lane_gives_up_on_an_outage_that_does_not_end(
     ],
     ids=["unknown", "no picture"],
 )
-async def test_a_losing_streak_parks_the_lane(tmp_path: Path, mishap: Mishap) -> None:
+async def test_a_losing_streak_parks_the_lane(in_memory: Path, mishap: Mishap) -> None:
     """A server that takes money and gives nothing gets a few requests more, not thousands."""
     provider = Provider(seconds=1.0, mishaps=[None] * 5 + [mishap] * 1000)
-    work = Bench(tmp_path, provider, RunSettings(stop_after_losses=10))
+    work = Bench(in_memory, provider, RunSettings(stop_after_losses=10))
     summary = await work.run([lane(GEMINI, 1000)])
     assert isinstance(summary.lane_stops[GEMINI], Refused)
     assert "10 answers in a row" in summary.lane_stops[GEMINI].message
     assert 15 <= len(provider.posts) < 15 + 8
 
 
-async def test_losses_among_gains_park_nothing(tmp_path: Path) -> None:
+async def test_losses_among_gains_park_nothing(in_memory: Path) -> None:
     """Every second answer lost is a bad day, and the user's to judge."""
     lost = Mishap(200, b'{"data": []}', charged=True)
     provider = Provider(seconds=1.0, mishaps=[None, lost] * 100)
-    work = Bench(tmp_path, provider, RunSettings(stop_after_losses=10))
+    work = Bench(in_memory, provider, RunSettings(stop_after_losses=10))
     summary = await work.run([lane(GEMINI, 200, limits=ONE)])
     assert summary.lane_stops == {}
     assert len(provider.posts) == 200

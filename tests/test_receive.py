@@ -50,12 +50,12 @@ async def received(
     )
 
 
-async def test_pictures_are_kept_in_their_places(tmp_path: Path) -> None:
+async def test_pictures_are_kept_in_their_places(in_memory: Path) -> None:
     """Encoded or linked, each under its own number."""
-    got = await received(tmp_path, encoded(png("a")), LinkedPicture("u"), u=png("b"))
+    got = await received(in_memory, encoded(png("a")), LinkedPicture("u"), u=png("b"))
     assert [file.path for file in got.files] == ["images/s-0.png", "images/s-1.png"]
     assert got.is_whole
-    assert (tmp_path / "images/s-1.png").read_bytes() == png("b")
+    assert (in_memory / "images/s-1.png").read_bytes() == png("b")
 
 
 @pytest.mark.parametrize(
@@ -69,41 +69,41 @@ async def test_pictures_are_kept_in_their_places(tmp_path: Path) -> None:
     ],
 )
 async def test_one_bad_picture_does_not_harm_the_others(
-    bad: EncodedPicture, problem: str, tmp_path: Path
+    bad: EncodedPicture, problem: str, in_memory: Path
 ) -> None:
     """The good ones keep their numbers; the bad one is said by its own."""
-    got = await received(tmp_path, encoded(png("a")), bad, encoded(png("c")))
+    got = await received(in_memory, encoded(png("a")), bad, encoded(png("c")))
     assert [file.path for file in got.files] == ["images/s-0.png", "images/s-2.png"]
     assert got.problems == (f"picture 1 {problem}",)
     assert not got.is_whole
 
 
-async def test_a_download_that_is_no_picture_is_kept_in_quarantine(tmp_path: Path) -> None:
+async def test_a_download_that_is_no_picture_is_kept_in_quarantine(in_memory: Path) -> None:
     """It was paid for: people may want to look."""
-    got = await received(tmp_path, LinkedPicture("u"), u=b"<html>")
+    got = await received(in_memory, LinkedPicture("u"), u=b"<html>")
     assert not got.files
-    (kept,) = (tmp_path / "quarantine").iterdir()
+    (kept,) = (in_memory / "quarantine").iterdir()
     assert kept.name == f"{JOB.key}-1-0.body"
     assert kept.read_bytes() == b"<html>"
 
 
-async def test_an_expired_url_is_what_matters_of_several_failures(tmp_path: Path) -> None:
+async def test_an_expired_url_is_what_matters_of_several_failures(in_memory: Path) -> None:
     """The Task can be asked for new URLs; a reset connection can only be tried again."""
     links = (LinkedPicture("a"), LinkedPicture("b"), LinkedPicture("c"))
-    got = await received(tmp_path, *links, a=BROKEN, b=EXPIRED, c=BROKEN)
+    got = await received(in_memory, *links, a=BROKEN, b=EXPIRED, c=BROKEN)
     assert got.failed == EXPIRED
     assert len(got.problems) == 3
 
 
-async def test_nothing_at_all_is_not_whole(tmp_path: Path) -> None:
+async def test_nothing_at_all_is_not_whole(in_memory: Path) -> None:
     """A reply without pictures holds no problem, and no result either."""
-    got = await received(tmp_path)
+    got = await received(in_memory)
     assert got == Received((), ())
     assert not got.is_whole
 
 
-async def test_a_full_disk_is_no_bad_picture(tmp_path: Path) -> None:
+async def test_a_full_disk_is_no_bad_picture(in_memory: Path) -> None:
     """It stops the run, and names the place."""
-    (tmp_path / "images").write_text("in the way")
+    (in_memory / "images").write_text("in the way")
     with pytest.raises(StorageFailed, match="images"):
-        await received(tmp_path, encoded(png()))
+        await received(in_memory, encoded(png()))

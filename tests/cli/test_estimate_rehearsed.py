@@ -25,11 +25,11 @@ models:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(in_memory: Path) -> Path:
     """A mask: under one, results are as small as their pictures, and quickly made."""
-    (tmp_path / "pictures").mkdir()
-    Image.new("L", (16, 16), 255).save(tmp_path / "mask.png")
-    return tmp_path
+    (in_memory / "pictures").mkdir()
+    Image.new("L", (16, 16), 255).save(in_memory / "mask.png")
+    return in_memory
 
 
 def add_pictures(folder: Path, first: int, last: int) -> None:

@@ -45,15 +45,15 @@ run: {retries: 1, timeout: 5}
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(in_memory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A manifest with signed URLs of its own; no wait is longer than a blink."""
     signed = (f"https://cdn.example.com/{one}.png?e=9&token=SIGNEDabc:def=" for one in "ab")
-    (tmp_path / "urls.txt").write_text("\n".join(signed))
+    (in_memory / "urls.txt").write_text("\n".join(signed))
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("RETOUCH_OUTPUTS", str(tmp_path / "outputs"))
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RETOUCH_OUTPUTS", str(in_memory / "outputs"))
+    monkeypatch.chdir(in_memory)
     monkeypatch.setattr("retouch.pacing.BACKOFF_BASE_SECONDS", 0.01)
-    return tmp_path
+    return in_memory
 
 
 def leaks(texts: Iterator[tuple[str, bytes]]) -> list[str]:

@@ -65,22 +65,22 @@ class Place:
 
 @pytest.fixture
 def place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Place]:
-    (tmp_path / "pictures").mkdir()
-    Image.new("RGB", (300, 300)).save(tmp_path / "pictures/0.png")
+    (in_memory / "pictures").mkdir()
+    Image.new("RGB", (300, 300)).save(in_memory / "pictures/0.png")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.delenv("RETOUCH_OUTPUTS", raising=False)
-    monkeypatch.chdir(tmp_path)
-    provider = BreakingProvider("submit", INSTANTS[0], tmp_path / "book.jsonl", strikes=0)
+    monkeypatch.chdir(in_memory)
+    provider = BreakingProvider("submit", INSTANTS[0], in_memory / "book.jsonl", strikes=0)
     with listening(provider) as server:
         provider.origin = f"http://127.0.0.1:{server.port}"
-        (tmp_path / "m.yaml").write_text(
+        (in_memory / "m.yaml").write_text(
             f"version: 1\nprovider: {{dialect: qiniu, base_url: '{provider.origin}/v1'}}\n"
             "inputs: [{glob: pictures/*.png}]\nprompts: [{id: p, template: edit}]\n"
             "models: [{model: gemini-2.5-flash-image}]\n"
         )
-        yield Place(tmp_path, provider, capfd)
+        yield Place(in_memory, provider, capfd)
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,10 @@ def whole(**document: object) -> Mishap:
     return Mishap(200, json.dumps(document).encode(), charged=True)
 
 
-async def test_fewer_pictures_than_asked_for_is_done_with_a_warning(tmp_path: Path) -> None:
+async def test_fewer_pictures_than_asked_for_is_done_with_a_warning(in_memory: Path) -> None:
     """Row 45: billed by its usage, one kept, said; not sent again."""
     reply = whole(data=encoded(png("one")), usage={"input_tokens": 300, "output_tokens": 1290})
-    work = Bench(tmp_path, Provider(mishaps=[reply]))
+    work = Bench(in_memory, Provider(mishaps=[reply]))
     assert (await work.run([lane(GEMINI, 1, n=3)])).exit_code == 0
     [done] = [one for one in work.records if isinstance(one, Done)]
     assert len(done.files) == 1
@@ -52,10 +52,10 @@ USAGES: list[object] = [
 
 @pytest.mark.parametrize("usage", USAGES, ids=str)
 async def test_usage_that_says_nothing_credible_leaves_the_cost_unknown(
-    usage: object, tmp_path: Path
+    usage: object, in_memory: Path
 ) -> None:
     """Row 46: never zero and never a guess: up to the ceiling, and a warning."""
-    work = Bench(tmp_path, Provider(mishaps=[whole(data=encoded(png("one")), usage=usage)]))
+    work = Bench(in_memory, Provider(mishaps=[whole(data=encoded(png("one")), usage=usage)]))
     assert (await work.run([lane(GEMINI, 1)])).exit_code == 0
     [done] = [one for one in work.records if isinstance(one, Done)]
     assert done.cost is None
@@ -76,16 +76,16 @@ IDS = [
 
 
 @pytest.mark.parametrize("task", IDS, ids=lambda task: repr(task)[:20])
-async def test_an_id_that_cannot_be_used_is_unknown(task: object, tmp_path: Path) -> None:
+async def test_an_id_that_cannot_be_used_is_unknown(task: object, in_memory: Path) -> None:
     """Row 48: held with its ceiling, in no path and in no request; the reply is in quarantine."""
-    work = Bench(tmp_path, Provider(mishaps=[whole(task_id=task)]))
+    work = Bench(in_memory, Provider(mishaps=[whole(task_id=task)]))
     assert (await work.run([lane(KLING, 1)])).exit_code == 1
     [unknown] = [one for one in work.records if isinstance(one, Unknown)]
     assert unknown.task is None
     assert unknown.ceiling is not None
     assert [seen.method for seen in work.provider.seen] == ["POST"]
-    assert (tmp_path / "quarantine").exists()
-    assert (tmp_path / "ledger.jsonl").stat().st_size < 10_000
+    assert (in_memory / "quarantine").exists()
+    assert (in_memory / "ledger.jsonl").stat().st_size < 10_000
 
 
 def polled(**document: object) -> Mishap:
@@ -101,7 +101,7 @@ LINKS = [
 
 @pytest.mark.parametrize("link", LINKS)
 async def test_a_result_that_may_not_be_fetched_stays_at_the_server(
-    link: str, tmp_path: Path
+    link: str, in_memory: Path
 ) -> None:
     """Row 49: refused, unknown with its task; fetched by the next run when the link is a good one.
 
@@ -109,7 +109,7 @@ async def test_a_result_that_may_not_be_fetched_stays_at_the_server(
     the addresses themselves are judged in tests/transport/test_download.py.
     """
     bad = polled(status="succeed", data=[{"url": link}], quantity=1)
-    work = Bench(tmp_path, Provider(poll_mishaps=[bad, bad]))
+    work = Bench(in_memory, Provider(poll_mishaps=[bad, bad]))
     assert (await work.run([lane(KLING, 1)])).exit_code == 1
     [unknown] = [one for one in work.records if isinstance(one, Unknown)]
     assert unknown.task == "image-0"
@@ -119,10 +119,10 @@ async def test_a_result_that_may_not_be_fetched_stays_at_the_server(
 
 
 @pytest.mark.parametrize("word", ["warming_up", "", "完成", 7, None, ["succeed"]])
-async def test_an_unknown_status_waits_until_the_deadline(word: object, tmp_path: Path) -> None:
+async def test_an_unknown_status_waits_until_the_deadline(word: object, in_memory: Path) -> None:
     """Row 49: never an end; then unknown with the task's id, polled on by the next run."""
     provider = Provider(poll_mishaps=[polled(status=word)] * 200)
-    work = Bench(tmp_path, provider)
+    work = Bench(in_memory, provider)
     began = anyio.current_time()
     patient = lane(KLING, 1, poll=Poll(interval=1.0, timeout=60.0))
     assert (await work.run([patient])).exit_code == 1
@@ -134,28 +134,28 @@ async def test_an_unknown_status_waits_until_the_deadline(word: object, tmp_path
     assert len(provider.posts) == 1
 
 
-async def test_success_without_a_picture_is_asked_once_more(tmp_path: Path) -> None:
+async def test_success_without_a_picture_is_asked_once_more(in_memory: Path) -> None:
     """Row 49: a result that has not arrived yet is there the second time."""
     early = polled(status="succeed", data=[])
-    work = Bench(tmp_path, Provider(poll_mishaps=[early]))
+    work = Bench(in_memory, Provider(poll_mishaps=[early]))
     assert (await work.run([lane(KLING, 1)])).exit_code == 0
     assert work.state.counts() == Counter(done=1)
 
 
-async def test_a_failed_task_is_failed_and_not_charged(tmp_path: Path) -> None:
+async def test_a_failed_task_is_failed_and_not_charged(in_memory: Path) -> None:
     """Row 50: final, with the reason; unbilled, as no picture was counted."""
     reason = polled(status="failed", status_message="internal trouble")
-    work = Bench(tmp_path, Provider(poll_mishaps=[reason]))
+    work = Bench(in_memory, Provider(poll_mishaps=[reason]))
     assert (await work.run([lane(KLING, 1)])).exit_code == 1
     [failed] = [one for one in work.records if isinstance(one, Failed)]
     assert (failed.error.kind, failed.billed, failed.final) == ("task_failed", "no", True)
     assert failed.error.message == "internal trouble"
 
 
-async def test_a_vanished_task_is_unknown_and_asked_for_again(tmp_path: Path) -> None:
+async def test_a_vanished_task_is_unknown_and_asked_for_again(in_memory: Path) -> None:
     """Row 50: 404 with an error: unknown with its id; the next run polls and does not submit."""
     gone = Mishap(404, b'{"error":{"message":"task not found"}}')
-    work = Bench(tmp_path, Provider(poll_mishaps=[gone]))
+    work = Bench(in_memory, Provider(poll_mishaps=[gone]))
     assert (await work.run([lane(KLING, 1)])).exit_code == 1
     [unknown] = [one for one in work.records if isinstance(one, Unknown)]
     assert (unknown.task, unknown.error.kind) == ("image-0", "expired")
@@ -176,24 +176,24 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-async def test_a_reply_made_to_hurt_is_only_a_bad_reply(name: str, tmp_path: Path) -> None:
+async def test_a_reply_made_to_hurt_is_only_a_bad_reply(name: str, in_memory: Path) -> None:
     """No crash, nothing bought twice; charged or unknown, and kept aside."""
-    work = Bench(tmp_path, Provider(mishaps=[Mishap(200, BOMBS[name], charged=True)]))
+    work = Bench(in_memory, Provider(mishaps=[Mishap(200, BOMBS[name], charged=True)]))
     assert (await work.run([lane(GEMINI, 1)])).exit_code == 1
     [outcome] = work.state.outcomes.values()
     decided = outcome.decided
     assert isinstance(decided, Unknown | Failed)
     assert len(work.state.open_charges) == 1
-    assert (tmp_path / "quarantine").exists()
+    assert (in_memory / "quarantine").exists()
     await work.run([lane(GEMINI, 1)])
     assert len(work.provider.posts) == 1
 
 
-async def test_a_picture_made_to_hurt_is_stored_and_never_decoded(tmp_path: Path) -> None:
+async def test_a_picture_made_to_hurt_is_stored_and_never_decoded(in_memory: Path) -> None:
     """A PNG that would unpack to 30 GB: its bytes are what was paid for, and are kept as such."""
     bomb = drawn(100_000, 100_000, pixels=bytes(1_000_000))
     usage = {"input_tokens": 300, "output_tokens": 1290}
-    work = Bench(tmp_path, Provider(mishaps=[whole(data=encoded(bomb), usage=usage)]))
+    work = Bench(in_memory, Provider(mishaps=[whole(data=encoded(bomb), usage=usage)]))
     assert (await work.run([lane(GEMINI, 1)])).exit_code == 0
     [done] = [one for one in work.records if isinstance(one, Done)]
-    assert (tmp_path / done.files[0].path).read_bytes() == bomb
+    assert (in_memory / done.files[0].path).read_bytes() == bomb
