@@ -84,6 +84,18 @@ def test_costs_by_the_manifest_as_run(cats: Priced, capsys: pytest.CaptureFixtur
         assert said in capsys.readouterr().out
 
 
+def test_very_many_are_counted(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of hundreds of lost pictures the first are named to people, and all to programs."""
+    records = [record for n in range(130) for record in (started(n), done(n))]
+    write(cats.ledger, [begins(), *records])
+    assert main(["verify", *cats.words]) == 1
+    told = capsys.readouterr().out
+    assert told.count("missing: images/") == 100
+    assert "missing: 30 more; --json names them all" in told
+    assert "130 pictures recorded: 130 missing" in told
+    assert len(verified(capsys, cats)["missing"]) == 130
+
+
 def test_nothing_run_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Before the first run there is nothing to verify, which is no error."""
     assert main(["verify", *priced(tmp_path).words]) == 0
