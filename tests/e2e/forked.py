@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+COMMANDS = ("plan", "reconcile", "report", "resolve", "run", "status", "verify")
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
-        *(f"retouch.cli.{name}" for name in ("plan", "resolve", "run", "status", "verify")),
+        *(f"retouch.cli.{name}" for name in COMMANDS),
         "tests.crash.errand",
         "tests.e2e.provider_server",
         "tests.faults.server",
