@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from retouch.cli.appraisal import Appraisal, appraise
 from retouch.cli.saying import json_text, say
-from retouch.cli.screen import WIDTH, stdout_console
+from retouch.cli.screen import WIDTH, print_table, stdout_console
 from retouch.cli.workspace import Workspace, add_manifest, make_plan, open_workspace
 from retouch.errors import Problem
 from retouch.estimate import Estimate, Range
@@ -129,7 +128,8 @@ def _print(
     workspace: Workspace, plan: Plan, appraisals: list[Appraisal], lines: list[tuple[str, Job]]
 ) -> None:
     console = stdout_console()
-    console.print(_table(workspace, appraisals))
+    headings, rows = _table(workspace, appraisals)
+    print_table(console, headings, rows, right=range(1, len(headings)), folded=(0,))
     for each in appraisals:
         _print_notes(console, each)
     for reason, job in lines:
@@ -147,8 +147,8 @@ def _print(
         console.print(Text(f"  {one_clean_line(bad.source, 200)}: {bad.reason}"))
 
 
-def _table(workspace: Workspace, appraisals: list[Appraisal]) -> Table:
-    """A row a lane; columns that would hold nothing but zeros are left out."""
+def _table(workspace: Workspace, appraisals: list[Appraisal]) -> tuple[list[str], list[list[str]]]:
+    """Headings, and a row a lane; columns that would hold nothing but zeros are left out."""
     counts = {
         "jobs": [each.survey.lane.jobs_count for each in appraisals],
         "done": [each.survey.done for each in appraisals],
@@ -161,19 +161,17 @@ def _table(workspace: Workspace, appraisals: list[Appraisal]) -> Table:
     always = ("jobs", "done", "to send")
     kept = {name: row for name, row in counts.items() if name in always or any(row)}
     virtual = "virtual cost" if workspace.is_rehearsal else "cost"
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("model", overflow="fold", max_width=30)
-    for name in kept:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column(f"{virtual}: low - likely - high", justify="right", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
-    for index, each in enumerate(appraisals):
-        name = one_clean_line(each.survey.lane.model.model, 60)
-        numbers = (f"{row[index]:,}" for row in kept.values())
-        table.add_row(Text(name), *numbers, _cost(each.estimate), _time(each.seconds))
-    for cost in _totals(appraisals):
-        table.add_row("total", *("" for _ in kept), cost, "")
-    return table
+    rows = [
+        [
+            one_clean_line(each.survey.lane.model.model, 60),
+            *(f"{row[index]:,}" for row in kept.values()),
+            _cost(each.estimate),
+            _time(each.seconds),
+        ]
+        for index, each in enumerate(appraisals)
+    ]
+    rows += [["total", *("" for _ in kept), cost, ""] for cost in _totals(appraisals)]
+    return ["model", *kept, f"{virtual}: low - likely - high", "time"], rows
 
 
 def _totals(appraisals: list[Appraisal]) -> Iterator[str]:

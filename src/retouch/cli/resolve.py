@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 import anyio
-from rich.table import Table
-from rich.text import Text
 
 from retouch.cli.amounts import amount_of
 from retouch.cli.ledgers import add_ledger, one_ledger
 from retouch.cli.saying import json_text, say
-from retouch.cli.screen import stdout_console
+from retouch.cli.screen import print_table, stdout_console
 from retouch.errors import InputRefused
 from retouch.ledger import Reader, open_ledger
 from retouch.lock import exclusive
@@ -164,19 +162,9 @@ def _tell(unsettled: list[Unsettled], *, as_json: bool) -> None:
     if not unsettled:
         print("nothing is unknown")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("key", "sent (UTC)", "up to"):
-        table.add_column(name, no_wrap=True, justify="right" if name == "up to" else "left")
-    table.add_column("what, and why it is unknown", overflow="fold")
-    for each in unsettled:
-        ceiling = str(each.ceiling) if each.ceiling else "no price"
-        task = f" · task {each.task}" if each.task else ""
-        words = one_clean_line(f"{each.source} · {each.prompt} · {each.model}{task}")
-        why = one_clean_line(each.reason, 160)
-        sent = each.at[:19].replace("T", " ")
-        table.add_row(each.key[:12], sent, ceiling, Text(f"{words}\n{why}"))
     console = stdout_console()
-    console.print(table)
+    headings = ("key", "sent (UTC)", "up to", "what, and why it is unknown")
+    print_table(console, headings, map(_row, unsettled), right=(2,), folded=(3,))
     highest = total(each.ceiling for each in unsettled if each.ceiling)
     sums = " and ".join(map(str, highest.values()))
     console.print(f"{len(unsettled):,} unknown, up to {sums or 'nobody knows how much'}")
@@ -184,6 +172,14 @@ def _tell(unsettled: list[Unsettled], *, as_json: bool) -> None:
         "settle with --charged or --not-charged and --all or KEYs; "
         "`retouch reconcile` finds out from a bill"
     )
+
+
+def _row(each: Unsettled) -> tuple[str, ...]:
+    task = f" · task {each.task}" if each.task else ""
+    words = one_clean_line(f"{each.source} · {each.prompt} · {each.model}{task}")
+    ceiling = str(each.ceiling) if each.ceiling else "no price"
+    sent = each.at[:19].replace("T", " ")
+    return each.key[:12], sent, ceiling, f"{words}\n{one_clean_line(each.reason, 160)}"
 
 
 def _plain(each: Unsettled) -> dict[str, object]:

@@ -4,13 +4,13 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
-from retouch.cli.screen import stdout_console
+from retouch.cli.screen import print_table, stdout_console
 from retouch.money import shown
 from retouch.report.differences import Difference, Reconciliation
 from retouch.report.rows import Review
@@ -28,7 +28,7 @@ def print_review(review: Review) -> None:
         console.print(Text(line))
     for sheet in sheets(review):
         console.print()
-        console.print(_table(sheet))
+        _print_sheet(console, sheet)
         hidden = len(sheet.rows) - SHOWN_ROWS
         if hidden > 0:
             console.print(f"... {hidden:,} more: {sheet.complete}")
@@ -36,18 +36,26 @@ def print_review(review: Review) -> None:
     console.print(foot(review))
 
 
-def _table(sheet: Sheet) -> Table:
-    table = Table(title=Text(sheet.title), title_justify="left", title_style="bold", box=None)
-    table.pad_edge = False
+def _print_sheet(console: Console, sheet: Sheet) -> None:
     chosen = [index for index, name in enumerate(sheet.names) if _has_room(sheet, name)]
-    for index in chosen:
-        if sheet.is_number(sheet.names[index]):
-            table.add_column(sheet.headings[index], justify="right", no_wrap=True)
-        else:
-            table.add_column(sheet.headings[index], overflow="fold")
-    for cells in sheet.cells[:SHOWN_ROWS]:
-        table.add_row(*(Text(_cut(sheet.names[index], cells[index])) for index in chosen))
-    return table
+    names = [sheet.names[index] for index in chosen]
+    is_number = [sheet.is_number(name) for name in names]
+    rows = [
+        [_cut(sheet.names[index], cells[index]) for index in chosen]
+        for cells in sheet.cells[:SHOWN_ROWS]
+    ]
+    print_table(
+        console,
+        [sheet.headings[index] for index in chosen],
+        rows,
+        right=[place for place, number in enumerate(is_number) if number],
+        folded=[
+            place
+            for place, name in enumerate(names)
+            if not is_number[place] and name not in ("currency", "day", "key")
+        ],
+        title=sheet.title,
+    )
 
 
 def _has_room(sheet: Sheet, name: str) -> bool:
@@ -69,7 +77,9 @@ def print_reconciliation(found: Reconciliation, *, is_virtual: bool) -> None:
         return
     sums = [row for row in found.totals if row.currency or row.measure != "amount"]
     totals = sums if len(found.differences) > len(found.totals) else []
-    console.print(_differences(found.differences, totals))
+    headings = ("day", "model", "in", "ours", "theirs", "difference", "")
+    rows = _differences(found.differences, totals)
+    print_table(console, headings, rows, right=(3, 4, 5), folded=(1, 6))
     for line in dict.fromkeys(
         f"{row.day} {row.model}: {each.text}" for row in found.unexplained for each in row.suspects
     ):
@@ -88,26 +98,24 @@ def _verdict(found: Reconciliation) -> str:
     return ", ".join(said)
 
 
-def _differences(rows: Sequence[Difference], totals: Sequence[Difference]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("day", "model", "in"):
-        table.add_column(name, overflow="fold", no_wrap=name != "model")
-    for name in ("ours", "theirs", "difference"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", overflow="fold")
+def _differences(
+    rows: Sequence[Difference], totals: Sequence[Difference]
+) -> Iterator[tuple[str, ...]]:
     every = (*rows, *totals)
     amounts = [row for row in every if row.measure == "amount"]
     places = places_of(each for row in amounts for each in (row.ours, row.theirs))
     finer = max(places, places_of(row.theirs - row.ours for row in amounts))
     for row in every:
-        ours = "-" if row.unpriced and not row.ours else _number(row, row.ours, places)
         gap = row.theirs - row.ours
-        difference = _number(row, gap, finer) if gap else "-"
-        words = (row.day, one_clean_line(row.model, 60), row.currency or _unit(row))
-        numbers = (ours, _number(row, row.theirs, places), difference)
-        remark = "" if row in totals else _remark(row)
-        table.add_row(*map(Text, (*words, *numbers, remark)))
-    return table
+        yield (
+            row.day,
+            one_clean_line(row.model, 60),
+            row.currency or _unit(row),
+            "-" if row.unpriced and not row.ours else _number(row, row.ours, places),
+            _number(row, row.theirs, places),
+            _number(row, gap, finer) if gap else "-",
+            "" if row in totals else _remark(row),
+        )
 
 
 def _unit(row: Difference) -> str:
