@@ -101,10 +101,12 @@ class House:
     def wait_until(
         self, so: Callable[[], bool], process: forked.Forked | subprocess.Popen[str]
     ) -> None:
-        """Wait until it is so; a process that has ended before fails with what it said."""
+        """Wait until it is so; a process that has ended before, or hangs, fails the test."""
+        patience = time.monotonic() + 60
         while not so():
             if process.poll() is not None and not so():
                 raise AssertionError(process.communicate())
+            assert time.monotonic() < patience
             time.sleep(0.01)
 
     @property
