@@ -63,7 +63,7 @@ class Forked:
 
 def start(target: Callable[..., None], *arguments: Any, **options: Any) -> BaseProcess:
     """A process that calls `target` and ends."""
-    process = _FORKS.Process(target=target, args=arguments, kwargs=options, daemon=True)
+    process = _FORKS.Process(target=_begin, args=(target, arguments, options), daemon=True)
     with chdir(ROOT):  # from where the tests can be imported
         process.start()
     return process
@@ -81,6 +81,14 @@ def captured(target: Callable[..., int], *arguments: Any, folder: Path) -> Forke
 def program(words: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> Forked:
     """`python -m retouch WORDS...` in `folder`."""
     return captured(_program, words, folder, dict(environment), folder=folder)
+
+
+def _begin(
+    target: Callable[..., None], arguments: tuple[Any, ...], options: dict[str, Any]
+) -> None:
+    """As in a process of nobody's: what it makes of multiprocessing is not its parent's."""
+    multiprocessing.set_start_method(None, force=True)
+    target(*arguments, **options)
 
 
 def _captured(

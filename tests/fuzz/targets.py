@@ -43,6 +43,7 @@ from tests.pictures.hostile import animation, oriented, picture
 TESTS = Path(__file__).parents[1]
 ENDPOINT = Endpoint("https://api.example.com/v1")
 SECRET = "sk-cAnArY0123456789abcdef"
+_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - unguessable names
 UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 
@@ -206,24 +207,14 @@ def ledger(chance: random.Random) -> None:
     if chance.random() < 0.3:
         given[chance.randrange(4)] = spoilt_json(chance.choice(lines()), chance)
     text = chained(given)
-    path = _scratch() / "ledger.jsonl"
-    path.write_bytes(spoilt_bytes(text, chance) if chance.random() < 0.8 else text)
     told = ""
-    try:
-        _check_state(read_ledger(path))
-    except LedgerDamaged as damaged:
-        told = str(damaged)
+    with tempfile.NamedTemporaryFile(dir=_MEMORY, suffix="ledger.jsonl", buffering=0) as file:
+        file.write(spoilt_bytes(text, chance) if chance.random() < 0.8 else text)
+        try:
+            _check_state(read_ledger(Path(file.name)))
+        except LedgerDamaged as damaged:
+            told = str(damaged)
     assert not told or "ledger.jsonl:" in told
-
-
-@cache
-def _keeper() -> tempfile.TemporaryDirectory[str]:
-    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
-    return tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
-
-
-def _scratch() -> Path:
-    return Path(_keeper().name)
 
 
 @cache
