@@ -112,10 +112,13 @@ class Provider:
         return [seen for seen in self.seen if seen.method == "POST"]
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        asked = await _body(receive)
+        if asked is None:
+            return
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            status, headers, body = await self._answer(scope, await _body(receive))
+            status, headers, body = await self._answer(scope, asked)
         finally:
             self.in_flight -= 1
         raw = [(name.encode(), value.encode()) for name, value in headers]
@@ -227,10 +230,13 @@ def _json(
     return status, (("content-type", "application/json"),), json.dumps(document).encode()
 
 
-async def _body(receive: Receive) -> bytes:
+async def _body(receive: Receive) -> bytes | None:
+    """The whole body; None where the client went before all of it was here."""
     body = bytearray()
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         body += message.get("body", b"")
         if not message.get("more_body"):
             return bytes(body)

@@ -31,7 +31,7 @@ def _kill_at_random(place: House, chance: random.Random) -> Counter[str]:
     process = place.start("run")
     while len(place.book) < enough and process.poll() is None:
         time.sleep(0.005)
-    time.sleep(chance.uniform(0, 0.15))
+    time.sleep(chance.uniform(0, 0.1))
     process.kill()
     process.communicate()
     return place.state.counts()
@@ -41,7 +41,7 @@ def killed_again_and_again(folder: Path, seed: int) -> None:
     """Kill runs and finish: no request is charged twice, no charge is unsaid, and what is unknown
     is at most what was in flight at the kills."""
     chance = random.Random(seed)
-    with house(folder, seconds=0.1, task_seconds=0.4) as place:
+    with house(folder, seconds=0.06, task_seconds=0.3) as place:
         place.pictures(PICTURES)
         place.manifest(MODELS, prompts=2)
         left = [_kill_at_random(place, chance) for _ in range(KILLS)]
