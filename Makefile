@@ -54,14 +54,14 @@ check: dev ## format, lint, types, layers, tests with coverage
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -n auto --cov=retouch --cov-report=term:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered $(ARGS)
 
 format: dev ## format the code and mend what lint can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 torture: dev ## the crash, fault and fuzz proofs at full size (an hour)
-	@$(BIN)/python -m tests.torture $(ARGS)
+	@$(BIN)/python -m tests.proofs.torture $(ARGS)
 
 bench: dev ## speed, as ratios against references in the same run
 	@$(BIN)/python -m tests.bench $(ARGS)

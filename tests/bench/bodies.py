@@ -10,8 +10,8 @@ import anyio
 import orjson
 import pybase64
 
-from retouch.dialect import Base64, EncodedPicture, Produced, Reply, Request
 from retouch.dialects import DIALECTS
+from retouch.dialects.base import Base64, EncodedPicture, Produced, Reply, Request
 from retouch.job import Picture
 from retouch.transport import Sending
 from retouch.transport.body import Body

@@ -15,19 +15,19 @@ from pathlib import Path
 import httpx
 from PIL import Image
 
-from retouch.batch import Batch
-from retouch.budget import Budget
 from retouch.dialects import DIALECTS
+from retouch.engine.batch import Batch
+from retouch.engine.budget import Budget
+from retouch.engine.outputs import Outputs
+from retouch.engine.selection import Surveyor
+from retouch.engine.summary import Orders
 from retouch.job import Job, Picture, Prompt, Source
 from retouch.ledger import open_ledger
 from retouch.manifest import Limits, Model, RunSettings
-from retouch.orders import Orders
-from retouch.outputs import Outputs
-from retouch.survey import Surveyor
 from retouch.transport import open_transport
 from tests.bench.measured import Measured, against
 from tests.bench.server import answering
-from tests.workbench import GEMINI, PRICES, Recorder, TestLane
+from tests.support.workbench import GEMINI, PRICES, Recorder, TestLane
 
 _JOBS, _AT_ONCE = 96, 16
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 
 from retouch.ledger import FIRST_PREV, Reader, digest_of, open_ledger, read
-from retouch.record import (
+from retouch.ledger.records import (
     AmountRecord,
     AnyRecord,
     AskedRecord,

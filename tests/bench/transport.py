@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from retouch.dialect import Base64, Request
+from retouch.dialects.base import Base64, Request
 from retouch.job import Picture
 from retouch.transport import open_transport
 from tests.bench.measured import Measured, against

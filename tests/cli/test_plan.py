@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from retouch.cli import main
-from tests.cli.priced import Priced, is_unknown, priced, was_done
+from tests.support.priced import Priced, is_unknown, priced, was_done
 
 LANE = {
     "model", "jobs", "done", "reused", "held", "to_send", "cost", "basis", "reasons",

@@ -10,9 +10,9 @@ import pytest
 
 from retouch.cli import main
 from retouch.ledger import read
-from retouch.record import AmountRecord, AnyRecord, CostRecord
-from tests.cli.priced import Priced, is_unknown, priced, was_done
-from tests.report.ledgers import begins, done, started, write
+from retouch.ledger.records import AmountRecord, AnyRecord, CostRecord
+from tests.support.ledgers import begins, done, started, write
+from tests.support.priced import Priced, is_unknown, priced, was_done
 
 DAY, MODEL = "2025-10-02", "gemini-2.5-flash-image"
 

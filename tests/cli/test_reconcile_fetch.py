@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from retouch.cli import main
-from tests.cli.priced import priced
-from tests.rehearsal.serving import serving
+from tests.support.priced import priced
+from tests.support.serving import serving
 
 
 def test_the_servers_own_export(

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from retouch.cli import main
-from retouch.record import AnyRecord
-from tests.cli.priced import priced, was_done
-from tests.report.ledgers import begins, done, failed, file_of, many, started, unknown, write
+from retouch.ledger.records import AnyRecord
+from tests.support.ledgers import begins, done, failed, file_of, many, started, unknown, write
+from tests.support.priced import priced, was_done
 
 EVIL = '=HYPERLINK("http://e.com")<script>alert(1)</script>|`x`\u202e.png'
 

@@ -10,10 +10,10 @@ import pytest
 
 from retouch.cli import main
 from retouch.ledger import Reader, read
-from retouch.lock import exclusive
-from retouch.record import AmountRecord, Resolved, TaskAccepted
-from tests.cli.priced import Priced, is_unknown, priced, was_done
-from tests.report.ledgers import key_of, started, write
+from retouch.ledger.records import AmountRecord, Resolved, TaskAccepted
+from retouch.storage.lock import exclusive
+from tests.support.ledgers import key_of, started, write
+from tests.support.priced import Priced, is_unknown, priced, was_done
 
 
 @pytest.fixture

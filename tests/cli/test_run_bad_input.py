@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from retouch.cli import main
-from tests.manifest.bad_manifests import CASES, Case
-from tests.plan.studio import Studio
 from tests.plan.test_plan_bad_input import ERRORS
+from tests.support.bad_manifests import CASES, Case
+from tests.support.studio import Studio
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from retouch.cli import main
-from tests.transport.raw_server import Peer, serving
+from tests.support.raw_server import Peer, serving
 
 QUOTA = b'{"error":{"message":"daily quota exceeded","type":"quota_exceeded"}}'
 

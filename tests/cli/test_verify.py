@@ -11,8 +11,8 @@ import pytest
 
 from retouch.cli import main
 from retouch.ledger import Reader
-from tests.cli.priced import Priced, is_unknown, priced, was_done
-from tests.report.ledgers import begins, done, started, unknown, write
+from tests.support.ledgers import begins, done, started, unknown, write
+from tests.support.priced import Priced, is_unknown, priced, was_done
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def _with_manifest(cats: Priced, text: bytes, amount: str | None = None) -> list
 
     import msgspec  # noqa: PLC0415
 
-    from retouch.record import Done, RunBegins  # noqa: PLC0415
+    from retouch.ledger.records import Done, RunBegins  # noqa: PLC0415
 
     changed: list[Any] = []
     for record in Reader(cats.ledger):

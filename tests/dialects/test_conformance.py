@@ -17,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retouch.dialect import (
+from retouch.dialects import DIALECTS
+from retouch.dialects.base import (
     Accepted,
     Base64,
     Dialect,
@@ -34,7 +35,6 @@ from retouch.dialect import (
     Unreadable,
     Usage,
 )
-from retouch.dialects import DIALECTS
 from retouch.job import Job, Picture, Prompt, Source
 
 ENDPOINT = Endpoint("https://api.example.com/v1")

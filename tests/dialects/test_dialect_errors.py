@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from retouch.dialect import Rejected, Reply, Unreadable
-from retouch.dialects.error_table import ROWS, ServerError
-from retouch.dialects.errors import poll_refused, read_error, submit_refused
+from retouch.dialects.base import Rejected, Reply, Unreadable
+from retouch.dialects.openai_like.error_table import ROWS, ServerError
+from retouch.dialects.openai_like.errors import poll_refused, read_error, submit_refused
 
 
 def reply(status: int, body: object, **headers: str) -> Reply:

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from retouch.dialect import (
+from retouch.dialects import rehearsal
+from retouch.dialects.base import (
     Accepted,
     Endpoint,
     LinkedPicture,
@@ -21,10 +22,9 @@ from retouch.dialect import (
     Reply,
     Request,
 )
-from retouch.dialects import rehearsal
 from retouch.job import Job, Options, Picture, Prompt, Source
-from retouch.rehearsal import create_app
-from retouch.rehearsal.catalogue import MODELS
+from retouch_rehearsal import create_app
+from retouch_rehearsal.catalogue import MODELS
 
 ENDPOINT = Endpoint("http://rehearsal.invalid/v1")
 FILE = Picture("sha256:0", path=Path("a.png"), media_type="image/png")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from retouch.dialect import Capabilities, Parameter
-from retouch.dialects import qiniu
+from retouch.dialects.base import Capabilities, Parameter
+from retouch.dialects.qiniu import requests as qiniu
 
 NOT_YET = {
     "size", "quality", "background", "input_fidelity", "output_format", "output_compression",

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retouch.dialect import Base64, Endpoint, Request
-from retouch.dialects import qiniu
+from retouch.dialects.base import Base64, Endpoint, Request
+from retouch.dialects.qiniu import requests as qiniu
 from retouch.job import Job, Options, OptionValue, Picture, Prompt, Source
 
 BASE = "https://api.qnaigc.com/v1"

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from retouch.dialect import EncodedPicture, LinkedPicture, Usage
-from retouch.dialects.documents import count_in, pictures_in, read_document, usage_in
+from retouch.dialects.base import EncodedPicture, LinkedPicture, Usage
+from retouch.dialects.openai_like.documents import count_in, pictures_in, read_document, usage_in
 
 
 @pytest.mark.parametrize("value", [0, 1, 2**53, 1290.0])

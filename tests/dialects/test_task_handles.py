@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from retouch.dialect import Endpoint
-from retouch.dialects.tasks import queue_handle, status_url, task_id
+from retouch.dialects.base import Endpoint
+from retouch.dialects.qiniu.tasks import queue_handle, status_url, task_id
 
 ENDPOINT = Endpoint("https://api.example.com/v1")
 QUEUE = "queue/fal-ai/kling-image/requests/q-1"

@@ -23,9 +23,9 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
         *(f"retouch.cli.{name}" for name in COMMANDS),
-        "tests.crash.errand",
+        "tests.proofs.crash.errand",
         "tests.e2e.provider_server",
-        "tests.faults.server",
+        "tests.proofs.faults.server",
     ]
 )
 

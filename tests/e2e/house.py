@@ -17,10 +17,10 @@ from typing import Any
 from PIL import Image
 
 from retouch.ledger import Reader
-from retouch.replay import Replay, replay
+from retouch.ledger.state import Replay, replay
 from tests.e2e import forked
 from tests.e2e.provider_server import serve
-from tests.provider import Charge
+from tests.support.provider import Charge
 
 CANARY = "sk-canary-0123456789abcdef"
 

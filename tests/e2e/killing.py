@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from retouch.ledger import Reader
-from retouch.record import Unknown
+from retouch.ledger.records import Unknown
 from tests.e2e.house import House, house
 
 MODELS = """

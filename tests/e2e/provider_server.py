@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
-from tests.provider import Provider
+from tests.support.provider import Provider
 
 
 def serve(

@@ -15,10 +15,10 @@ import httpx
 import pytest
 from PIL import Image
 
-from retouch.rehearsal.faults import Kind
+from retouch_rehearsal.faults import Kind
 from tests.e2e.house import House
-from tests.rehearsal.samples import HEADERS, edit_body, encoded, photo, uri
-from tests.rehearsal.serving import serving
+from tests.support.samples import HEADERS, edit_body, encoded, photo, uri
+from tests.support.serving import serving
 
 GEMINI, KLING = "gemini-2.5-flash-image", "kling-v1"
 PICTURES = 14  # enough requests for every fault, whichever model it strikes

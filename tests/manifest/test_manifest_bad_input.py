@@ -12,7 +12,7 @@ import pytest
 
 from retouch.errors import InputRefused, Problem
 from retouch.manifest import load, read
-from tests.manifest.bad_manifests import CASES, PRICED, SECTIONS, Case
+from tests.support.bad_manifests import CASES, PRICED, SECTIONS, Case
 
 DIALECTS = ("qiniu", "rehearsal")
 

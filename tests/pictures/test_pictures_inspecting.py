@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from retouch.pictures import BadPicture, Facts, Role, inspect
-from tests.pictures.hostile import (
+from tests.support.hostile_pictures import (
     DISGUISED,
     animation,
     encoded,

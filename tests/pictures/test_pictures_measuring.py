@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from retouch.pictures import called, measure, sniff
 from retouch.pictures.structure import Flaw, skeleton
-from tests.pictures.hostile import DISGUISED, animation, chunk, picture, png
+from tests.support.hostile_pictures import DISGUISED, animation, chunk, picture, png
 
 # A busy machine is no failure.
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

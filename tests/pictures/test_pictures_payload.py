@@ -10,7 +10,7 @@ from PIL import Image
 
 from retouch.job import Picture
 from retouch.pictures import Facts, SourceChanged, inspect, payload
-from tests.pictures.hostile import encoded, oriented, picture, png_16_bits
+from tests.support.hostile_pictures import encoded, oriented, picture, png_16_bits
 
 
 def planned(path: Path, data: bytes, *transforms: str) -> Picture:

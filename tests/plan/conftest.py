@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.plan.studio import Studio
+from tests.support.studio import Studio
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from retouch.plan import Plan
-from tests.pictures.hostile import (
+from tests.support.hostile_pictures import (
     DISGUISED,
     animation,
     encoded,
@@ -26,7 +26,7 @@ from tests.pictures.hostile import (
     png,
     png_16_bits,
 )
-from tests.plan.studio import GEMINI, Studio, jobs, said
+from tests.support.studio import GEMINI, Studio, jobs, said
 
 Make = Callable[[Studio], object]
 Parts = dict[str, Any]

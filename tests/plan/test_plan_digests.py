@@ -11,9 +11,10 @@ import pytest
 
 from retouch import pictures
 from retouch.pictures import Facts
-from retouch.plan import DigestCache, album
-from tests.pictures.hostile import picture
-from tests.plan.studio import Studio, jobs
+from retouch.plan import DigestCache
+from retouch.plan import inspections as album
+from tests.support.hostile_pictures import picture
+from tests.support.studio import Studio, jobs
 
 FACTS = Facts("ab" * 32, 9, "image/png", 4, 3, "RGB", 6, True, ("odd",), 0, 255)
 

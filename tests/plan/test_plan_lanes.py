@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from retouch.dialect import Endpoint
 from retouch.dialects import DIALECTS
+from retouch.dialects.base import Endpoint
 from retouch.manifest import load
 from retouch.plan import DigestCache, build
-from tests.pictures.hostile import encoded, oriented, picture
-from tests.plan.studio import GEMINI, Studio, jobs, names, said
+from tests.support.hostile_pictures import encoded, oriented, picture
+from tests.support.studio import GEMINI, Studio, jobs, names, said
 
 TWO_MODELS = [{"model": GEMINI}, {"model": "gemini-3.1-flash-image-preview"}]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from retouch.errors import Problem
 from retouch.plan.tables import Row, read_table, read_urls
-from tests.plan.studio import Studio, jobs
+from tests.support.studio import Studio, jobs
 
 # A busy machine is no failure.
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from retouch.rehearsal import Book, create_app
-from tests.rehearsal.samples import HEADERS, ROOT, encoded, photo
+from retouch_rehearsal import Book, create_app
+from tests.support.samples import HEADERS, ROOT, encoded, photo
 
 MAPPED = "https://pictures.example/in"
 

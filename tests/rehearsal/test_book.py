@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from retouch.rehearsal import Book, Charge
+from retouch_rehearsal import Book, Charge
 
 
 def charge(number: int) -> Charge:

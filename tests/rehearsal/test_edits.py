@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retouch.rehearsal.bench import BENCH
-from retouch.rehearsal.edits import colour, cutout, scenes, style
-from retouch.rehearsal.edits.arrays import cover
-from retouch.rehearsal.edits.compose import keep
-from retouch.rehearsal.edits.engine import Work, edit
-from retouch.rehearsal.pictures import open_mask, open_picture
-from retouch.rehearsal.sizes import GEMINI_BUCKETS, bucket_for, working_size
-from retouch.rehearsal.understanding import understand
-from tests.rehearsal.samples import encoded, photo
+from retouch_rehearsal.bench import BENCH
+from retouch_rehearsal.edits import colour, cutout, scenes, style
+from retouch_rehearsal.edits.arrays import cover
+from retouch_rehearsal.edits.compose import keep
+from retouch_rehearsal.edits.engine import Work, edit
+from retouch_rehearsal.pictures import open_mask, open_picture
+from retouch_rehearsal.sizes import GEMINI_BUCKETS, bucket_for, working_size
+from retouch_rehearsal.understanding import understand
+from tests.support.samples import encoded, photo
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -14,11 +14,11 @@ import httpx
 import pytest
 from PIL import Image
 
-import retouch.rehearsal
-from retouch.rehearsal import Fault, Faults
-from retouch.rehearsal.faults import FATES, NEEDS_SOCKET, Dice, Kind
+import retouch_rehearsal
+from retouch_rehearsal import Fault, Faults
+from retouch_rehearsal.faults import FATES, NEEDS_SOCKET, Dice, Kind
 from tests.rehearsal.conftest import House
-from tests.rehearsal.samples import GEMINI, edit_body, encoded, photo, uri
+from tests.support.samples import GEMINI, edit_body, encoded, photo, uri
 
 pytestmark = pytest.mark.anyio
 EDITS = "/v1/images/edits"
@@ -289,7 +289,7 @@ def test_every_kind_is_known_to_some_stage() -> None:
 
 def test_the_readmes_bad_day_is_one() -> None:
     """The example parses, and every kind stands in the table."""
-    text = (Path(retouch.rehearsal.__file__).with_name("README.md")).read_text(encoding="utf-8")
+    text = (Path(retouch_rehearsal.__file__).with_name("README.md")).read_text(encoding="utf-8")
     example = text.partition("```yaml\n")[2].partition("```")[0]
     assert len(Faults.parse_yaml(example).faults) == 4
     assert Faults.parse_yaml(example).usage_noise == 0.1

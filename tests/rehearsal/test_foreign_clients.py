@@ -19,9 +19,9 @@ from openai.types import ImagesResponse
 from PIL import Image
 from schemathesis import checks
 
-from retouch.rehearsal import create_app
-from tests.rehearsal.samples import GEMINI, decoded, edit_body, encoded, photo, pixels_of
-from tests.rehearsal.serving import serving
+from retouch_rehearsal import create_app
+from tests.support.samples import GEMINI, decoded, edit_body, encoded, photo, pixels_of
+from tests.support.serving import serving
 
 
 @pytest.fixture(scope="module")

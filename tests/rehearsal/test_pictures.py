@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retouch.rehearsal.pictures import kind_of, open_mask, open_picture
-from retouch.rehearsal.refusal import Refusal
-from retouch.rehearsal.results import MARK, written
+from retouch_rehearsal.pictures import kind_of, open_mask, open_picture
+from retouch_rehearsal.refusal import Refusal
+from retouch_rehearsal.results import MARK, written
 from tests.rehearsal.conftest import House
-from tests.rehearsal.samples import edit_body, encoded, photo
+from tests.support.samples import edit_body, encoded, photo
 
 pytestmark = pytest.mark.anyio
 PNG = encoded(photo())

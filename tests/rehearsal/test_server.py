@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from retouch.cli import main
-from tests.rehearsal.samples import HEADERS, edit_body, encoded, photo, uri
-from tests.rehearsal.serving import Served, serving
+from tests.support.samples import HEADERS, edit_body, encoded, photo, uri
+from tests.support.serving import Served, serving
 
 EDITS = "/v1/images/edits"
 MEGABYTE = 1024 * 1024

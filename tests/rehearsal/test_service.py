@@ -13,12 +13,12 @@ import pytest
 import trio.testing
 from PIL import Image
 
-from retouch.rehearsal import Book, Faults, create_app, service
-from retouch.rehearsal.edits.arrays import Pixels
-from retouch.rehearsal.edits.engine import Work, edit
-from retouch.rehearsal.openapi import document
+from retouch_rehearsal import Book, Faults, create_app, service
+from retouch_rehearsal.edits.arrays import Pixels
+from retouch_rehearsal.edits.engine import Work, edit
+from retouch_rehearsal.openapi import document
 from tests.rehearsal.conftest import MAPPED, House
-from tests.rehearsal.samples import (
+from tests.support.samples import (
     GEMINI,
     HEADERS,
     ROOT,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.rehearsal.conftest import ONE, House
-from tests.rehearsal.samples import uri
+from tests.support.samples import uri
 
 pytestmark = pytest.mark.anyio
 

@@ -8,9 +8,9 @@ import anyio
 import httpx
 import pytest
 
-from retouch.rehearsal.traffic import Caps
+from retouch_rehearsal.traffic import Caps
 from tests.rehearsal.conftest import House
-from tests.rehearsal.samples import HEADERS, edit_body
+from tests.support.samples import HEADERS, edit_body
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])]
 EDITS = "/v1/images/edits"

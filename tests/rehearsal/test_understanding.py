@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 import pytest
 
-from retouch.rehearsal import words
-from retouch.rehearsal.edits import colour, scenes, style
-from retouch.rehearsal.understanding import EditPlan, Operation, understand
+from retouch_rehearsal import words
+from retouch_rehearsal.edits import colour, scenes, style
+from retouch_rehearsal.understanding import EditPlan, Operation, understand
 
 BLIND: list[dict[str, Any]] = json.loads(
     Path(__file__).with_name("blind_prompts.json").read_text(encoding="utf-8")

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from retouch.record import AmountRecord, CostRecord
+from retouch.ledger.records import AmountRecord, CostRecord
 from retouch.report import Tally
 from retouch.report.formats import markdown_of
 from retouch.report.page import html_of
 from retouch.report.rows import Review, review_of
 from retouch.report.sheets import Sheet, sheets
-from tests.report.ledgers import GEMINI, KLING, begins, done, many, started, unknown
+from tests.support.ledgers import GEMINI, KLING, begins, done, many, started, unknown
 
 
 def cost(amount: str, currency: str = "CNY") -> CostRecord:

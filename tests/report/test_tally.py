@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from retouch.cli.ledgers import find_ledgers
 from retouch.errors import InputRefused
-from retouch.manifest import Price
-from retouch.record import (
+from retouch.ledger.records import (
     AmountRecord,
     AnyRecord,
     AskedRecord,
@@ -26,11 +25,12 @@ from retouch.record import (
     Unsent,
     UsageRecord,
 )
-from retouch.replay import replay
+from retouch.ledger.state import replay
+from retouch.manifest import Price
 from retouch.report import Period, Sums, Tally
 from retouch.report.rows import review_of
 from retouch.report.what_if import WhatIf
-from tests.report.ledgers import (
+from tests.support.ledgers import (
     CEILING,
     FIRST,
     GEMINI,

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from retouch.manifest import RunSettings
-from retouch.rehearsal import Book, Faults, create_app
 from retouch.report import Tally
-from tests.workbench import GEMINI, KLING, PRICES, Bench, lane
+from retouch_rehearsal import Book, Faults, create_app
+from tests.support.workbench import GEMINI, KLING, PRICES, Bench, lane
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 EPOCH = 1_760_000_000.0

@@ -9,12 +9,12 @@ import tracemalloc
 import anyio
 import pytest
 
-from retouch.attempt import Exchange
-from retouch.dialect import Base64, Request
+from retouch.dialects.base import Base64, Request
+from retouch.engine.classify import Exchange
 from retouch.job import Picture
 from retouch.transport import Transport, open_transport
 from retouch.transport.slots import SlotTransport
-from tests.transport.raw_server import Peer, Server, serving
+from tests.support.raw_server import Peer, Server, serving
 
 pytestmark = pytest.mark.anyio
 

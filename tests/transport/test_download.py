@@ -22,7 +22,7 @@ from retouch.transport import (
 from retouch.transport.addresses import Address
 from retouch.transport.download import Fetcher
 from retouch.transport.slots import SlotTransport
-from tests.transport.raw_server import Peer, Script, Server, serving
+from tests.support.raw_server import Peer, Script, Server, serving
 
 pytestmark = pytest.mark.anyio
 PEM = Path(__file__).parent / "localhost.pem"

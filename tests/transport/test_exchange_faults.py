@@ -12,10 +12,10 @@ from typing import NoReturn
 import anyio
 import pytest
 
-from retouch.attempt import Exchange
-from retouch.dialect import Request
+from retouch.dialects.base import Request
+from retouch.engine.classify import Exchange
 from retouch.transport import ReplyLimits, Sending, Transport, open_transport
-from tests.transport.raw_server import Peer, Script, Server, serving
+from tests.support.raw_server import Peer, Script, Server, serving
 
 pytestmark = pytest.mark.anyio
 

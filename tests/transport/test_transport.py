@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retouch.dialect import Base64, Raw, Request, Segment
+from retouch.dialects.base import Base64, Raw, Request, Segment
 from retouch.job import Picture
 from retouch.transport import ApiKey, DownloadFailed, Sending, Transport, open_transport
 from retouch.transport.body import PIECE_BYTES, Body
-from tests.transport.raw_server import Peer, serving
+from tests.support.raw_server import Peer, serving
 
 trio_testing = pytest.importorskip("trio.testing")
 pytestmark = pytest.mark.anyio

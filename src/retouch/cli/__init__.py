@@ -13,7 +13,7 @@ from typing import Protocol
 
 from retouch import __version__
 from retouch.cli.interrupts import end_undisturbed
-from retouch.cli.saying import say
+from retouch.cli.output import say
 from retouch.errors import InputRefused, Interrupted, RetouchError
 
 COMMANDS = (

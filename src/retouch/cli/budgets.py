@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from retouch.budget import Budget, Cap, utc_today
 from retouch.cli.amounts import amount_of
 from retouch.cli.workspace import Workspace
+from retouch.costs.pricing import has_ceiling
+from retouch.engine.budget import Budget, Cap, utc_today
 from retouch.errors import InputRefused
+from retouch.ledger.state import Replay
 from retouch.manifest import Budget as BudgetSetting
 from retouch.money import Money
-from retouch.pricing import has_ceiling
-from retouch.replay import Replay
 from retouch.text import one_clean_line
 
 

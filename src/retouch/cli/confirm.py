@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from retouch.cli.appraisal import Appraisal, appraise, highest
 from retouch.cli.workspace import Workspace
+from retouch.engine.forecast import Appraisal, appraise, highest
+from retouch.engine.selection import Surveyor
 from retouch.errors import Refused
 from retouch.money import Money
 from retouch.plan import Plan
-from retouch.survey import Surveyor
 from retouch.text import fit_for_terminal, how_many
 
 

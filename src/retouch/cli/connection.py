@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from retouch.cli.workspace import Workspace
-from retouch.disk import make_folder
 from retouch.errors import InputRefused, Refused
-from retouch.replay import Replay
+from retouch.ledger.state import Replay
+from retouch.storage.durable import make_folder
 from retouch.transport import ApiKey, Transport, endpoint_of, open_transport
 
 REHEARSAL_FOLDER = ".rehearsal"  # the service's tasks, while a later run may still ask for them
@@ -76,7 +76,7 @@ def connect(workspace: Workspace, environment: Mapping[str, str], url_map: list[
 def _service(workspace: Workspace, url_map: dict[str, Path]) -> Callable[..., Any]:
     try:
         # Here and not above: OpenCV takes longer to import than a finished run takes to end.
-        from retouch.rehearsal import Faults, create_app  # noqa: PLC0415
+        from retouch_rehearsal import Faults, create_app  # noqa: PLC0415
     except ImportError as error:
         raise Refused(
             f"the rehearsal service is not installed ({error.name} is missing)",

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan, a step a line, and what was not understood; exit code 0."""
     try:
-        from retouch.rehearsal.understanding import understand  # noqa: PLC0415  an extra's part
+        from retouch_rehearsal.understanding import understand  # noqa: PLC0415  an extra's part
     except ImportError as error:
         raise Refused(
             f"the rehearsal service is not installed ({error.name} is missing)",

@@ -14,8 +14,8 @@ from retouch.cli.workspace import REHEARSAL_SUFFIX, add_outputs
 from retouch.dialects import DIALECTS
 from retouch.errors import InputRefused, StorageFailed
 from retouch.ledger import Reader
+from retouch.ledger.records import RunBegins
 from retouch.manifest import Loaded, load
-from retouch.record import RunBegins
 
 NAME = "ledger.jsonl"
 PATTERN = "ledger*.jsonl"

@@ -9,19 +9,19 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localc
 from rich.console import Console
 from rich.text import Text
 
-from retouch.cli.appraisal import Appraisal, appraise
-from retouch.cli.saying import json_text, say
+from retouch.cli.output import json_text, say
 from retouch.cli.screen import WIDTH, print_table, stdout_console
 from retouch.cli.workspace import Workspace, add_manifest, make_plan, open_workspace
+from retouch.costs.estimate import Estimate, Range
+from retouch.engine.forecast import Appraisal, appraise
+from retouch.engine.outputs import Outputs
+from retouch.engine.selection import Surveyor, open_shelves
 from retouch.errors import Problem
-from retouch.estimate import Estimate, Range
 from retouch.job import Job
 from retouch.ledger import read
+from retouch.ledger.decision import Redo
 from retouch.money import EXACT, exact, shown
-from retouch.outputs import Outputs
 from retouch.plan import Plan
-from retouch.replay import Redo
-from retouch.survey import Surveyor, open_shelves
 from retouch.text import one_clean_line
 
 NAME = "plan"

@@ -11,10 +11,10 @@ from typing import Never
 
 from tqdm import tqdm
 
+from retouch.engine.context import JobEnd
+from retouch.engine.selection import Choice
 from retouch.job import Job
 from retouch.money import Money, total
-from retouch.shop import JobEnd
-from retouch.survey import Choice
 from retouch.text import fit_for_terminal
 
 PLAIN_SECONDS = 10.0

@@ -11,25 +11,25 @@ from pathlib import Path
 
 import anyio
 
+from retouch.cli.fetch_bill import fetch_bill
 from retouch.cli.ledgers import Found, find_ledgers, is_rehearsal, say_notes
+from retouch.cli.output import json_text, say
 from retouch.cli.periods import add_period, period_of
 from retouch.cli.resolve import append_resolved
-from retouch.cli.saying import json_text, say
 from retouch.cli.tables import print_reconciliation
-from retouch.cli.usage import fetch_bill
 from retouch.cli.workspace import add_outputs
+from retouch.costs.pricing import as_amount
+from retouch.dialects.bill import MEASURES, Bill
+from retouch.dialects.qiniu.usage import read_bill
 from retouch.errors import InputRefused
-from retouch.lock import exclusive
+from retouch.ledger.records import Resolved
 from retouch.manifest.currencies import CODES
 from retouch.money import exact
-from retouch.pricing import as_amount
-from retouch.record import Resolved
-from retouch.report.bill import MEASURES, Bill
-from retouch.report.bill_cells import SIGNS, zone_of
-from retouch.report.differences import Difference, Reconciliation
-from retouch.report.ours import Ours
-from retouch.report.reconciling import reconcile
-from retouch.report.usage_export import read_bill
+from retouch.reconcile.bill_cells import SIGNS, zone_of
+from retouch.reconcile.compare import reconcile
+from retouch.reconcile.differences import Difference, Reconciliation
+from retouch.reconcile.ours import Ours
+from retouch.storage.lock import exclusive
 from retouch.text import one_clean_line
 
 NAME = "reconcile"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from retouch.cli.ledgers import Found, Search, find_ledgers, say_notes
 from retouch.cli.look import look_at
+from retouch.cli.output import json_text, say
 from retouch.cli.periods import add_period, period_of
-from retouch.cli.saying import json_text, say
 from retouch.cli.tables import print_review
 from retouch.cli.workspace import add_outputs
 from retouch.errors import InputRefused, StorageFailed

@@ -13,14 +13,14 @@ import anyio
 
 from retouch.cli.amounts import amount_of
 from retouch.cli.ledgers import add_ledger, one_ledger
-from retouch.cli.saying import json_text, say
+from retouch.cli.output import json_text, say
 from retouch.cli.screen import print_table, stdout_console
 from retouch.errors import InputRefused
 from retouch.ledger import Reader, open_ledger
-from retouch.lock import exclusive
+from retouch.ledger.pending import Pending, Unsettled
+from retouch.ledger.records import AmountRecord, Resolved
 from retouch.money import Money, exact, total
-from retouch.record import AmountRecord, Resolved
-from retouch.report.pending import Pending, Unsettled
+from retouch.storage.lock import exclusive
 from retouch.text import one_clean_line
 
 NAME = "resolve"

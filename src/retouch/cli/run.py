@@ -12,16 +12,14 @@ from datetime import UTC, datetime
 import anyio
 
 from retouch import __version__
-from retouch.batch import Batch
-from retouch.budget import Budget
 from retouch.cli.budgets import add_budget, budget_of
 from retouch.cli.confirm import add_yes, confirm, left_undone
 from retouch.cli.connection import Connection, add_url_map, base_url_of, connect, forget_tasks
-from retouch.cli.ending import nothing_to_do, tell_end
 from retouch.cli.interrupts import Interrupts
+from retouch.cli.output import say
 from retouch.cli.progress import Progress, showing
-from retouch.cli.saying import say
 from retouch.cli.snapshot import write_snapshot
+from retouch.cli.summary import nothing_to_do, tell_end
 from retouch.cli.workspace import (
     Workspace,
     add_manifest,
@@ -29,17 +27,19 @@ from retouch.cli.workspace import (
     open_workspace,
     refuse_problems,
 )
-from retouch.disk import make_folder
+from retouch.engine.batch import Batch
+from retouch.engine.budget import Budget
+from retouch.engine.outputs import Outputs
+from retouch.engine.selection import LaneSurvey, Surveyor, open_shelves, tally
+from retouch.engine.summary import Orders, Summary
 from retouch.errors import InputRefused, Interrupted, StorageFailed
 from retouch.ledger import Ledger, open_ledger
-from retouch.lock import exclusive
+from retouch.ledger.decision import Redo
+from retouch.ledger.records import RunBegins, RunEnds
 from retouch.money import Money, exact, total
-from retouch.orders import Orders, Summary
-from retouch.outputs import Outputs
 from retouch.plan import Plan
-from retouch.record import RunBegins, RunEnds
-from retouch.replay import Redo
-from retouch.survey import LaneSurvey, Surveyor, open_shelves, tally
+from retouch.storage.durable import make_folder
+from retouch.storage.lock import exclusive
 from retouch.text import how_many, one_clean_line
 
 NAME = "run"

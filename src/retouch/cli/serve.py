@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from retouch.errors import InputRefused, Refused
 
 if TYPE_CHECKING:
-    from retouch.rehearsal.faults import Faults
+    from retouch_rehearsal.faults import Faults
 
 NAME = "serve"
 HELP = "run the rehearsal service as a server on this machine (offline, free, real edits)"
@@ -50,8 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped; exit code 0."""
     # Here, not above: OpenCV and the server cost half a second that no other command should pay.
     try:
-        from retouch.rehearsal.server import ServerSettings, is_loopback, serve  # noqa: PLC0415
-        from retouch.rehearsal.traffic import Caps  # noqa: PLC0415
+        from retouch_rehearsal.server import ServerSettings, is_loopback, serve  # noqa: PLC0415
+        from retouch_rehearsal.traffic import Caps  # noqa: PLC0415
     except ImportError as error:  # the service is an extra
         raise Refused(
             f"the rehearsal service is not installed ({error.name} is missing)",
@@ -103,7 +103,7 @@ def _check_ranges(arguments: argparse.Namespace) -> None:
 
 
 def _faults(path: Path | None) -> Faults:
-    from retouch.rehearsal.faults import Faults  # noqa: PLC0415  as in `run`
+    from retouch_rehearsal.faults import Faults  # noqa: PLC0415  as in `run`
 
     if path is None:
         return Faults()

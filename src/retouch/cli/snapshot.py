@@ -7,8 +7,8 @@ import json
 
 from retouch import __version__
 from retouch.cli.workspace import Workspace
-from retouch.disk import replace_whole
 from retouch.plan import Plan
+from retouch.storage.durable import replace_whole
 from retouch.text import without_signatures
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from retouch.cli.saying import json_text
+from retouch.cli.output import json_text
 from retouch.cli.workspace import add_manifest, open_workspace
 from retouch.ledger import read
+from retouch.ledger.outcome import Outcome
+from retouch.ledger.records import Failed, Unknown
+from retouch.ledger.state import Replay
 from retouch.money import Money, exact, total
-from retouch.record import Failed, Unknown
-from retouch.replay import Outcome, Replay
 from retouch.text import one_clean_line
 
 NAME = "status"

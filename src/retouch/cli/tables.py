@@ -12,7 +12,7 @@ from rich.text import Text
 
 from retouch.cli.screen import print_table, stdout_console
 from retouch.money import shown
-from retouch.report.differences import Difference, Reconciliation
+from retouch.reconcile.differences import Difference, Reconciliation
 from retouch.report.rows import Review
 from retouch.report.sheets import NO_PRICE, VIRTUAL, Sheet, foot, heads, places_of, sheets
 from retouch.text import one_clean_line

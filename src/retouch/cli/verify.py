@@ -13,16 +13,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from retouch.cli.audit import CostAudit
 from retouch.cli.ledgers import Found, add_ledger, one_ledger
-from retouch.cli.saying import json_text
+from retouch.cli.output import json_text
+from retouch.costs.audit import CostAudit
 from retouch.dialects import DIALECTS
 from retouch.errors import InputRefused, LedgerDamaged
 from retouch.ledger import Reader
+from retouch.ledger.records import Done, FileRecord, Reused
+from retouch.ledger.state import Replay
 from retouch.manifest import Loaded, load
 from retouch.money import exact, total
-from retouch.record import Done, FileRecord, Reused
-from retouch.replay import Replay
 from retouch.text import one_clean_line
 
 NAME = "verify"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from retouch.cli.saying import say
-from retouch.dialect import Dialect
+from retouch.cli.output import say
 from retouch.dialects import DIALECTS
+from retouch.dialects.base import Dialect
 from retouch.errors import InputRefused, Problem, StorageFailed
 from retouch.manifest import Loaded, Price, load
 from retouch.plan import DigestCache, Plan, build

@@ -1,4 +1,4 @@
-"""The dialects by name. Adding one: a module satisfying `retouch.dialect.Dialect`, listed here.
+"""The dialects by name. Adding one: a module satisfying `base.Dialect`, listed here.
 
 Every dialect listed is held to one conformance suite, `tests/dialects/test_conformance.py`.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from retouch.dialect import Dialect
-from retouch.dialects import qiniu, rehearsal
+from retouch.dialects import rehearsal
+from retouch.dialects.base import Dialect
+from retouch.dialects.qiniu import requests as qiniu
 
 DIALECTS: Mapping[str, Dialect] = MappingProxyType({qiniu.NAME: qiniu, rehearsal.NAME: rehearsal})
 

@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from retouch.dialects.qiniu import capabilities, models, poll, read_poll, read_submit, submit
+from retouch.dialects.qiniu.requests import (
+    capabilities,
+    models,
+    poll,
+    read_poll,
+    read_submit,
+    submit,
+)
 
 NAME: Final = "rehearsal"
 DEFAULT_BASE_URL: Final = "http://127.0.0.1/v1"

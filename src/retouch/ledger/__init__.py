@@ -4,10 +4,10 @@
 beside the file where it ended cleanly, `writing` appends durably. No line is ever changed.
 """
 
-from retouch.disk import storage_failed, sync_folder
 from retouch.ledger.reading import FIRST_PREV, End, Reader, read
-from retouch.ledger.torn import digest_of
+from retouch.ledger.recovery import digest_of
 from retouch.ledger.writing import Ledger, open_ledger
+from retouch.storage.durable import storage_failed, sync_folder
 
 __all__ = [
     "FIRST_PREV",

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from retouch.disk import open_regular, replace_whole
 from retouch.errors import LedgerDamaged
+from retouch.storage.durable import open_regular, replace_whole
 
 SUFFIX = ".head"
 _HEAD = re.compile(rb"(\d{1,15}) ([0-9a-f]{16})\n")

@@ -13,12 +13,12 @@ from typing import BinaryIO
 
 import msgspec
 
-from retouch.disk import open_regular
 from retouch.errors import LedgerDamaged, StorageFailed
 from retouch.ledger.head import Head, read_head
-from retouch.ledger.torn import Place, digest_of, is_beginning, is_torn_group, place_of
-from retouch.record import VERSION, AnyRecord, decode
-from retouch.replay import Replay
+from retouch.ledger.records import VERSION, AnyRecord, decode
+from retouch.ledger.recovery import Place, digest_of, is_beginning, is_torn_group, place_of
+from retouch.ledger.state import Replay
+from retouch.storage.durable import open_regular
 
 FIRST_PREV = "0" * 16
 

@@ -19,14 +19,14 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from retouch.disk import require_regular, storage_failed, sync_folder, write_all
 from retouch.errors import StorageFailed
 from retouch.ledger.head import Head, write_head
 from retouch.ledger.reading import End, Reader
-from retouch.ledger.torn import digest_of
-from retouch.offload import Offload, in_thread
-from retouch.record import AnyRecord, encode
-from retouch.replay import Replay
+from retouch.ledger.records import AnyRecord, encode
+from retouch.ledger.recovery import digest_of
+from retouch.ledger.state import Replay
+from retouch.storage.durable import require_regular, storage_failed, sync_folder, write_all
+from retouch.threads import Offload, in_thread
 
 Say = Callable[[str], None]
 

@@ -6,11 +6,11 @@ ever decoded, and never more pixels than PIXEL_CAP; any failure is a bad picture
 """
 
 from retouch.pictures.facts import BadPicture, Facts, Role
-from retouch.pictures.files import FILE_CAP_BYTES
 from retouch.pictures.inspecting import PIXEL_CAP, inspect
 from retouch.pictures.payloads import SourceChanged, converted_mode, needs_conversion, payload
 from retouch.pictures.sniffing import called, sniff
 from retouch.pictures.structure import measure
+from retouch.storage.reading import FILE_CAP_BYTES
 
 __all__ = [
     "FILE_CAP_BYTES",

@@ -17,10 +17,10 @@ from pathlib import Path
 from PIL import Image
 
 from retouch.pictures.facts import BadPicture, Facts, Role
-from retouch.pictures.files import Unreadable, read_regular
 from retouch.pictures.gifs import gif_frames
 from retouch.pictures.sniffing import called, sniff
 from retouch.pictures.structure import Flaw, Skeleton, skeleton
+from retouch.storage.reading import Unreadable, read_regular
 from retouch.text import one_clean_line
 
 PIXEL_CAP = 89_478_485  # Pillow's own limit: beyond it a file of some kB may unpack to gigabytes

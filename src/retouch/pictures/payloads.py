@@ -15,9 +15,9 @@ from PIL import Image, ImageOps
 
 from retouch.job import Picture
 from retouch.pictures.facts import Facts
-from retouch.pictures.files import Unreadable, read_regular
 from retouch.pictures.inspecting import PIXEL_CAP, decoding_lock
 from retouch.pictures.structure import Flaw, skeleton
+from retouch.storage.reading import Unreadable, read_regular
 
 
 class SourceChanged(Exception):

@@ -6,8 +6,8 @@
 Reads files, writes nothing but its cache, sends nothing.
 """
 
-from retouch.plan.album import Progress
 from retouch.plan.digests import DigestCache
+from retouch.plan.inspections import Progress
 from retouch.plan.lanes import build
 from retouch.plan.planned import BadSource, Lane, Plan
 

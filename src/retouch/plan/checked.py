@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from retouch.job import Picture, Source
 from retouch.manifest import Input, Loaded
 from retouch.pictures import BadPicture, Facts, Role
-from retouch.plan.album import Album
 from retouch.plan.candidates import Candidate
+from retouch.plan.inspections import Album
 from retouch.plan.planned import BadSource
-from retouch.plan.tally import Tally
 from retouch.plan.urls import is_url
+from retouch.plan.warnings import Tally
 from retouch.text import one_clean_line, url_without_signature
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from retouch.pictures.files import Unreadable, resolved
+from retouch.storage.reading import Unreadable, resolved
 from retouch.text import one_clean_line
 
 _MAGIC = re.compile(r"[*?\[]")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from retouch.dialect import Capabilities, Dialect, PictureLimits, Placement
+from retouch.dialects.base import Capabilities, Dialect, PictureLimits, Placement
 from retouch.errors import Problem
 from retouch.job import Options, Picture, Source
 from retouch.manifest import Loaded, Location
@@ -18,8 +18,8 @@ from retouch.plan.options import capabilities_for, check_options
 from retouch.plan.paths import OutputPaths
 from retouch.plan.planned import BadSource, Identity, Lane, identity
 from retouch.plan.prompts import Variant
-from retouch.plan.renders import check_prompts
-from retouch.plan.tally import Tally
+from retouch.plan.validation import check_prompts
+from retouch.plan.warnings import Tally
 from retouch.text import one_clean_line
 
 

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from retouch.dialect import Dialect
+from retouch.dialects.base import Dialect
 from retouch.errors import Problem
 from retouch.manifest import Loaded
-from retouch.plan.album import Album, Progress
 from retouch.plan.candidates import Candidate, empty_cell
 from retouch.plan.checked import Checked, Checks, files_of
 from retouch.plan.columns import BUILT_IN, OF_A_JOB
 from retouch.plan.digests import DigestCache
+from retouch.plan.inspections import Album, Progress
 from retouch.plan.lane import LaneBuilder
 from retouch.plan.paths import OutputPaths, output_paths
 from retouch.plan.planned import BadSource, Lane, Plan
 from retouch.plan.prompts import Variant, variants
-from retouch.plan.renders import check_paths, undefined
 from retouch.plan.results import feeding_on_results
 from retouch.plan.sources import gather
-from retouch.plan.tally import Tally
 from retouch.plan.templates import TemplateError
+from retouch.plan.validation import check_paths, undefined
+from retouch.plan.warnings import Tally
 from retouch.text import one_clean_line
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from retouch.dialect import PictureLimits
+from retouch.dialects.base import PictureLimits
 from retouch.job import Picture
 from retouch.pictures import Facts, SourceChanged, converted_mode, needs_conversion, payload
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from retouch.dialect import Capabilities, Dialect, Parameter
+from retouch.dialects.base import Capabilities, Dialect, Parameter
 from retouch.errors import Problem
 from retouch.job import Options, OptionValue
 from retouch.manifest import Loaded, Location, Model

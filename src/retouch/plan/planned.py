@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from retouch.dialect import Capabilities
+from retouch.dialects.base import Capabilities
 from retouch.errors import Problem
 from retouch.job import Job, Options, Prompt, Source
 from retouch.manifest import Model

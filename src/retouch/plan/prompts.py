@@ -17,8 +17,8 @@ from pathlib import Path
 from retouch.errors import Problem
 from retouch.manifest import Loaded, Location, PromptTemplate
 from retouch.manifest.names import same_path
-from retouch.pictures.files import Unreadable, read_regular
 from retouch.plan.templates import Template, TemplateError, parse
+from retouch.storage.reading import Unreadable, read_regular
 from retouch.text import one_clean_line
 
 VALUE_CHARACTERS = 40

@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 
 from retouch.errors import Problem
-from retouch.pictures.files import Unreadable, read_regular
+from retouch.storage.reading import Unreadable, read_regular
 from retouch.text import one_clean_line
 
 TABLE_CAP_BYTES = 1024**3

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from retouch.pictures import PIXEL_CAP, measure
-from retouch.pictures.files import Unreadable, read_regular
+from retouch.storage.reading import Unreadable, read_regular
 
 CELLS = 128
 AFAR = 32  # cells of the coarser look, which tells places apart and no detail

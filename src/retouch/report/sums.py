@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from decimal import Decimal
 
-from retouch.record import UsageRecord
+from retouch.ledger.records import UsageRecord
 
 _NOTHING = UsageRecord()
 

@@ -13,8 +13,7 @@ from decimal import Decimal, localcontext
 from itertools import islice
 from typing import Protocol
 
-from retouch.money import EXACT, Money
-from retouch.record import (
+from retouch.ledger.records import (
     AmountRecord,
     AnyRecord,
     AskedRecord,
@@ -28,6 +27,7 @@ from retouch.record import (
     Unknown,
     Unsent,
 )
+from retouch.money import EXACT, Money
 from retouch.report.breakdown import Breakdown, Row
 from retouch.report.places import Grouping, Period
 from retouch.report.sums import Sums

@@ -13,8 +13,8 @@ from typing import Literal
 
 import msgspec
 
+from retouch.ledger.records import AskedRecord, CostRecord, Done, Failed, FileRecord
 from retouch.money import Money
-from retouch.record import AskedRecord, CostRecord, Done, Failed, FileRecord
 
 WasteKind = Literal[
     "refused_after_billing", "no_picture", "fewer_than_asked", "wrong_size", "blank", "unchanged"

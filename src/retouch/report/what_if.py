@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 
+from retouch.costs.pricing import cost_at, in_batch
+from retouch.ledger.records import AskedRecord, CostRecord, Done, Failed, UsageRecord
 from retouch.manifest import Price
 from retouch.money import Money
-from retouch.pricing import cost_at, in_batch
-from retouch.record import AskedRecord, CostRecord, Done, Failed, UsageRecord
 from retouch.text import one_clean_line
 
 PriceOn = Callable[[str, date], Price | None]

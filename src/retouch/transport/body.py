@@ -14,8 +14,8 @@ from typing import Literal
 import httpx
 import pybase64
 
-from retouch.attempt import Exchange
-from retouch.dialect import Base64, Request, Segment
+from retouch.dialects.base import Base64, Request, Segment
+from retouch.engine.classify import Exchange
 from retouch.job import Picture
 
 Pictures = Mapping[Picture, bytes] | Callable[[Picture], bytes]

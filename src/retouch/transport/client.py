@@ -20,8 +20,8 @@ import anyio
 import httpcore
 import httpx
 
-from retouch.attempt import Exchange
-from retouch.dialect import Endpoint, Reply, Request
+from retouch.dialects.base import Endpoint, Reply, Request
+from retouch.engine.classify import Exchange
 from retouch.text import one_clean_line, without_secrets
 from retouch.transport.addresses import resolve
 from retouch.transport.body import Body, BreakKind, Pictures, Sending

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import anyio
 import httpx
 
-from retouch.dialect import ErrorKind
+from retouch.dialects.base import ErrorKind
 from retouch.text import one_clean_line, url_without_query, without_secrets
 from retouch.transport.addresses import Address, is_public, literal_address, resolve
 from retouch.transport.endpoints import Origin, origin_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from retouch.dialect import Endpoint
+from retouch.dialects.base import Endpoint
 from retouch.errors import Refused
 from retouch.text import url_without_query
 from retouch.transport.addresses import is_loopback_name

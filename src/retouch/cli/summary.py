@@ -1,0 +1,72 @@
+"""What a run says at its end: what was done, what is left, why it stopped, and what to do."""
+
+from __future__ import annotations
+
+from retouch.cli.output import say
+from retouch.cli.workspace import Workspace
+from retouch.engine.selection import LaneSurvey
+from retouch.engine.summary import Summary
+from retouch.errors import RetouchError
+from retouch.text import how_many
+
+
+def nothing_to_do(lanes: list[LaneSurvey]) -> int:
+    """Say that nothing is to be sent, and what remains; returns the exit code."""
+    there = sum(lane.done + lane.reused for lane in lanes)
+    held, failed = sum(lane.held for lane in lanes), sum(lane.failed for lane in lanes)
+    missing = sum(lane.missing for lane in lanes)
+    say(f"nothing to send: {there} done, {failed} failed, {held} held")
+    _say_what_remains(held=held, failed=failed, missing=missing)
+    return 1 if held or failed else 0
+
+
+def tell_end(workspace: Workspace, lanes: list[LaneSurvey], summary: Summary) -> int:
+    """Say what was done, what is left and why it stopped; returns the exit code."""
+    ended = summary.ended
+    parts = [f"{ended['done']} done"]
+    parts += [f"{ended[word]} {word}" for word in ("failed", "unknown", "accepted") if ended[word]]
+    reused = summary.passed["reused"]
+    parts += [f"{reused} reused"] if reused else []
+    not_sent = sum(lane.to_send + lane.to_poll for lane in lanes) - sum(
+        ended[word] for word in ("done", "failed", "unknown", "accepted")
+    )
+    parts += [f"{not_sent} not sent"] if not_sent > 0 else []
+    say(f"{', '.join(parts)}; pictures and ledger in {workspace.folder}")
+    _say_what_remains(
+        held=summary.passed["held"] + ended["unknown"],
+        failed=summary.passed["failed"] + ended["failed"],
+        missing=sum(lane.missing for lane in lanes),
+    )
+    if summary.stopped is not None:
+        _say_stop(summary.stopped)
+    for model, error in summary.lane_stops.items():
+        _say_stop(error, f"; {_left(lanes, summary, model)} of its jobs are left")
+    return summary.exit_code
+
+
+def _left(lanes: list[LaneSurvey], summary: Summary, model: str) -> int:
+    """How many Jobs of a lane the next run has to do."""
+    there = sum(each.to_send + each.to_poll for each in lanes if each.lane.model.model == model)
+    return there - summary.settled[model]
+
+
+def _say_stop(error: RetouchError, left: str = "") -> None:
+    say(f"retouch: {error.message}{left}" + (f"\n\nhint: {error.hint}" if error.hint else ""))
+
+
+def _say_what_remains(*, held: int, failed: int, missing: int) -> None:
+    if held:
+        say(
+            f"{how_many(held, 'job')} may have been charged without an answer: `retouch resolve` "
+            "settles that, `--redo unknown` sends (and may pay) again"
+        )
+    if failed:
+        say(
+            f"{how_many(failed, 'job')} failed: the next run sends again what may pass, "
+            "`--redo failed` all"
+        )
+    if missing:
+        say(
+            f"{how_many(missing, 'done job')} without a picture on disk: `--redo missing` pays "
+            "for it again"
+        )

@@ -1,0 +1,1 @@
+"""What Attempts cost, what they may cost, and whether what is written of it holds. Pure."""

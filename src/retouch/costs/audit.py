@@ -1,0 +1,97 @@
+"""Recorded costs worked out again: by the very prices their records name, where these are at hand.
+
+A price without an id is named after its terms; one with an id is the same only while the file
+that holds it has the digest that the run recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from retouch.costs.pricing import cost_at
+from retouch.ledger.records import (
+    AnyRecord,
+    AskedRecord,
+    CostRecord,
+    Done,
+    Failed,
+    RunBegins,
+    Started,
+    UsageRecord,
+)
+from retouch.manifest import Loaded, Price
+
+
+@dataclass(slots=True)
+class CostFindings:
+    """How many costs were worked out again, how many could not be, and the keys of those that
+    are not what they should be."""
+
+    checked: int = 0
+    unchecked: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+class CostAudit:
+    """Takes a ledger's Records in order; without a manifest no price is at hand."""
+
+    def __init__(self, loaded: Loaded | None) -> None:
+        self.found = CostFindings()
+        self.last_run: RunBegins | None = None
+        self._loaded = loaded
+        self._prices: dict[str, Price] = {}
+        self._asked: dict[tuple[str, int], AskedRecord | None] = {}
+
+    @property
+    def prices_changed(self) -> bool:
+        """Whether the price file is known to be another than the last run's."""
+        if self._loaded is None or self.last_run is None:
+            return False
+        now = self._loaded.prices.sha256 if self._loaded.prices else None
+        return self.last_run.prices_sha256 != now
+
+    def apply(self, record: AnyRecord) -> None:
+        """Take in one Record."""
+        match record:
+            case RunBegins():
+                self.last_run = record
+                self._prices = {price.name: price for price in self._known(record)}
+            case Started():
+                self._asked[record.key, record.attempt] = record.asked
+            case Done() | Failed() if record.cost is not None:
+                self._check(record, record.cost)
+
+    def _known(self, run: RunBegins) -> Iterator[Price]:
+        """The prices that are surely the run's."""
+        loaded = self._loaded
+        if loaded is None:
+            return
+        if loaded.prices and loaded.prices.sha256 == run.prices_sha256:
+            yield from loaded.prices.prices
+        is_same = loaded.sha256 == run.manifest_sha256
+        for model in loaded.manifest.models:
+            if model.price is not None and (is_same or model.price.id is None):
+                yield model.price
+
+    def _check(self, record: Done | Failed, cost: CostRecord) -> None:
+        price = self._prices.get(cost.price)
+        asked = self._asked.pop((record.key, record.attempt), None)
+        pictures = self._pictures(record)
+        if price is None or pictures is None or (price.per_image_by and asked is None):
+            self.found.unchecked += 1
+            return
+        size, quality = (asked.size, asked.quality) if asked else (None, None)
+        again = cost_at(price, record.usage or UsageRecord(), pictures, size, quality)
+        self.found.checked += 1
+        if again is None or again.money != cost.money:
+            self.found.wrong.append(record.key)
+
+    @staticmethod
+    def _pictures(record: Done | Failed) -> int | None:
+        """How many pictures the reply held; None where the records do not say."""
+        if record.usage is not None and record.usage.images is not None:
+            return record.usage.images
+        if isinstance(record, Failed):
+            return 0 if record.error.kind == "content" else None
+        return None if record.warnings else len(record.files)

@@ -1,0 +1,94 @@
+"""What Attempts have counted so far, by model: what estimates rest on.
+
+Kept are counts, not costs: an estimate is made at today's price.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from retouch.dialects.base import Usage
+from retouch.job import Job
+from retouch.ledger.outcome import Outcome
+from retouch.ledger.records import Done
+from retouch.ledger.state import Replay
+from retouch.ledger.terms import size_and_quality
+
+ALIKE = 5  # records of the same n and size: fewer, and all of the model are taken, scaled by n
+KEPT = 10_000  # records a model; the latest
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One charged Attempt of the past: what was asked for and what was counted."""
+
+    n: int
+    size: str | None
+    quality: str | None
+    usage: Usage
+    pictures: int
+    seconds: float
+
+    def scaled(self, n: int) -> Usage:
+        """The counts as they would be for `n` pictures asked for."""
+        if n == self.n:
+            return self.usage
+        output, images = self.usage.output_tokens, self.usage.images
+        return Usage(
+            input_tokens=self.usage.input_tokens,
+            text_tokens=self.usage.text_tokens,
+            image_tokens=self.usage.image_tokens,
+            output_tokens=None if output is None else -(-output * n // self.n),
+            images=-(-(self.pictures if images is None else images) * n // self.n),
+        )
+
+
+class History:
+    """Charged Attempts by model: the latest of them."""
+
+    def __init__(self, states: Iterable[Replay] = ()) -> None:
+        self._samples: dict[str, deque[Sample]] = {}
+        for state in states:
+            self.add(state)
+
+    def add(self, state: Replay) -> None:
+        """Take in the finished Jobs of a ledger."""
+        for outcome in state.outcomes.values():
+            if isinstance(outcome.decided, Done):
+                samples = self._samples.setdefault(outcome.decided.model, deque(maxlen=KEPT))
+                samples.append(_sample(outcome.decided, outcome))
+
+    def of(self, model: str) -> Sequence[Sample]:
+        """What is known of a model."""
+        return self._samples.get(model, ())
+
+    def like(self, job: Job) -> list[Sample]:
+        """Attempts that asked for the same number, size and quality; if there are too few, all
+        of the model."""
+        size, quality = size_and_quality(job)
+        every = self.of(job.model)
+        alike = [
+            sample
+            for sample in every
+            if (sample.n, sample.size, sample.quality) == (job.images_wanted, size, quality)
+        ]
+        return alike if len(alike) >= ALIKE else list(every)
+
+
+def _sample(done: Done, outcome: Outcome) -> Sample:
+    asked = outcome.began.asked if outcome.began else None
+    said = done.usage
+    usage = Usage() if said is None else Usage(
+        said.input_tokens, said.output_tokens, said.total_tokens,
+        said.text_tokens, said.image_tokens, said.images,
+    )  # fmt: skip
+    return Sample(
+        n=asked.n if asked else max(1, len(done.files)),
+        size=asked.size if asked else None,
+        quality=asked.quality if asked else None,
+        usage=usage,
+        pictures=len(done.files),
+        seconds=done.seconds,
+    )

@@ -1,0 +1,132 @@
+"""Reply bodies as JSON documents, and what every dialect reads from them in the same way.
+
+Nothing here raises, whatever the bytes are: too deep, not UTF-8, of another type, huge. A value
+that is missing, null or of the wrong type is absent. The pictures' long strings are passed on as
+they were decoded, not copied (but for a `data:` prefix, which is cut).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import orjson
+
+from retouch.dialects.base import EncodedPicture, LinkedPicture, Usage
+from retouch.text import one_clean_line, without_secrets
+
+Document = Mapping[str, object]
+
+MESSAGE_CHARACTERS = 500
+GREATEST_COUNT = 2**53  # beyond it, JSON's numbers are not exact between programs
+_PREFIX_CHARACTERS = 256  # a data URI's part before its comma
+
+
+def read_document(body: bytes) -> Document | None:
+    """The body as a JSON object, or None if it is not one."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        value = _read_leniently(body)
+    return value if isinstance(value, dict) else None
+
+
+def _read_leniently(body: bytes) -> object:
+    """What the strict reader refuses and servers do send: NaN, lone surrogates, a BOM."""
+    if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        return None
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):  # ValueError: not JSON, not UTF-8, or endless digits
+        return None
+
+
+def looks_like_a_page(body: bytes) -> bool:
+    """Whether the body is a web page, as proxies answer with."""
+    return body[:1024].lstrip().startswith(b"<")
+
+
+def clean(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
+    """Text of a server's as one line fit for people and ledgers, its URLs without queries."""
+    return one_clean_line(without_secrets(text[: limit * 8]), limit)
+
+
+def text_in(document: Document, *names: str) -> str:
+    """The first of the named members that is a text with something in it, cleaned; else ""."""
+    for name in names:
+        value = document.get(name)
+        if isinstance(value, str) and value.strip():
+            return clean(value)
+    return ""
+
+
+def object_in(document: Document, name: str) -> Document:
+    """The named member if it is an object, else an empty one."""
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def count_in(document: Document, name: str, warnings: list[str]) -> int | None:
+    """The named count, None where nothing credible was said; a value refused is warned about."""
+    value = document.get(name)
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= GREATEST_COUNT:
+        return value
+    warnings.append(f"the reply's {name} is not a count: {clean(repr_of(value), 40)}")
+    return None
+
+
+def repr_of(value: object) -> str:
+    """A JSON value in short, for a warning."""
+    return repr(value) if isinstance(value, str | int | float | bool) else type(value).__name__
+
+
+def usage_in(document: Document, warnings: list[str], *, images: int | None = None) -> Usage:
+    """The tokens an OpenAI-like `usage` object states; null members mean nothing was said."""
+    stated = document.get("usage")
+    if not isinstance(stated, dict):
+        if stated is not None:
+            warnings.append("the reply's usage is not an object")
+        return Usage(images=images)
+    details = object_in(stated, "input_tokens_details")
+    return Usage(
+        input_tokens=count_in(stated, "input_tokens", warnings),
+        output_tokens=count_in(stated, "output_tokens", warnings),
+        total_tokens=count_in(stated, "total_tokens", warnings),
+        text_tokens=count_in(details, "text_tokens", warnings),
+        image_tokens=count_in(details, "image_tokens", warnings),
+        images=images,
+    )
+
+
+def pictures_in(entries: object, warnings: list[str]) -> tuple[EncodedPicture | LinkedPicture, ...]:
+    """The pictures of a `data` or `images` list, in its order; empty entries are warned of."""
+    if not isinstance(entries, list):
+        return ()
+    pictures = tuple(picture for entry in entries if (picture := _picture(entry)) is not None)
+    if len(pictures) < len(entries):
+        warnings.append(f"{len(entries) - len(pictures)} of {len(entries)} entries hold no picture")
+    return pictures
+
+
+def _picture(entry: object) -> EncodedPicture | LinkedPicture | None:
+    if not isinstance(entry, dict):
+        return None
+    encoded, url = entry.get("b64_json"), entry.get("url")
+    if not (isinstance(encoded, str) and encoded):
+        encoded = url if isinstance(url, str) and url[:5].lower() == "data:" else ""
+    if encoded:
+        bare = _without_prefix(encoded)
+        return EncodedPicture(bare) if bare else None
+    return LinkedPicture(url) if isinstance(url, str) and url else None
+
+
+def _without_prefix(encoded: str) -> str:
+    """Raw base64, whether or not the server put `data:image/png;base64,` before it (trap 7)."""
+    if encoded[:5].lower() != "data:":
+        return encoded
+    comma = encoded.find(",", 0, _PREFIX_CHARACTERS)
+    return encoded[comma + 1 :] if comma >= 0 else encoded

@@ -1,0 +1,1 @@
+"""Qiniu AI inference (PROTOCOL §1): `requests` is the Dialect; `usage` reads its usage export."""

@@ -1,0 +1,93 @@
+"""The dialect `qiniu`: Qiniu's AI inference service, and servers that speak like it.
+
+Requests are built by the table in `qiniu_models`; replies are read by what they hold, never by
+which model was asked (PROTOCOL §2, trap 4). Source: the seed's page 图生图 and PROTOCOL §1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from retouch.dialects.base import Capabilities, Endpoint, Request
+from retouch.dialects.openai_like.bodies import Json, PictureBody
+from retouch.dialects.qiniu import tasks
+from retouch.dialects.qiniu.models import MODELS, Call, call_for, capabilities_of
+from retouch.dialects.qiniu.replies import read_poll, read_submit
+from retouch.job import Job, OptionValue, Picture
+
+NAME: Final = "qiniu"
+DEFAULT_BASE_URL: Final = "https://api.qnaigc.com/v1"
+
+_HEADERS = (("content-type", "application/json"), ("accept", "application/json"))
+
+__all__ = [
+    "DEFAULT_BASE_URL",
+    "NAME",
+    "capabilities",
+    "models",
+    "poll",
+    "read_poll",
+    "read_submit",
+    "submit",
+]
+
+
+def models() -> tuple[str, ...]:
+    """The models the table knows, for messages."""
+    return tuple(MODELS)
+
+
+def capabilities(model: str, *, images: int = 1, placement: str | None = None) -> Capabilities:
+    """What `model` takes when sent `images` pictures in `placement` (default: by their number).
+
+    The first of `placements` is the field the answer is about. kling-v2 and kling-v2-1 take one
+    picture as `image` (files too) and two to four as `subject_image_list` (public URLs only).
+    """
+    return capabilities_of(model, images, placement)
+
+
+def submit(job: Job, endpoint: Endpoint) -> Request:
+    """The POST that asks for the job; what the plan let through is sent as given."""
+    call = call_for(job.like or job.model, len(job.pictures), job.placement)
+    body = PictureBody()
+    fields: dict[str, Json] = {"model": job.model} if call.names_model else {}
+    fields |= {**_pictures(call, body, job.pictures), "prompt": job.prompt.text}
+    if job.source.mask is not None:
+        fields["mask"] = body.place(job.source.mask)  # white = edit here too: sent as it is
+    wanted: dict[str, Json] = {call.count: 1} if call.count else {}
+    options = {name: _plain(value) for name, value in job.options}
+    document = {**fields, **wanted, **options, **fields}  # no option displaces a field
+    url = call.url.format(base=endpoint.base, root=endpoint.root)
+    return Request("POST", url, headers=_HEADERS, body=body.splice(document))
+
+
+def poll(task: str, endpoint: Endpoint) -> Request:
+    """The GET that asks how a Task stands; ValueError if `task` is not one a reply gave."""
+    return Request("GET", tasks.status_url(task, endpoint), headers=_HEADERS[1:])
+
+
+def _pictures(call: Call, body: PictureBody, pictures: Sequence[Picture]) -> dict[str, Json]:
+    """The request fields that hold the pictures."""
+    placed = [body.place(picture) for picture in pictures]
+    match call.placement.name:
+        case "subject_image_list":
+            subjects: list[Json] = [{"subject_image": picture} for picture in placed]
+            return {"image": "", "subject_image_list": subjects}  # the page sends the empty image
+        case "image_urls":
+            return {"image_urls": placed}
+        case _:
+            return {"image": placed[0] if len(placed) == 1 else placed}
+
+
+def _plain(value: OptionValue) -> Json:
+    """An option as JSON: a tuple of (name, value) pairs is a mapping, any other tuple a list."""
+    if not isinstance(value, tuple):
+        return value
+    if value and all(_is_pair(item) for item in value):
+        return {str(item[0]): _plain(item[1]) for item in value if isinstance(item, tuple)}
+    return [_plain(item) for item in value]
+
+
+def _is_pair(item: OptionValue) -> bool:
+    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)

@@ -1,0 +1,69 @@
+"""What the Jobs of a run share, what those of a lane share, and how a Job's end is told."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from retouch.dialects.base import Capabilities, Dialect
+from retouch.engine.breaker import Losses
+from retouch.engine.budget import Budget
+from retouch.engine.limiter import Gate, Stop
+from retouch.engine.outputs import Outputs
+from retouch.engine.polling import Polls
+from retouch.engine.recorder import NOTHING_PAID, Paid
+from retouch.errors import RetouchError
+from retouch.job import Job
+from retouch.ledger import Ledger
+from retouch.ledger.records import ErrorRecord, FileRecord
+from retouch.manifest import Model, Price, RunSettings
+from retouch.threads import Offload
+from retouch.transport import Transport
+
+Ended = Literal["done", "failed", "unknown", "accepted", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """How one Job ended in this run: data for progress and counts."""
+
+    job: Job
+    ended: Ended
+    paid: Paid = NOTHING_PAID
+    files: tuple[FileRecord, ...] = ()
+    error: ErrorRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """What every Job of a run shares. `secrets` are scrubbed from all that is written."""
+
+    dialect: Dialect
+    transport: Transport
+    ledger: Ledger
+    outputs: Outputs
+    budget: Budget
+    settings: RunSettings
+    offload: Offload
+    chance: random.Random
+    secrets: tuple[str, ...]
+    stop_run: Callable[[RetouchError], None]
+    ended: Callable[[JobEnd], None]
+    say: Callable[[str], None]
+    wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneTools:
+    """What the Jobs of one lane share."""
+
+    model: Model
+    price: Price | None
+    capabilities: Capabilities
+    gate: Gate
+    polls: Polls
+    losses: Losses
+    stop: Stop

@@ -1,0 +1,210 @@
+"""Pictures and odd replies written whole: temporary name, fsync, no-clobber name, folder fsync.
+
+A `done` record implies its files, so `keep` returns only when they are durable, and so are the
+folders above them, whoever made those. Folders are opened one by one without following links: a
+link planted under the outputs folder is refused, before anything is sent (`prepare`), and nothing
+outside is ever touched. Bytes are stored exactly as received.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+from retouch.errors import StorageFailed
+from retouch.ledger.records import FileRecord
+from retouch.storage.durable import (
+    FOLDER_FLAGS,
+    NEW_FILE_FLAGS,
+    require_regular,
+    storage_failed,
+    write_all,
+)
+from retouch.text import body_without_secrets
+
+SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NO_LINKS_HERE = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
+
+
+class Outputs:
+    """The outputs folder of one manifest."""
+
+    def __init__(self, folder: Path, secrets_in_replies: tuple[str, ...] = ()) -> None:
+        self.folder = folder
+        self._secrets = secrets_in_replies
+        self._durable: set[str] = set()  # folders this process has seen to
+
+    def prepare(self, stem: str) -> None:
+        """Make the folder that `stem` will be kept in, so that what would refuse a picture (a
+        link, a full or read-only disk) is met before it is paid for. Raises StorageFailed."""
+        with self._walked(_folders(stem)[0], make=True):
+            pass
+
+    def keep(self, stem: str, data: bytes, media_type: str, width: int, height: int) -> FileRecord:
+        """Store one picture under `stem` plus the suffix of its bytes; blocks until durable.
+
+        A file that is already there is never overwritten: with the same bytes it is the picture
+        (a crash came between its name and its record), else the new one is named `stem~2`, ...
+        Raises StorageFailed.
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        path = self._store(stem, SUFFIXES[media_type], data, digest)
+        return FileRecord(
+            path=path,
+            sha256=digest,
+            bytes=len(data),
+            media_type=media_type,
+            width=width,
+            height=height,
+        )
+
+    def quarantine(self, name: str, body: bytes) -> str:
+        """Keep what came of a 2xx that could not be used, as received but for the key and what
+        signs URLs; returns its path relative to the folder. Raises StorageFailed."""
+        scrubbed = body_without_secrets(body, self._secrets)
+        digest = hashlib.sha256(scrubbed).hexdigest()
+        return self._store(f"quarantine/{name}", ".body", scrubbed, digest)
+
+    def is_whole(self, file: FileRecord) -> bool:
+        """Whether a recorded picture is still there with its size (digests are `verify`'s)."""
+        if _leads_out(file.path):
+            return False
+        try:
+            status = os.lstat(f"{self.folder}/{file.path}")
+        except (OSError, ValueError):
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size == file.bytes
+
+    def read(self, file: FileRecord) -> bytes | None:
+        """A recorded picture's bytes; None where they are gone, changed or behind a link."""
+        if _leads_out(file.path):
+            return None
+        folders, name = _folders(file.path)
+        try:
+            with self._walked(folders) as folder:
+                descriptor = os.open(name, _READ, dir_fd=folder)
+            with os.fdopen(require_regular(descriptor, self.folder / file.path), "rb") as opened:
+                data = opened.read(file.bytes + 1)
+        except (StorageFailed, OSError, ValueError):
+            return None
+        return data if hashlib.sha256(data).hexdigest() == file.sha256 else None
+
+    def _store(self, stem: str, suffix: str, data: bytes, digest: str) -> str:
+        folders, last = _folders(stem)
+        try:
+            with self._walked(folders, make=True) as folder:
+                part = f".{secrets.token_hex(8)}.part"
+                try:
+                    _write_whole(part, data, folder)
+                    name = _name_without_clobbering(folder, part, last, suffix, digest)
+                finally:
+                    _remove(part, folder)
+                os.fsync(folder)
+        except OSError as error:
+            raise storage_failed(self.folder.joinpath(*folders), error) from error
+        return "/".join((*folders, name))
+
+    @contextmanager
+    def _walked(self, folders: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
+        """A descriptor of the folder, made durably where missing if asked, links refused."""
+        descriptor, depth = -1, 0
+        try:
+            descriptor = os.open(self.folder, FOLDER_FLAGS)
+            for depth, name in enumerate(folders, 1):
+                if make:
+                    self._make(name, "/".join(folders[:depth]), descriptor)
+                inner = os.open(name, FOLDER_FLAGS, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = inner
+        except OSError as error:
+            if descriptor >= 0:
+                os.close(descriptor)
+            raise storage_failed(self.folder.joinpath(*folders[:depth]), error) from error
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _make(self, name: str, at: str, folder: int) -> None:
+        """Make a folder; its name is synced once a process, for another Job, or a run that was
+        killed, may have made it and not come to that."""
+        if at in self._durable:
+            return
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=folder)
+        os.fsync(folder)
+        self._durable.add(at)
+
+
+def _folders(path: str) -> tuple[tuple[str, ...], str]:
+    """The folders that a relative path leads through, and its last part."""
+    place = PurePosixPath(path)
+    return place.parent.parts, place.name
+
+
+def _leads_out(path: str) -> bool:
+    """Whether a path may lead elsewhere: a ledger from another place may name anything."""
+    return path.startswith("/") or ".." in path.split("/")
+
+
+def _write_whole(name: str, data: bytes, folder: int) -> None:
+    descriptor = os.open(name, NEW_FILE_FLAGS, 0o644, dir_fd=folder)
+    try:
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _name_without_clobbering(folder: int, part: str, stem: str, suffix: str, digest: str) -> str:
+    number = 1
+    while True:
+        name = f"{stem}{suffix}" if number == 1 else f"{stem}~{number}{suffix}"
+        try:
+            os.link(part, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        except FileExistsError:
+            if _digest(name, folder) == digest:
+                return name
+            number += 1
+        except OSError as error:
+            if error.errno not in _NO_LINKS_HERE:
+                raise
+            # A file system without hard links (exFAT): claim the name, then put the file there.
+            try:
+                os.close(os.open(name, NEW_FILE_FLAGS, 0o644, dir_fd=folder))
+            except FileExistsError:
+                if _digest(name, folder) == digest:
+                    return name
+                number += 1
+                continue
+            os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+            return name
+        else:
+            return name
+
+
+def _digest(name: str, folder: int) -> str | None:
+    """The digest of a regular file, which is made durable: nobody knows who wrote it."""
+    try:
+        descriptor = os.open(name, _READ, dir_fd=folder)
+    except OSError:
+        return None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(descriptor)
+    return digest
+
+
+def _remove(name: str, folder: int) -> None:
+    with suppress(OSError):  # never made, or already renamed; `verify` finds leftovers
+        os.unlink(name, dir_fd=folder)

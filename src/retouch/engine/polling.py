@@ -1,0 +1,158 @@
+"""One scheduler for all Tasks of a lane: polls are free, but never many timers and never a rush.
+
+A Job hands in its Task and waits; the scheduler asks when each is due, at most a few at once, and
+gives the Job the reading that ends it. What is only a broken poll is asked again until the
+Task's deadline.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import anyio
+
+from retouch.dialects.base import Pending, Produced, Rejected, Unreadable
+from retouch.engine.limiter import Stop
+from retouch.engine.pacing import PollPace
+
+PollReading = Produced | Pending | Rejected | Unreadable
+AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One poll's reading, and how long the server asked to be left alone (seconds)."""
+
+    reading: PollReading
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The Task did not end before its deadline; it may be asked for again by a later run."""
+
+    waited_seconds: float
+    last_status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The Task is left to the next run: it goes on at the server and stays on file."""
+
+
+Ending = Produced | Rejected | TimedOut | Stopped
+
+
+@dataclass(slots=True)
+class _Waiting:
+    task: str
+    began: float
+    ask: Callable[[], Awaitable[Answer]]
+    asked: int = 0
+    status: str = "not asked yet"
+    ending: Ending | None = None
+    ended: anyio.Event = field(default_factory=anyio.Event)
+
+
+class Polls:
+    """The Tasks of one lane that are waited for; `run` is its loop, in the lane's task group."""
+
+    def __init__(
+        self,
+        pace: PollPace,
+        timeout_seconds: float,
+        stop: Stop,
+        chance: random.Random,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._pace = pace
+        self._timeout = timeout_seconds
+        self._stop = stop
+        self._chance = chance
+        self._warn = warn
+        self._warned: set[str] = set()  # a status nobody knows is said once, not once a Task
+        self._due: list[tuple[float, int, _Waiting]] = []
+        self._sequence = 0
+        self._news = anyio.Event()
+        self._at_once = anyio.CapacityLimiter(AT_ONCE)
+
+    async def ending(self, task: str, ask: Callable[[], Awaitable[Answer]]) -> Ending:
+        """Wait until the Task ends, its deadline comes or Tasks are left to the next run."""
+        waiting = _Waiting(task, anyio.current_time(), ask)
+        self._schedule(waiting, min(self._timeout, self._pace.wait_seconds(0, self._chance)))
+        await waiting.ended.wait()
+        return waiting.ending or Stopped()
+
+    async def run(self) -> None:
+        """Ask for what is due, until cancelled or Tasks are left to the next run."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._wake_on_stop)
+            while not self._stop.leaves_tasks:
+                self._news = anyio.Event()
+                now = anyio.current_time()
+                while self._due and self._due[0][0] <= now:
+                    group.start_soon(self._poll, heapq.heappop(self._due)[2])
+                pause = self._due[0][0] - now if self._due else float("inf")
+                with anyio.move_on_after(pause):
+                    await self._news.wait()
+            for _, _, waiting in self._due:
+                self._end(waiting, Stopped())
+            self._due.clear()
+            group.cancel_scope.cancel()
+
+    async def _wake_on_stop(self) -> None:
+        await self._stop.wait_until_tasks_are_left()
+        self._news.set()
+
+    async def _poll(self, waiting: _Waiting) -> None:
+        try:
+            async with self._at_once:
+                answer = await waiting.ask()
+        except BaseException:
+            self._end(waiting, Stopped())
+            raise
+        waiting.asked += 1
+        self._take(waiting, answer)
+
+    def _take(self, waiting: _Waiting, answer: Answer) -> None:
+        """Decide what a reading means: an end, or one more poll."""
+        match answer.reading:
+            case Produced() as produced:
+                self._pace.finished(anyio.current_time() - waiting.began)
+                return self._end(waiting, produced)
+            case Rejected() as rejected if not rejected.retry_safe:
+                return self._end(waiting, rejected)
+            case Rejected() as rejected:
+                waiting.status = rejected.message
+            case Unreadable(message=message):
+                waiting.status = message
+            case Pending(status=status, warning=warning):
+                waiting.status = status
+                if warning and warning not in self._warned:
+                    self._warned.add(warning)
+                    self._warn(warning)
+        wait = max(
+            self._pace.wait_seconds(waiting.asked, self._chance), answer.retry_after_seconds or 0.0
+        )
+        left = waiting.began + self._timeout - anyio.current_time()
+        if left <= 0:
+            taken = anyio.current_time() - waiting.began
+            return self._end(waiting, TimedOut(taken, waiting.status))
+        return self._schedule(waiting, min(wait, left))
+
+    def _schedule(self, waiting: _Waiting, seconds: float) -> None:
+        if self._stop.leaves_tasks:
+            self._end(waiting, Stopped())
+            return
+        self._sequence += 1
+        due = anyio.current_time() + seconds
+        heapq.heappush(self._due, (due, self._sequence, waiting))
+        if self._due[0][2] is waiting:  # else the loop is up in time without being told
+            self._news.set()
+
+    def _end(self, waiting: _Waiting, ending: Ending) -> None:
+        waiting.ending = ending
+        waiting.ended.set()

@@ -1,0 +1,147 @@
+"""From a result to kept pictures: decoded or downloaded, checked by their bytes, written whole.
+
+A picture that cannot be had is a problem to be said, never a reason to submit again: the work is
+paid for. What was downloaded and is no picture is kept in quarantine; where it was harmed on its
+way (a page of a proxy's, a picture cut short) it is fetched again, for that is free.
+"""
+
+from __future__ import annotations
+
+import binascii
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+import anyio
+import pybase64
+
+from retouch.dialects.base import EncodedPicture, LinkedPicture, Produced
+from retouch.engine.outputs import Outputs
+from retouch.engine.pacing import backoff_seconds
+from retouch.job import Job
+from retouch.ledger.records import FileRecord
+from retouch.pictures import called, measure, sniff
+from retouch.threads import Offload
+from retouch.transport import Downloaded, DownloadFailed, Transport
+
+Download = Callable[[str], Awaitable[Downloaded | DownloadFailed]]
+FETCHES = 2
+DOWNLOAD_TRIES = 4
+DOWNLOAD_CAP_BYTES = 256 * 1024 * 1024
+_NONE = "is not a whole PNG, JPEG or WEBP"
+_TEXTS = ("an HTML page", "an XML document", "JSON text", "plain text")
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What was kept of a result, what was wrong with the rest, and how a download failed: an
+    expired one before others, for the Task may be asked for a new URL."""
+
+    files: tuple[FileRecord, ...]
+    problems: tuple[str, ...]
+    failed: DownloadFailed | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there was something, and all of it could be kept."""
+        return bool(self.files) and not self.problems
+
+
+async def patient_download(
+    transport: Transport, url: str, *, timeout_seconds: float, chance: random.Random
+) -> Downloaded | DownloadFailed:
+    """A result's bytes; a download is free, so what may pass is tried again."""
+    tried = 0
+    while True:
+        got = await transport.download(
+            url, timeout_seconds=timeout_seconds, cap_bytes=DOWNLOAD_CAP_BYTES
+        )
+        tried += 1
+        if isinstance(got, Downloaded) or not got.retryable or tried == DOWNLOAD_TRIES:
+            return got
+        await anyio.sleep(backoff_seconds(tried, chance))
+
+
+async def receive(
+    job: Job,
+    attempt: int,
+    produced: Produced,
+    *,
+    outputs: Outputs,
+    download: Download,
+    offload: Offload,
+) -> Received:
+    """Keep every picture of a result. Raises StorageFailed."""
+    files: list[FileRecord] = []
+    problems: list[str] = []
+    failed: DownloadFailed | None = None
+    for index, picture in enumerate(produced.pictures):
+        one = _One(job, attempt, index, outputs)
+        got = await _kept(picture, one, download, offload)
+        if isinstance(got, FileRecord):
+            files.append(got)
+        elif isinstance(got, DownloadFailed):
+            failed = failed if failed is not None and failed.expired else got
+            problems.append(f"picture {index}: {got.message}")
+        else:
+            problems.append(f"picture {index} {got}")
+    return Received(tuple(files), tuple(problems), failed)
+
+
+async def _kept(
+    picture: EncodedPicture | LinkedPicture, one: _One, download: Download, offload: Offload
+) -> FileRecord | DownloadFailed | str:
+    """The picture kept; or how its download failed; or what is wrong with it."""
+    if isinstance(picture, EncodedPicture):
+        decoded = _decoded(picture)
+        if decoded is None:
+            return "is not base64"
+        return await offload(partial(one.keep, decoded)) or _NONE
+    data = b""
+    for _ in range(FETCHES):
+        got = await download(picture.url)
+        if isinstance(got, DownloadFailed):
+            return got
+        data = got.data
+        kept = await offload(partial(one.keep, data))
+        if kept is not None:
+            return kept
+        await offload(partial(one.quarantine, data))
+        if not _was_harmed(data):
+            return _NONE
+    return DownloadFailed("broken_reply", 200, f"what comes is {called(data)}, or cut short")
+
+
+def _decoded(picture: EncodedPicture) -> bytes | None:
+    """The picture's bytes; None where its base64 is broken."""
+    try:
+        return pybase64.b64decode(picture.base64, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _was_harmed(data: bytes) -> bool:
+    """Whether what is no whole picture may have been one: it begins like one, or is a text."""
+    return sniff(data) is not None or called(data) in _TEXTS
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    """The place of one picture of a result."""
+
+    job: Job
+    attempt: int
+    index: int
+    outputs: Outputs
+
+    def keep(self, data: bytes) -> FileRecord | None:
+        """Store it; None if it is no whole picture."""
+        facts = measure(data)
+        if facts is None:
+            return None
+        return self.outputs.keep(self.job.output_path(self.index), data, *facts)
+
+    def quarantine(self, data: bytes) -> None:
+        """Keep what is no picture."""
+        self.outputs.quarantine(f"{self.job.key}-{self.attempt}-{self.index}", data)

@@ -1,0 +1,94 @@
+"""What the next run does about a Job, from its Outcome and what the user asked to be redone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from retouch.ledger.outcome import Outcome
+from retouch.ledger.records import Failed, Resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Redo:
+    """What the user asked to be paid for again, knowingly."""
+
+    failed: bool = False
+    unknown: bool = False
+    missing: bool = False
+    keys: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Start a new Attempt with this number."""
+
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Ask for a Task that is on file; never submit it again."""
+
+    attempt: int
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Nothing to do: the work is there, or it failed for good."""
+
+    reason: Literal["done", "reused", "failed", "charged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """It may have been paid for; only the user may send it again."""
+
+    attempt: int
+
+
+Decision = Send | Poll | Skip | Hold
+NOTHING_REDONE = Redo()
+
+
+def decide(key: str, outcome: Outcome | None, redo: Redo = NOTHING_REDONE) -> Decision:
+    """What the next run does about a Job (DESIGN §3, last column).
+
+    Nothing is sent again without the user's word where it may have been charged. Whether the
+    files of a `done` Job still exist is not known here: that is the survey's to see.
+    """
+    if outcome is None:
+        return Send(1, "new")
+    again = Send(outcome.attempt + 1, outcome.state)
+    if key in redo.keys and not (outcome.state == "accepted" and outcome.task):
+        return Send(outcome.attempt + 1, "asked for")
+    match outcome.state:
+        case "done" | "reused":
+            return Skip(outcome.state)
+        case "unsent":
+            return again
+        case "accepted" | "sent" | "unknown":
+            if outcome.task:
+                return Poll(outcome.attempt, outcome.task)
+            return again if redo.unknown else Hold(outcome.attempt)
+        case "failed":
+            return _decide_failed(outcome, redo, again)
+        case "resolved":
+            charged = not isinstance(outcome.decided, Resolved) or (
+                outcome.decided.verdict == "charged"
+            )
+            return Skip("charged") if charged and not redo.unknown else again
+
+
+def _decide_failed(outcome: Outcome, redo: Redo, again: Send) -> Decision:
+    """A failure that may pass is tried again by itself only if it surely cost nothing."""
+    failed = outcome.decided
+    if redo.failed or not isinstance(failed, Failed):
+        return again
+    if failed.final or failed.billed == "yes":
+        return Skip("failed")
+    if failed.billed == "unknown" and not redo.unknown:
+        return Hold(outcome.attempt)
+    return again

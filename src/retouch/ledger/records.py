@@ -1,0 +1,201 @@
+"""The ledger's lines as types, and what they add up to (DESIGN §3 and §4).
+
+A Record is parsed once, strictly, by msgspec (typed tagged structs: a million lines in seconds).
+`replay` is the only place where Records become Outcomes; it is pure and takes any prefix of a
+ledger. A Charge belongs to an Attempt: an attempt that ended unknown stays unknown whatever a
+later attempt of the same Job brings, until it is resolved.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+
+from retouch.dialects.base import Billed, ErrorKind
+from retouch.money import Money
+
+VERSION = 1
+Basis = Literal["tokens", "images", "request", "none"]
+
+Amount = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,40}(\.[0-9]{1,40})?\Z")]
+"""A decimal in full: whatever else a damaged line may hold there is no amount."""
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):
+    """Frozen values in frozen values hold no cycles: the collector need not look at millions."""
+
+
+class UsageRecord(_Part, frozen=True, kw_only=True):
+    """Null where the server said nothing."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    text_tokens: int | None = None
+    image_tokens: int | None = None
+    images: int | None = None
+
+
+class AmountRecord(_Part, frozen=True, kw_only=True):
+    """An exact amount in one currency."""
+
+    amount: Amount
+    currency: str
+
+    @property
+    def money(self) -> Money:
+        return Money(Decimal(self.amount), self.currency)
+
+
+class CostRecord(AmountRecord, frozen=True, kw_only=True):
+    """A confirmed cost: what it was worked out from, and at which price."""
+
+    basis: Basis
+    price: str
+
+
+class FileRecord(_Part, frozen=True, kw_only=True):
+    """A kept picture; `path` is relative to the manifest's outputs folder."""
+
+    path: str
+    sha256: str
+    bytes: int
+    media_type: str
+    width: int
+    height: int
+
+
+class ErrorRecord(_Part, frozen=True, kw_only=True):
+    kind: ErrorKind
+    status: int | None = None
+    code: str | None = None
+    message: str
+
+
+class AskedRecord(_Part, frozen=True, kw_only=True, omit_defaults=True):
+    """What a Job asked for: digests of its input, prompt text and options (12 hex digits each),
+    and the options a price or a check of the result looks at."""
+
+    input: str
+    prompt: str
+    options: str
+    n: int = 1
+    size: str | None = None
+    quality: str | None = None
+    aspect_ratio: str | None = None
+
+
+class Record(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    gc=False,
+    tag_field="event",
+):
+    """What every line has; the ledger fills in `at`, `run` and `prev` when it appends."""
+
+    v: int = VERSION
+    at: str = ""
+    run: str = ""
+    prev: str = ""
+
+
+class RunBegins(Record, frozen=True, kw_only=True, tag="run"):
+    manifest: str
+    manifest_sha256: str
+    retouch: str
+    provider: str
+    base_url: str
+    jobs: int
+    prices_sha256: str | None = None
+
+
+class _OfAttempt(Record, frozen=True, kw_only=True):
+    key: str
+    attempt: int
+
+
+class _OfWork(_OfAttempt, frozen=True, kw_only=True):
+    """Says again what was asked for, so that one line can be read alone."""
+
+    model: str
+    prompt: str
+    source: str
+
+
+class Started(_OfWork, frozen=True, kw_only=True, tag="started"):
+    ceiling: AmountRecord | None = None
+    asked: AskedRecord | None = None
+
+
+class Unsent(_OfAttempt, frozen=True, kw_only=True, tag="unsent"):
+    error: ErrorRecord
+
+
+class TaskAccepted(_OfAttempt, frozen=True, kw_only=True, tag="accepted"):
+    task: str
+
+
+class Done(_OfWork, frozen=True, kw_only=True, tag="done"):
+    task: str | None = None
+    usage: UsageRecord | None = None
+    cost: CostRecord | None = None
+    files: tuple[FileRecord, ...]
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+class Failed(_OfWork, frozen=True, kw_only=True, tag="failed"):
+    error: ErrorRecord
+    billed: Billed
+    usage: UsageRecord | None = None
+    cost: CostRecord | None = None
+    ceiling: AmountRecord | None = None
+    task: str | None = None
+    final: bool
+
+
+class Unknown(_OfWork, frozen=True, kw_only=True, tag="unknown"):
+    error: ErrorRecord
+    ceiling: AmountRecord | None = None
+    task: str | None = None
+
+
+class Resolved(_OfAttempt, frozen=True, kw_only=True, tag="resolved"):
+    verdict: Literal["charged", "not_charged"]
+    amount: AmountRecord | None = None
+    note: str = ""
+
+
+class Reused(Record, frozen=True, kw_only=True, tag="reused"):
+    key: str
+    source_ledger: str = msgspec.field(name="from")
+    files: tuple[FileRecord, ...]
+
+
+class RunEnds(Record, frozen=True, kw_only=True, tag="end"):
+    outcome: Literal["finished", "interrupted", "stopped"]
+    counts: dict[str, int]
+    cost: dict[str, object]
+
+
+AnyRecord = (
+    RunBegins | Started | Unsent | TaskAccepted | Done | Failed | Unknown | Resolved | Reused
+    | RunEnds
+)  # fmt: skip
+
+_decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)
+_encoder = msgspec.json.Encoder()
+
+
+def decode(line: bytes) -> AnyRecord:
+    """One line as a Record; raises msgspec.MsgspecError (a ValueError) when it is not one."""
+    return _decoder.decode(line)
+
+
+def encode(record: AnyRecord) -> bytes:
+    """The Record as one line of UTF-8 JSON, without its newline."""
+    return _encoder.encode(record)

@@ -1,0 +1,89 @@
+"""What a Job asks for, in few words: kept in `started` so that later readers need no manifest.
+
+Three short digests say which part changed when a Source and a Prompt come back under another Key;
+the options that a price, an estimate or a check of the result looks at stand beside them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import orjson
+
+from retouch.job import Job, OptionValue
+from retouch.ledger.records import AskedRecord
+from retouch.text import url_without_signature
+
+DIGEST_DIGITS = 12
+
+
+@dataclass(slots=True)
+class Observed:
+    """The most tokens that a charged Attempt of a model has counted so far."""
+
+    input_tokens: int = 0
+    output_tokens_per_image: int = 0
+
+    def take(self, input_tokens: int | None, output_tokens: int | None, images: int) -> None:
+        """Take in one charged Attempt that asked for `images` pictures."""
+        self.input_tokens = max(self.input_tokens, input_tokens or 0)
+        each = -(-(output_tokens or 0) // max(1, images))
+        self.output_tokens_per_image = max(self.output_tokens_per_image, each)
+
+
+def asked_of(job: Job) -> AskedRecord:
+    """What `job` asks for."""
+    mask = job.source.mask
+    pictures = [picture.identity for picture in job.pictures]
+    size, quality = size_and_quality(job)
+    return AskedRecord(
+        input=_digest([pictures, mask.identity if mask else None]),
+        prompt=_digest(job.prompt.text),
+        options=_digest([_unsigned(job.options), job.placement]),
+        n=job.images_wanted,
+        size=size,
+        quality=quality,
+        aspect_ratio=_text(_named(job, "aspect_ratio")),
+    )
+
+
+def size_and_quality(job: Job) -> tuple[str | None, str | None]:
+    """What a price by size or quality looks at: the options under any dialect's name."""
+    return _text(_named(job, "size", "resolution", "image_size")), _text(_named(job, "quality"))
+
+
+def _named(job: Job, *names: str) -> OptionValue:
+    """The first option of these names, also inside `image_config` (PROTOCOL §1)."""
+    options = dict(job.options)
+    config = options.get("image_config")
+    inner = _pairs(config) if isinstance(config, tuple) else {}
+    return next(
+        (place[name] for place in (options, inner) for name in names if name in place), None
+    )
+
+
+def _pairs(value: tuple[OptionValue, ...]) -> dict[str, OptionValue]:
+    """A mapping as options hold it: a tuple of (name, value) pairs."""
+    return {
+        item[0]: item[1]
+        for item in value
+        if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
+    }
+
+
+def _unsigned(value: OptionValue) -> OptionValue:
+    """An option without what only signs the URLs in it."""
+    if isinstance(value, tuple):
+        return tuple(map(_unsigned, value))
+    if isinstance(value, str) and value[:8].lower().startswith(("http://", "https://")):
+        return url_without_signature(value)
+    return value
+
+
+def _text(value: OptionValue) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(orjson.dumps(content)).hexdigest()[:DIGEST_DIGITS]

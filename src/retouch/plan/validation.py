@@ -1,0 +1,160 @@
+"""Each prompt as rendered and each path as it will be, checked before anything is paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from retouch.dialects.base import Capabilities
+from retouch.errors import Problem
+from retouch.job import images_wanted
+from retouch.manifest import Loaded
+from retouch.manifest.messages import close_to
+from retouch.plan.paths import PATH_BYTES, Collisions
+from retouch.plan.planned import Lane, identity, rendered
+from retouch.plan.prompts import Variant
+from retouch.plan.warnings import Tally
+from retouch.text import one_clean_line
+
+COLLISIONS_SAID = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Renderings:
+    """How many different renderings a lane has, and what is wrong with them."""
+
+    renderings: int
+    problems: tuple[Problem, ...]
+
+
+def check_prompts(
+    loaded: Loaded, lane: Lane, by_images: Mapping[int, Capabilities], tally: Tally
+) -> Renderings:
+    """Render every prompt of the lane once; count those that ask for different work."""
+    known: dict[tuple[str | None, ...], dict[str, str]] = {}
+    missing: dict[tuple[str, str], Problem] = {}
+    faults = Tally()
+    renderings = 0
+    for source in lane.sources:
+        texts: dict[str, str] = {}
+        if lane.repeated and (content := identity(source)) in lane.repeated:
+            texts = known.setdefault(content, texts)
+        limit = by_images[1 + len(source.images)].maximum_prompt_characters
+        for variant in lane.prompts:
+            try:
+                text = rendered(variant, source, lane.name)
+            except KeyError as error:
+                name = str(error.args[0])
+                if (variant.id, name) not in missing:
+                    missing[variant.id, name] = undefined(
+                        loaded, variant, name, source.columns, source.name
+                    )
+                continue
+            for what, remedy in text_faults(text, limit):
+                shown = f"prompt `{variant.id}` {what}"
+                faults.add(variant.location, shown, remedy, source.name, "error")
+            if text in texts:
+                what = (
+                    "the same picture with the same prompt, and so the same work, is planned once"
+                )
+                pair = f"{source.name} with `{variant.id}` as {texts[text]}"
+                tally.add(("prompts",), what, "write `run.repeat` to have it done again", pair)
+                continue
+            texts[text] = (
+                f"{source.name} with `{variant.id}`" if lane.repeated else "another prompt"
+            )
+            renderings += 1
+    return Renderings(renderings, (*missing.values(), *faults.problems(loaded)))
+
+
+def text_faults(text: str, limit: int | None) -> Iterator[tuple[str, str]]:
+    """What is wrong with a rendered prompt: a clause, and what to do."""
+    if not text.strip():
+        yield "is blank once rendered", "give it words"
+    if limit is not None and len(text) > limit:
+        yield f"is too long once rendered: the model takes {limit:,} characters", "shorten it"
+    if "\0" in text:
+        yield f"holds a NUL character at {text.index(chr(0)) + 1}", "remove it"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        yield f"holds half a character (a lone surrogate) at {error.start + 1}", "write it anew"
+
+
+def undefined(
+    loaded: Loaded, variant: Variant, name: str, columns: Iterable[str], source: str = ""
+) -> Problem:
+    """A name in a prompt that has no value: with any source, or with the one that is named."""
+    shown = one_clean_line(name, 40)
+    where = f" ({one_clean_line(source, 80)})" if source else ""
+    what = f"`{{{shown}}}` in prompt `{variant.id}` is not known{where}"
+    known = dict.fromkeys((*variant.values, *columns, "model", "prompt"))
+    if name == "index":
+        remedy = "a picture's index is known in `output.path` alone"
+    elif name in ("width", "height"):
+        remedy = "the size of a picture given by URL is not known: name its columns in a table"
+    else:
+        remedy = f"{_near(name, known)}known: {', '.join(known)}"
+    return loaded.problem(variant.location, what, remedy)
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    advice = close_to(name, known)
+    return f"{advice} " if advice.startswith("did you mean") else ""
+
+
+def check_paths(loaded: Loaded, lanes: Iterable[Lane]) -> list[Problem]:
+    """Output paths that a source cannot fill, that are too long, or that two jobs would share."""
+    lanes = list(lanes)
+    where = ("output", "path")
+    for lane in lanes:
+        pictures = lane.repeat * images_wanted(lane.options)
+        if pictures > 1 and not lane.output.has_index:
+            what = f"{lane.name} makes {pictures} pictures of a source, all with one path"
+            return [loaded.problem(where, what, "add {index}")]
+    collisions = Collisions()
+    try:
+        for path, _ in _paths(lanes):
+            collisions.suspect(path)
+            if len(path) > PATH_BYTES // 4 and len(path.encode()) > PATH_BYTES:
+                shown = one_clean_line(path, 120)
+                return [
+                    loaded.problem(
+                        where, f"a path has more than {PATH_BYTES:,} bytes: {shown}", "shorten it"
+                    )
+                ]
+    except KeyError as error:
+        what = f"`{{{one_clean_line(str(error.args[0]), 40)}}}` is not a column of every source"
+        return [loaded.problem(where, what, "use columns that all inputs have")]
+    if not collisions.suspected:
+        return []
+    found: list[Problem] = []
+    for pair in collisions.pairs(_paths(lanes)):
+        if len(found) == COLLISIONS_SAID:
+            found.append(loaded.problem(where, "and more pictures share a path", "see above"))
+            break
+        what = " and ".join(map(_named, pair)) + " would go to one path"
+        remedy = "add what tells them apart, like {parent}, {suffix} or a table's column"
+        found.append(loaded.problem(where, what, remedy))
+    return found
+
+
+def _paths(lanes: Iterable[Lane]) -> Iterator[tuple[str, tuple[str, str, str]]]:
+    """Every job's path with what it is of; one for each picture where indexes could mix them."""
+    for lane in lanes:
+        pictures = lane.repeat * images_wanted(lane.options)
+        for source, wanted in lane.renderings():
+            paths = lane.output.of(source.columns)
+            for variant, _ in wanted:
+                path = paths.render(lane.name, variant.id)
+                who = (source.name, lane.name, variant.id)
+                if lane.output.index_is_told_apart:
+                    yield path, who
+                    continue
+                for index in range(pictures):
+                    yield path.replace("{index}", str(index)), who
+
+
+def _named(owner: tuple[str, str, str]) -> str:
+    source, model, prompt = owner
+    return f"{one_clean_line(source, 150)} ({one_clean_line(model, 60)}, {prompt})"

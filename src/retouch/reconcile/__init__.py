@@ -1,0 +1,1 @@
+"""Bills against ledgers: read, matched, and what is left unexplained. Pure."""

@@ -1,0 +1,198 @@
+"""Costs and ceilings: exact, complete or absent, and never below what was observed."""
+
+from __future__ import annotations
+
+import ast
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retouch.costs.pricing import ceiling_of, cost_of, has_ceiling, in_batch
+from retouch.dialects.base import Capabilities, TokenEstimate, Usage
+from retouch.job import Job, Options, Picture, Prompt, Source
+from retouch.ledger.records import CostRecord
+from retouch.ledger.terms import Observed, asked_of
+from retouch.manifest import ImagePrice, Price, load_prices
+from retouch.money import Money, exact, total
+
+TOKENS = TokenEstimate(258, 1290, 2580, 2580)
+GEMINI = Capabilities("gemini", "sync", (), (), tokens=TOKENS)
+UNKNOWN_MODEL = Capabilities("other", "sync", (), ())
+BY_TOKENS = Price(currency="CNY", input_per_million=Decimal("2.1"), output_per_million=Decimal(210))
+SOURCES = Path(__file__).parents[2] / "src" / "retouch"
+MONEY_MODULES = (
+    "money", "pricing", "budget", "estimate/costing", "estimate/history", "manifest/prices",
+    "manifest/pricebook", "report/rows",
+    "report/sums", "report/tally", "report/what_if", "report/breakdown", "report/waste",
+    "report/bill", "report/bill_cells", "report/csv_bill", "report/usage_export", "report/sheets",
+    "report/ours", "report/pending", "report/differences", "report/parquet",
+    "cli/amounts", "cli/budgets", "cli/appraisal", "cli/confirm", "cli/resolve", "cli/reconcile",
+)  # fmt: skip
+
+
+def job(options: Options = (), prompt: str = "white") -> Job:
+    picture = Picture("sha256:00", path=Path("a.png"))
+    return Job("gemini", Prompt("p", prompt), Source("a.png", picture), options)
+
+
+def test_tokens_are_paid_to_the_last_digit() -> None:
+    """A cost by tokens is exact, and not rounded to six decimals."""
+    usage = Usage(input_tokens=301, output_tokens=1290)
+    cost = cost_of(usage, 1, job(), BY_TOKENS)
+    assert cost is not None
+    assert cost.amount == "0.2715321"
+    assert cost.basis == "tokens"
+
+
+@pytest.mark.parametrize("usage", [Usage(), Usage(input_tokens=5), Usage(output_tokens=5)])
+def test_missing_counts_give_no_cost(usage: Usage) -> None:
+    """What the server did not count is no cost, rather than one that is too low."""
+    assert cost_of(usage, 1, job(), BY_TOKENS) is None
+
+
+def test_a_batch_is_discounted_whole() -> None:
+    """The discount is off the whole amount, to the last digit; without one nothing is."""
+    cost = CostRecord(amount="0.2715321", currency="CNY", basis="tokens", price="p")
+    terms = BY_TOKENS.model_copy(update={"batch_discount": Decimal("0.333")})
+    assert Decimal(in_batch(cost, terms).amount) == Decimal("0.1811119107")
+    assert Decimal(in_batch(cost, BY_TOKENS).amount) == Decimal("0.2715321")
+
+
+def test_unpriced_is_not_zero() -> None:
+    """A model without a price costs nothing that could be said."""
+    assert cost_of(Usage(input_tokens=1, output_tokens=1), 1, job(), None) is None
+    assert ceiling_of(job(), None, GEMINI) is None
+
+
+def test_the_servers_quantity_wins() -> None:
+    """Pictures are paid as the server counts them; where it does not, as they came."""
+    price = Price(currency="CNY", per_image=Decimal("0.20"))
+    assert cost_of(Usage(images=3), 2, job(), price).amount == "0.600000"  # type: ignore[union-attr]
+    assert cost_of(Usage(), 2, job(), price).amount == "0.400000"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("options", "amount"),
+    [
+        ((("size", "1024x1024"), ("quality", "low")), "0.010000"),
+        ((("quality", "low"),), "0.020000"),
+        ((), "0.170000"),
+        ((("image_config", (("image_size", "2K"),)),), "0.300000"),
+    ],
+)
+def test_price_by_size_and_quality(options: Options, amount: str) -> None:
+    """The first kind of picture that fits is paid, under whatever name a dialect has for it."""
+    price = Price(
+        currency="USD",
+        per_image=Decimal("0.17"),
+        per_image_by=(
+            ImagePrice(size="1024x1024", quality="low", amount=Decimal("0.01")),
+            ImagePrice(quality="low", amount=Decimal("0.02")),
+            ImagePrice(size="2K", amount=Decimal("0.30")),
+        ),
+    )
+    assert cost_of(Usage(), 1, job(options), price).amount == amount  # type: ignore[union-attr]
+
+
+@given(
+    n=st.integers(1, 10),
+    prompt=st.text(max_size=200),
+    input_tokens=st.integers(0, 10_000),
+    output_each=st.integers(0, 20_000),
+)
+def test_nothing_observed_before_passes_the_ceiling(
+    n: int, prompt: str, input_tokens: int, output_each: int
+) -> None:
+    """An attempt that counts as much as one before is within the ceiling, whatever the table."""
+    observed = Observed()
+    observed.take(input_tokens, output_each * n, n)
+    wanted = job((("n", n),), prompt)
+    ceiling = ceiling_of(wanted, BY_TOKENS, GEMINI, observed)
+    cost = cost_of(
+        Usage(input_tokens=input_tokens, output_tokens=output_each * n), n, wanted, BY_TOKENS
+    )
+    assert ceiling is not None
+    assert cost is not None
+    assert cost.money.amount <= ceiling.amount
+    table = ceiling_of(wanted, BY_TOKENS, GEMINI)
+    assert table is not None
+    assert table.amount <= ceiling.amount
+
+
+def test_no_ceiling_without_a_table() -> None:
+    """By tokens, an unknown model has a ceiling only where the price states it."""
+    assert ceiling_of(job(), BY_TOKENS, UNKNOWN_MODEL) is None
+    assert not has_ceiling(BY_TOKENS, None)
+    stated = BY_TOKENS.model_copy(
+        update={"ceiling_input_tokens": 1000, "ceiling_output_tokens_per_image": 2000}
+    )
+    assert has_ceiling(stated, None)
+    assert ceiling_of(job(), stated, UNKNOWN_MODEL) == Money(Decimal("0.4221"), "CNY")
+
+
+def test_what_is_asked_says_which_part_changed() -> None:
+    """Each part of a job has a digest of its own."""
+    one, other = asked_of(job()), asked_of(job((("n", 2),), "black"))
+    assert one.input == other.input
+    assert one.prompt != other.prompt
+    assert one.options != other.options
+    assert (one.n, other.n) == (1, 2)
+
+
+def test_signatures_do_not_change_what_is_asked() -> None:
+    """A reference picture's URL signed anew is the same option."""
+    urls = ("https://e.com/a.png?token=1", "https://e.com/a.png?token=2")
+    first, second = (asked_of(job((("style_image", url),))) for url in urls)
+    assert first == second
+
+
+def test_sums_of_a_billion_records_are_exact() -> None:
+    """Adding as much as 10^9 records of twelve decimals can be loses no digit."""
+    cent = Money(Decimal("0.000000000001"), "CNY")
+    much = Money(Decimal(10**21), "CNY")
+    assert exact((much + cent).amount) == "1000000000000000000000.000000000001"
+    assert total([much, cent, Money(Decimal(1), "USD")]) == {
+        "CNY": much + cent,
+        "USD": Money(Decimal(1), "USD"),
+    }
+
+
+def test_currencies_are_never_added() -> None:
+    """Adding two currencies is an error, not a number."""
+    with pytest.raises(ValueError, match="cannot add USD to CNY"):
+        Money(Decimal(1), "CNY") + Money(Decimal(1), "USD")
+
+
+@pytest.mark.parametrize("module", MONEY_MODULES)
+def test_no_floats_in_money(module: str) -> None:
+    """No module that handles money names a float, but for seconds, which are no money; none
+    writes a number with a point, or makes one."""
+    tree = ast.parse((SOURCES / f"{module}.py").read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AnnAssign):
+            said = ast.unparse(node.returns or node) if isinstance(node, ast.FunctionDef) else ""
+            said = said or ast.unparse(node).partition(":")[2]
+            if "float" in said:
+                said = ast.unparse(node).lower()
+                assert "seconds" in said or "offset" in said, f"{module}:{node.lineno}"
+        if isinstance(node, ast.Call):
+            assert ast.unparse(node.func) != "float", f"{module}:{node.lineno}"
+        if isinstance(node, ast.Constant) and isinstance(node.value, float):
+            assert node.value in (0.0, 60.0), f"{module}:{node.lineno}: seconds only"
+
+
+def test_the_example_price_file_holds() -> None:
+    """The list prices that ship are read without a complaint, dated, and with their source."""
+    example = load_prices(SOURCES.parents[1] / "manifests" / "prices.example.yaml")
+    for price in example.prices:
+        assert price.valid_from is not None
+        assert price.source
+    usage = Usage(input_tokens=300, output_tokens=1290)
+    gemini = example.price_on("gemini-2.5-flash-image", date(2026, 1, 1))
+    cost = cost_of(usage, 1, job(), gemini)
+    assert cost is not None
+    assert cost.amount == "0.038790"

@@ -1,0 +1,143 @@
+"""The budget: what is in flight is reserved, and no cap is ever passed. In virtual time."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import anyio
+import pytest
+import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retouch.engine.budget import Budget, Cap
+from retouch.errors import BudgetReached
+from retouch.money import Money
+
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
+
+
+def cny(amount: str | int) -> Money:
+    return Money(Decimal(amount), "CNY")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    limit=st.integers(1, 40),
+    jobs=st.lists(
+        st.tuples(st.integers(0, 9), st.integers(0, 9), st.floats(0, 5), st.booleans()),
+        min_size=1,
+        max_size=60,
+    ),
+)
+def test_a_budget_is_never_passed_and_nobody_waits_in_vain(
+    limit: int, jobs: list[tuple[int, int, float, bool]]
+) -> None:
+    """Whatever is reserved at once, counted plus reserved stays under the cap; who is refused
+    could not have been let in even with nothing in flight; everybody comes to an end."""
+    budget = Budget([Cap("the budget", cny(limit)), Cap("its half", cny(limit), model="a")])
+    ended = 0
+
+    async def job(ceiling: int, cost: int, seconds: float, is_a: bool) -> None:
+        nonlocal ended
+        try:
+            reservation = await budget.reserve("a" if is_a else "b", cny(ceiling))
+        except BudgetReached:
+            assert budget.caps[0].counted + ceiling > limit
+        else:
+            with budget.holding(reservation):
+                check()
+                await anyio.sleep(seconds)
+                if cost % 3:  # the others stay unknown, at their ceiling
+                    reservation.settle(cny(min(cost, ceiling)) if cost else None)
+            check()
+        ended += 1
+
+    def check() -> None:
+        for cap in budget.caps:
+            assert cap.counted + budget.reserved.get(cap.model, Decimal(0)) <= limit
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            for each in jobs:
+                group.start_soon(job, *each)
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert ended == len(jobs)
+    assert all(not held for held in budget.reserved.values())
+
+
+async def test_a_reservation_waits_while_what_is_in_flight_may_give_way() -> None:
+    """Ceilings are higher than costs: what does not fit now may fit when others have ended."""
+    budget, began = Budget([Cap("the budget", cny(10))]), anyio.current_time()
+
+    async def first() -> None:
+        with budget.holding(await budget.reserve("a", cny(10))) as reservation:
+            await anyio.sleep(60)
+            reservation.settle(cny(1))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(first)
+        await anyio.sleep(1)
+        second = await budget.reserve("a", cny(9))
+        assert anyio.current_time() - began == pytest.approx(60)
+        with budget.holding(second):
+            second.settle(None)
+    with pytest.raises(BudgetReached, match=r"up to 10\.00 CNY"):
+        await budget.reserve("a", cny(10))
+
+
+async def test_a_cancelled_wait_for_money_reserves_nothing() -> None:
+    """A run that is stopped leaves no reservation behind."""
+    budget = Budget([Cap("the budget", cny(10))])
+    with budget.holding(await budget.reserve("a", cny(10))):
+        with anyio.move_on_after(1):
+            await budget.reserve("a", cny(1))
+        assert budget.reserved == {None: 10, "a": 10}
+
+
+async def test_an_attempt_of_an_earlier_run_counts_once() -> None:
+    """Taken up again, its ceiling is in flight and no longer history; not where the cap counts
+    another day, another model or this run alone."""
+    caps = [
+        Cap("in total", cny(10), Decimal(6), counts_history=True),
+        Cap("for a day", cny(10), Decimal(5), counts_history=True, day="2026-03-02"),
+        Cap("of b", cny(10), Decimal(1), model="b", counts_history=True),
+        Cap("this run", cny(10)),
+    ]
+    budget = Budget(caps, today=lambda: "2026-03-02")
+    with budget.holding(budget.resume("a", cny(4), "2026-03-02")) as reservation:
+        assert [cap.counted for cap in caps] == [2, 1, 1, 0]
+        reservation.settle(cny(3))
+    assert [cap.counted for cap in caps] == [5, 4, 1, 3]
+    with budget.holding(budget.resume("a", cny(4), "2026-03-01")) as reservation:
+        assert [cap.counted for cap in caps] == [1, 4, 1, 3]
+        reservation.settle(cny(3))
+    assert [cap.counted for cap in caps] == [4, 4, 1, 6]
+
+
+async def test_the_budget_for_a_day_begins_anew_at_midnight() -> None:
+    """What was sent before midnight and is answered after it counts for the day it was sent on;
+    a clock that is set back begins nothing anew."""
+    day = "2026-03-01"
+    cap = Cap("for a day", cny(10), Decimal(4), counts_history=True, day=day)
+    budget = Budget([cap], today=lambda: day)
+    late = await budget.reserve("a", cny(6))
+    late.day = day
+    with budget.holding(late):
+        day = "2026-03-02"
+        with budget.holding(await budget.reserve("a", cny(4))) as early:
+            early.day = day
+    assert (cap.day, cap.counted) == ("2026-03-02", Decimal(4))
+    day = "2026-03-01"
+    with pytest.raises(BudgetReached, match="for a day") as reached:
+        await budget.reserve("a", cny(7))
+    assert "00:00 UTC" in reached.value.hint
+
+
+async def test_without_caps_everything_passes() -> None:
+    """No budget, no price: no waiting."""
+    budget = Budget()
+    with budget.holding(await budget.reserve("a", None)) as reservation:
+        reservation.settle(None)

@@ -1,0 +1,277 @@
+"""Limits, backing off, Retry-After and poll paces as functions of state and time."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retouch.engine.pacing import (
+    BACKOFF_CAP_SECONDS,
+    POLL_CAP_FACTOR,
+    RETRY_AFTER_CAP_SECONDS,
+    RETRY_FLOOR,
+    Concurrency,
+    PollPace,
+    RateLimit,
+    RetryBudget,
+    backoff_seconds,
+    retry_after_seconds,
+)
+from tests.support.sliding import fullest
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+
+
+def drive(
+    limit: RateLimit, units: list[float], *, delays: list[float], overshoots: list[float]
+) -> list[tuple[float, float]]:
+    """Sends one request after another as fast as the limit lets; each leaves `delay` after its
+    turn, each wait lasts a little longer than asked. Returns (time it left, units)."""
+    now = 0.0
+    sends: list[tuple[float, float]] = []
+    leaving: list[tuple[float, float, object]] = []
+    for index, each in enumerate(units):
+        while True:
+            for entry in sorted(leaving, key=lambda one: one[0]):
+                if entry[0] <= now:
+                    limit.leave(entry[0], entry[2])  # type: ignore[arg-type]  # an Entry
+                    leaving.remove(entry)
+            wait = limit.wait_seconds(now, each)
+            if wait <= 0:
+                break
+            ends = now + wait + overshoots[index % len(overshoots)]
+            coming = [entry[0] for entry in leaving if now < entry[0] < ends]
+            now = min(coming, default=ends) if coming else ends
+        at = now + delays[index % len(delays)]
+        leaving.append((at, each, limit.take(now, each)))
+        sends.append((at, each))
+    return sends
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    per_minute=st.integers(1, 600),
+    delays=st.lists(st.floats(0, 5), min_size=1, max_size=20),
+    overshoots=st.lists(st.floats(0, 0.3), min_size=1, max_size=20),
+)
+def test_no_window_ever_holds_more_than_the_limit(
+    per_minute: int, delays: list[float], overshoots: list[float]
+) -> None:
+    """Whatever time passes between a turn and the send, and however late a sleeper wakes."""
+    count = min(3 * per_minute, 400)
+    sends = drive(RateLimit(per_minute), [1.0] * count, delays=delays, overshoots=overshoots)
+    assert fullest(sends) <= per_minute
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    per_minute=st.integers(100, 1_000_000),
+    shares=st.lists(st.floats(0.001, 0.6), min_size=5, max_size=60),
+)
+def test_tokens_of_uneven_size_keep_the_limit(per_minute: int, shares: list[float]) -> None:
+    """Units need not be ones: a window never holds more tokens than the limit."""
+    units = [max(1.0, share * per_minute) for share in shares]
+    sends = drive(RateLimit(per_minute), units, delays=[0.0, 0.4], overshoots=[0.0])
+    assert fullest(sends) <= per_minute + 1e-6
+
+
+@pytest.mark.parametrize("per_minute", [1, 7, 60, 600, 6000])
+def test_the_limit_is_used_to_95_percent(per_minute: int) -> None:
+    """With sleepers that wake 1 ms late, as real clocks do."""
+    count = 5 * per_minute + 1
+    sends = drive(RateLimit(per_minute), [1.0] * count, delays=[0.0], overshoots=[0.001])
+    minutes = (sends[-1][0] - sends[0][0]) / 60
+    assert (count - 1) / minutes >= 0.95 * per_minute
+
+
+def test_requests_are_spaced_evenly_also_after_a_rest() -> None:
+    """An idle hour saves nothing up for a burst."""
+    limit = RateLimit(60)
+    limit.leave(0.0, limit.take(0.0))
+    limit.leave(3600.0, limit.take(3600.0))
+    assert limit.wait_seconds(3600.0) == pytest.approx(1.01)
+
+
+def test_more_than_the_whole_limit_passes_alone() -> None:
+    """A request greater than the limit waits for an empty window, and others for its end."""
+    limit = RateLimit(10)
+    limit.leave(0.0, limit.take(0.0, 1))
+    assert limit.wait_seconds(5.0, 25) == pytest.approx(55.6)
+    assert limit.wait_seconds(60.6, 25) == 0
+    limit.leave(60.6, limit.take(60.6, 25))
+    assert limit.wait_seconds(60.7, 1) >= 60.0
+
+
+def test_what_was_not_sent_leaves_room() -> None:
+    """A turn given back is out of the window; given back twice, or after leaving, is nothing."""
+    limit = RateLimit(2)
+    first, second = limit.take(0.0), limit.take(0.0)
+    limit.give_back(first)
+    limit.give_back(first)
+    limit.leave(0.0, first)
+    limit.leave(100.0, second)
+    limit.give_back(second)
+    assert limit.wait_seconds(130.0) == 0
+    limit.leave(130.0, limit.take(130.0))
+    assert limit.wait_seconds(160.5) == pytest.approx(0.1)  # the first of the two is gone then
+
+
+def test_fewer_tokens_than_expected_count_from_when_they_left() -> None:
+    """A correction downwards ends with the entry it corrects: it never lends room later."""
+    limit = RateLimit(1000)
+    entry = limit.take(0.0, 900)
+    limit.leave(0.0, entry)
+    limit.correct(30.0, entry, 100)
+    assert limit.wait_seconds(31.0, 900) == 0
+    limit.leave(59.0, limit.take(59.0, 900))
+    assert limit.wait_seconds(61.0, 200) > 50  # not -800 + 900 + 200
+
+
+def test_more_tokens_than_expected_count_at_once() -> None:
+    """What an answer turned out to have used takes the room from the next one."""
+    limit = RateLimit(1000)
+    entry = limit.take(0.0, 0)
+    limit.leave(0.0, entry)
+    limit.correct(10.0, entry, 950)
+    assert limit.wait_seconds(10.0, 100) > 50
+    late = limit.take(200.0, 10)
+    limit.correct(200.0, late, 999)  # not sent yet: nothing to correct
+    limit.give_back(late)
+
+
+def test_concurrency_halves_once_for_all_that_was_in_flight_and_recovers_by_rounds() -> None:
+    """Eight answers of one overrun are one cut; a cut is earned back one by one."""
+    places = Concurrency(16)
+    for _ in range(8):
+        places.overrun(16, cuts_when_sent=0)
+    assert (places.limit, places.cuts) == (8, 1)
+    places.overrun(8, cuts_when_sent=1)
+    assert places.limit == 4
+    for _ in range(5):
+        places.succeeded()
+    assert places.limit == 5
+    for _ in range(500):
+        places.succeeded()
+    assert places.limit == 16
+
+
+@given(st.lists(st.booleans(), max_size=200), st.integers(1, 64))
+def test_concurrency_stays_between_one_and_its_maximum(events: list[bool], maximum: int) -> None:
+    """Whatever the server answers."""
+    places = Concurrency(maximum)
+    for is_overrun in events:
+        if is_overrun:
+            places.overrun(places.limit, places.cuts)
+        else:
+            places.succeeded()
+        assert 1 <= places.limit <= maximum
+
+
+@given(st.lists(st.booleans(), max_size=400))
+def test_retries_are_at_most_a_tenth(events: list[bool]) -> None:
+    """And a few at the start."""
+    budget = RetryBudget()
+    requests = retries = 0
+    for is_request in events:
+        if is_request:
+            budget.request()
+            requests += 1
+        else:
+            retries += budget.take()
+        assert retries <= RETRY_FLOOR + 0.1 * requests + 1
+
+
+def test_an_outage_is_not_hammered() -> None:
+    """Of 1,000 requests that all fail, about a tenth is repeated."""
+    budget = RetryBudget()
+    retries = 0
+    for _ in range(1000):
+        budget.request()
+        retries += budget.take()
+    assert retries == pytest.approx(110, abs=2)
+
+
+@given(st.integers(1, 10_000), st.integers())
+def test_backing_off_has_full_jitter_under_a_cap(retry: int, seed: int) -> None:
+    """Anything from 0 to the exponential, never above a minute, however often."""
+    seconds = backoff_seconds(retry, random.Random(seed))
+    assert 0 <= seconds <= min(BACKOFF_CAP_SECONDS, 2.0 ** min(retry - 1, 60))
+
+
+def test_jitter_spreads_over_the_whole_range() -> None:
+    """Half of the waits are in the lower half: nobody comes back in step."""
+    chance = random.Random(7)
+    waits = [backoff_seconds(5, chance) for _ in range(4000)]
+    assert sum(wait < 8 for wait in waits) == pytest.approx(2000, abs=200)
+
+
+def http_date(moment: datetime) -> str:
+    return format_datetime(moment, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120),
+        (" 7 ", 7),
+        ("1.5", 1.5),
+        ("0", None),
+        ("-5", None),
+        ("", None),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("-inf", None),
+        ("1e400", None),
+        ("864000", RETRY_AFTER_CAP_SECONDS),  # ten days
+        ("9" * 60, RETRY_AFTER_CAP_SECONDS),
+        ("9" * 65, None),
+        (http_date(NOW + timedelta(seconds=90)), 90),
+        (http_date(NOW + timedelta(days=10)), RETRY_AFTER_CAP_SECONDS),
+        (http_date(NOW - timedelta(seconds=1)), None),
+        (http_date(NOW), None),
+        ("Sun, 01 Mar 2026 12:01:00 -0000", None),  # names no zone
+        ("Sun, 01 Mar 2026 13:01:00 +0100", 60),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", RETRY_AFTER_CAP_SECONDS),
+        ("Sun, 99 Mar 2026 12:00:00 GMT", None),
+        ("Sun, 01 Mar 99999999999 12:00:00 GMT", None),
+        ("\u0661\u0662", 12),
+    ],
+)
+def test_retry_after_is_read_or_ignored(value: str, seconds: float | None) -> None:
+    """Seconds or an HTTP date, capped; what is past, negative or nonsense is nothing."""
+    assert retry_after_seconds({"retry-after": value}, NOW) == seconds
+
+
+@given(st.text(max_size=80))
+def test_no_retry_after_can_harm(value: str) -> None:
+    """Any text gives nothing or a wait between 0 and the cap."""
+    seconds = retry_after_seconds({"retry-after": value}, NOW)
+    assert seconds is None or 0 < seconds <= RETRY_AFTER_CAP_SECONDS
+    assert retry_after_seconds({}, NOW) is None
+
+
+def test_the_first_poll_waits_for_most_of_what_tasks_have_taken() -> None:
+    """Nothing is known at first; then 70 % of the median, never less than the interval."""
+    pace, chance = PollPace(2.0), random.Random(1)
+    assert pace.wait_seconds(0, chance) == 2.0
+    for seconds in (10.0, 20.0, 30.0):
+        pace.finished(seconds)
+    assert pace.wait_seconds(0, chance) == 14.0
+    for _ in range(64):
+        pace.finished(1.0)
+    assert pace.wait_seconds(0, chance) == 2.0
+
+
+@given(st.integers(1, 10**9), st.floats(0.1, 60), st.integers())
+def test_polls_back_off_to_a_cap_however_long_a_task_takes(
+    asked: int, interval: float, seed: int
+) -> None:
+    """The billionth poll of a Task waits no longer (and breaks no sooner) than the tenth."""
+    wait = PollPace(interval).wait_seconds(asked, random.Random(seed))
+    assert 0.8 * interval <= wait <= 1.2 * interval * POLL_CAP_FACTOR + 1e-9

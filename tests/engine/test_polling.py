@@ -1,0 +1,206 @@
+"""Tasks polled to their end by one scheduler, in virtual time."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+import pytest
+
+from retouch.dialects.base import Pending, Produced, Rejected, Unreadable, Usage
+from retouch.engine.limiter import Stop
+from retouch.engine.pacing import PollPace
+from retouch.engine.polling import AT_ONCE, Answer, Ending, PollReading, Polls, Stopped, TimedOut
+from retouch.errors import RetouchError
+
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
+
+DONE = Produced((), Usage(images=1))
+PENDING = Pending("processing")
+PASSING = Rejected("transient", 503, None, "try later", retry_safe=True)
+GONE = Rejected("expired", 404, None, "no such task")
+
+
+class Desk:
+    """Polls that run while the block does; what was warned of is kept."""
+
+    def __init__(self, timeout: float = 900.0, interval: float = 2.0) -> None:
+        self.stop = Stop()
+        self.warnings: list[str] = []
+        self.polls = Polls(
+            PollPace(interval), timeout, self.stop, random.Random(5), self.warnings.append
+        )
+
+    async def ending(self, readings: Sequence[PollReading | float]) -> tuple[Ending, list[float]]:
+        """How a Task ends that is read so, the last reading again and again; and when it was
+        asked for. A number is a Retry-After beside a pending reading."""
+        asked: list[float] = []
+
+        async def ask() -> Answer:
+            reading = readings[min(len(asked), len(readings) - 1)]
+            asked.append(anyio.current_time())
+            if isinstance(reading, float):
+                return Answer(PENDING, reading)
+            return Answer(reading)
+
+        return await self.polls.ending("task", ask), asked
+
+    async def during(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work` while the polls run."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.polls.run)
+            await work()
+            group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("ending", [DONE, GONE], ids=["produced", "rejected"])
+async def test_a_task_is_asked_for_until_it_ends(ending: PollReading) -> None:
+    """Pending, errors that may pass and unreadable replies are only a reason to ask again."""
+    desk = Desk()
+
+    async def work() -> None:
+        ended, asked = await desk.ending([PENDING, PASSING, Unreadable("<html>"), ending])
+        assert ended == ending
+        assert len(asked) == 4
+        gaps = [later - earlier for earlier, later in itertools.pairwise(asked)]
+        assert gaps == sorted(gaps)  # backs off: 2, 3, 4.5 s and a fifth of jitter
+
+    await desk.during(work)
+
+
+async def test_the_deadline_is_met_exactly_and_says_the_last_status() -> None:
+    """The last poll is at the deadline: a Task that ended in time is never missed."""
+    desk, began = Desk(timeout=100.0), anyio.current_time()
+
+    async def work() -> None:
+        ended, asked = await desk.ending([PASSING])
+        assert isinstance(ended, TimedOut)
+        assert (round(ended.waited_seconds, 6), ended.last_status) == (100.0, "try later")
+        assert asked[-1] - began == pytest.approx(100.0)
+
+    await desk.during(work)
+
+
+async def test_a_first_wait_longer_than_the_deadline_ends_at_it() -> None:
+    """What Tasks of this lane usually take does not let one sleep past its deadline."""
+    desk, began = Desk(timeout=10.0, interval=60.0), anyio.current_time()
+
+    async def work() -> None:
+        ended, asked = await desk.ending([DONE])
+        assert ended == DONE
+        assert asked == [began + 10.0]
+
+    await desk.during(work)
+
+
+async def test_retry_after_is_waited_for() -> None:
+    """A server that asks to be left alone for 120 s is."""
+    desk = Desk()
+
+    async def work() -> None:
+        _, asked = await desk.ending([120.0, DONE])
+        assert asked[1] - asked[0] == pytest.approx(120.0)
+
+    await desk.during(work)
+
+
+async def test_a_stop_ends_every_wait_at_once_and_new_tasks_too() -> None:
+    """The Tasks go on at the server; nobody here waits for them any more."""
+    desk, endings = Desk(), list[Ending]()
+    began = anyio.current_time()
+
+    async def one() -> None:
+        endings.append((await desk.ending([PENDING]))[0])
+
+    async def work() -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(30):
+                group.start_soon(one)
+            await anyio.sleep(11)
+            desk.stop.set(RetouchError("stop"))
+        await one()
+
+    await desk.during(work)
+    assert endings == [Stopped()] * 31
+    assert anyio.current_time() - began == pytest.approx(11)
+
+
+async def test_a_stop_during_a_poll_ends_it() -> None:
+    """A poll that hangs does not hold up the stop."""
+    desk, endings = Desk(), list[Ending]()
+
+    async def ask() -> Answer:
+        await anyio.sleep(1000)
+        return Answer(DONE)
+
+    async def wait() -> None:
+        endings.append(await desk.polls.ending("task", ask))
+
+    async def work() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await anyio.sleep(10)
+            desk.stop.set(RetouchError("stop"))
+
+    await desk.during(work)
+    assert endings == [Stopped()]
+
+
+async def test_an_unknown_status_is_said_once() -> None:
+    """A thousand polls of a hundred Tasks with one status nobody knows: one warning."""
+    desk = Desk()
+    odd = Pending("queued", "unknown status 'queued'")
+
+    async def one() -> None:
+        await desk.ending([odd] * 10 + [Pending("held", "unknown status 'held'"), DONE])
+
+    async def work() -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(100):
+                group.start_soon(one)
+
+    await desk.during(work)
+    assert desk.warnings == ["unknown status 'queued'", "unknown status 'held'"]
+
+
+async def test_many_tasks_are_one_scheduler_and_few_polls_at_once() -> None:
+    """Hundreds of Tasks: no timer each, never more than a few polls in flight, all end."""
+    desk, in_flight, most, tasks = Desk(), 0, 0, 0
+    chance = random.Random(2)
+
+    async def one(ends: float) -> None:
+        async def ask() -> Answer:
+            nonlocal in_flight, most, tasks
+            in_flight += 1
+            most = max(most, in_flight)
+            tasks = max(tasks, anyio.get_current_task().id and len(desk.polls._due))
+            await anyio.sleep(0.05)
+            in_flight -= 1
+            return Answer(DONE if anyio.current_time() >= ends else PENDING)
+
+        assert await desk.polls.ending("task", ask) == DONE
+
+    async def work() -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(300):
+                group.start_soon(one, anyio.current_time() + chance.uniform(1, 60))
+
+    await desk.during(work)
+    assert most == AT_ONCE
+    assert tasks > 50
+
+
+async def test_first_polls_come_later_where_tasks_take_long() -> None:
+    """Once a Task has taken a minute, the next is not asked for every two seconds."""
+    desk, began = Desk(), anyio.current_time()
+
+    async def work() -> None:
+        await desk.ending([PENDING] * 12 + [DONE])
+        taken = anyio.current_time() - began
+        started = anyio.current_time()
+        _, asked = await desk.ending([DONE])
+        assert asked[0] - started == pytest.approx(0.7 * taken)
+
+    await desk.during(work)

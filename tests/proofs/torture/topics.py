@@ -1,0 +1,161 @@
+"""The topics of the torture: what a piece of each does, and how many there are at full size."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from retouch.errors import LedgerDamaged, StorageFailed
+from retouch.ledger import read
+from tests.e2e.killing import KILLS, killed_again_and_again
+from tests.proofs.crash.checking import Findings, check_nothing_lost, check_states
+from tests.proofs.crash.hurt import CALLS, afterwards, errand, why_not
+from tests.proofs.crash.recorder import Recorder
+from tests.proofs.crash.stage import Stage, recorded
+from tests.proofs.fuzz.targets import TARGETS, fuzz
+from tests.support.simulation import Campaign, check
+
+REFUSALS = [
+    (refusal, keeps)
+    for refusal in (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT)
+    for keeps in (False, True)
+]
+INPUTS_A_PIECE = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """`piece(number)` proves one piece and returns its figures."""
+
+    proof: str
+    pieces: int
+    piece: Callable[[int], Counter[str]]
+    outcome: str
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    memory = Path("/dev/shm")  # noqa: S108 - thousands of files that nobody needs to keep
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+        yield Path(name)
+
+
+def power_cut(script: int) -> Counter[str]:
+    """50 states that a power cut could leave of one batch, killed and run again."""
+    with _scratch() as scratch:
+        found = Findings(scratch)
+        folder = scratch / "outputs"
+        folder.mkdir()
+        stage = Stage(folder, seed=script, jobs=20)
+        die_at = random.Random(script).choice((None, *range(250)))
+        recorder = recorded(stage, pytest.MonkeyPatch(), die_at=die_at)
+        check_states(stage, recorder, 50, seed=script, found=found)
+    return Counter(
+        {"states": found.states, "torn ends": found.torn, "left to the user": found.refused}
+    )
+
+
+def refusal(which: int) -> Counter[str]:
+    """Every change of a batch refused in turn."""
+    refused = 0
+    while _is_refused(refused, *REFUSALS[which]):
+        refused += 1
+    return Counter({"changes refused": refused})
+
+
+def _is_refused(number: int, refusal: int, keeps_refusing: bool) -> bool:
+    with _scratch() as folder:
+        stage = Stage(folder, seed=0, jobs=12)
+        recorder = Recorder(
+            folder, refuse_at=number, refusal=refusal, keeps_refusing=keeps_refusing
+        )
+        with recorder.recording(pytest.MonkeyPatch()):
+            try:
+                stopped = stage.run().stopped
+            except StorageFailed as error:
+                stopped = error
+        if stopped is not None:
+            assert str(folder) in stopped.message
+        if recorder.refused:
+            stage.run()
+            check_nothing_lost(stage)
+        return bool(recorder.refused)
+
+
+def kills_at_calls(seed: int) -> Counter[str]:
+    """One batch killed on entry to each of its system calls in turn."""
+    figures: Counter[str] = Counter()
+    if why_not():
+        return Counter({f"(skipped: {why_not()})": 1})
+    for call in CALLS:
+        for when in count(1):
+            with _scratch() as folder:
+                hurt = errand(folder, seed, call=call, fault="signal=KILL", when=when)
+                check_nothing_lost(afterwards(folder, seed))
+            if hurt.code in (0, 1):
+                break
+            assert hurt.code == -9, hurt
+            figures["kills"] += 1
+    return figures
+
+
+def kills_at_random(seed: int) -> Counter[str]:
+    """The real program killed again and again, then run to its end."""
+    with _scratch() as folder:
+        killed_again_and_again(folder, seed)
+    return Counter({"kills": KILLS})
+
+
+def flips(bit: int) -> Counter[str]:
+    """One bit of every byte of a finished ledger flipped."""
+    with _scratch() as folder:
+        Stage(folder, seed=0, jobs=12).run()
+        path = folder / "ledger.jsonl"
+        data, sound = path.read_bytes(), read(path)
+        with path.open("r+b", buffering=0) as file:
+            for at, byte in enumerate(data):
+                os.pwrite(file.fileno(), bytes([byte ^ 1 << bit]), at)
+                try:
+                    same = read(path).outcomes == sound.outcomes
+                except LedgerDamaged:
+                    same = True
+                assert same, f"byte {at}"
+                os.pwrite(file.fileno(), bytes([byte]), at)
+    return Counter({"bits flipped": len(data)})
+
+
+def bad_days(number: int) -> Counter[str]:
+    """A campaign of 500 jobs; its seeds are others than the suite's."""
+    with _scratch() as folder:
+        work, provider = Campaign(folder, 1000 + number, 500).play()
+        check(work, provider)
+    return Counter({"campaigns": 1, "requests": len(provider.seen)})
+
+
+def inputs(number: int) -> Counter[str]:
+    """Hostile inputs for one parser after the other."""
+    target = list(TARGETS)[number % len(TARGETS)]
+    fuzz(target, INPUTS_A_PIECE, seed=2 + number)
+    return Counter({"inputs": INPUTS_A_PIECE})
+
+
+_NOTHING_LOST = "0 bought twice, 0 charges unsaid"
+TOPICS = {
+    "power-cuts": Topic("power cuts, simulated", 200, power_cut, _NOTHING_LOST),
+    "refusals": Topic("n-th change refused, every n", len(REFUSALS), refusal, "nothing lost"),
+    "kills": Topic("kill -9 at a system call", 12, kills_at_calls, _NOTHING_LOST),
+    "random-kills": Topic("kill -9 at random", 18, kills_at_random, _NOTHING_LOST),
+    "flips": Topic("ledger, every bit flipped", 8, flips, "all found, none crashed"),
+    "bad-days": Topic("campaigns of 500 jobs", 500, bad_days, "every bill within what is said"),
+    "inputs": Topic("inputs fuzzed", 200, inputs, "nothing uncaught"),
+}

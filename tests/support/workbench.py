@@ -1,0 +1,186 @@
+"""A batch set up for tests: real ledger, outputs, gate, dialect, transport, own provider."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+
+from retouch.dialects import DIALECTS
+from retouch.dialects.base import Capabilities
+from retouch.engine.batch import Batch
+from retouch.engine.budget import Budget
+from retouch.engine.context import JobEnd
+from retouch.engine.outputs import Outputs
+from retouch.engine.selection import Choice, Surveyor
+from retouch.engine.summary import Orders, Summary
+from retouch.job import Job, Picture, Prompt, Source
+from retouch.ledger import Reader, open_ledger
+from retouch.ledger.decision import NOTHING_REDONE, Redo
+from retouch.ledger.records import AnyRecord
+from retouch.ledger.state import Replay, replay
+from retouch.manifest import Limits, Model, Poll, Price, RunSettings
+from retouch.threads import Offload, in_place
+from retouch.transport import ApiKey, Transport, open_transport
+from tests.support.provider import Provider
+
+CANARY = "sk-canary-0123456789abcdef"
+GEMINI, KLING = "gemini-2.5-flash-image", "kling-v2"
+BASE_URL = "http://127.0.0.1/v1"
+PRICES = {
+    GEMINI: Price(
+        currency="CNY", input_per_million=Decimal("2.1"), output_per_million=Decimal(210)
+    ),
+    KLING: Price(currency="CNY", per_image=Decimal("0.20")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TestLane:
+    """A lane of given Jobs."""
+
+    model: Model
+    capabilities: Capabilities
+    all_jobs: tuple[Job, ...]
+    __test__ = False
+
+    @property
+    def jobs_count(self) -> int:
+        return len(self.all_jobs)
+
+    def jobs(self) -> Iterator[Job]:
+        return iter(self.all_jobs)
+
+
+def lane(
+    model: str,
+    count: int,
+    *,
+    n: int = 1,
+    limits: Limits | None = None,
+    poll: Poll | None = None,
+) -> TestLane:
+    """`count` Jobs over URL sources, so that no file is needed."""
+    jobs = tuple(
+        Job(
+            model=model,
+            prompt=Prompt("white", "make it white"),
+            source=Source(f"{index}.png", _linked(model, index)),
+            options=(("n", n),),
+            output=f"images/{model}/white/{index}-{{index}}",
+        )
+        for index in range(count)
+    )
+    given = Model(
+        model=model,
+        options={"n": n},
+        limits=limits or Limits(concurrency=8),
+        poll=poll or Poll(interval=1.0, timeout=60.0),
+    )
+    return TestLane(given, DIALECTS["qiniu"].capabilities(model), jobs)
+
+
+def _linked(model: str, index: int) -> Picture:
+    url = f"https://example.com/{model}/{index}.png"
+    return Picture(digest=f"url:{url}", url=url)
+
+
+@dataclass(slots=True)
+class Recorder:
+    """An Observer that keeps all it is told."""
+
+    ends: list[JobEnd] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+    def began(self, job: Job) -> None:
+        pass
+
+    def ended(self, end: JobEnd) -> None:
+        self.ends.append(end)
+
+    def passed(self, job: Job, choice: Choice) -> None:
+        self.choices.append(choice)
+
+    def said(self, text: str) -> None:
+        self.texts.append(text)
+
+
+@dataclass(slots=True)
+class Bench:
+    """One manifest's outputs folder and its provider, over as many runs as a test wants."""
+
+    folder: Path
+    provider: Provider
+    settings: RunSettings = field(default_factory=RunSettings)
+    observer: Recorder = field(default_factory=Recorder)
+    batch: Batch | None = None
+    offload: Offload = in_place
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _runs: Iterator[int] = field(default_factory=itertools.count)
+
+    async def run(
+        self,
+        lanes: Sequence[TestLane],
+        *,
+        redo: Redo = NOTHING_REDONE,
+        budget: Budget | None = None,
+        orders: Orders | None = None,
+        priced: bool = True,
+        scope: anyio.CancelScope | None = None,
+    ) -> Summary:
+        """One run; blocking work is done in place by default, so that a virtual clock can jump."""
+        name = f"run-{next(self._runs)}"
+        outputs = Outputs(self.folder, (CANARY,))
+        async with (
+            open_ledger(
+                self.folder / "ledger.jsonl", name, offload=self.offload, now=self.now
+            ) as ledger,
+            self.connected() as transport,
+        ):
+            self.batch = Batch(
+                lanes=lanes,
+                dialect=DIALECTS["qiniu"],
+                transport=transport,
+                ledger=ledger,
+                outputs=outputs,
+                surveyor=Surveyor(ledger.state, outputs, (), redo),
+                budget=budget or Budget(),
+                prices=PRICES if priced else {},
+                settings=self.settings,
+                orders=orders or Orders(seed=7),
+                observer=self.observer,
+                secrets=(CANARY,),
+                offload=self.offload,
+            )
+            with scope or anyio.CancelScope():
+                await self.batch.run()
+            return self.batch.summary
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Transport]:
+        """The way to the provider: in process."""
+        async with open_transport(
+            base_url=BASE_URL, key=ApiKey(CANARY), concurrency=64, app=self.provider
+        ) as transport:
+            yield transport
+
+    @property
+    def records(self) -> list[AnyRecord]:
+        return list(Reader(self.folder / "ledger.jsonl"))
+
+    @property
+    def state(self) -> Replay:
+        return replay(self.records)
+
+    def bytes_written(self) -> Iterator[tuple[Path, bytes]]:
+        """Every file under the folder, for canaries."""
+        for path in self.folder.rglob("*"):
+            if path.is_file():
+                yield path, path.read_bytes()
