@@ -14,7 +14,7 @@ import anyio.to_thread
 T = TypeVar("T")
 
 
-class Offload(Protocol):
+class Threads(Protocol):
     """Runs a blocking call somewhere and returns what it returned (or raises what it raised)."""
 
     async def __call__(self, call: Callable[[], T], /) -> T: ...

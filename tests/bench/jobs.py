@@ -17,10 +17,10 @@ from PIL import Image
 
 from retouch.dialects import DIALECTS
 from retouch.engine.batch import Batch
-from retouch.engine.budget import Budget
+from retouch.engine.budget import Purse
 from retouch.engine.outputs import Outputs
-from retouch.engine.selection import Surveyor
-from retouch.engine.summary import Orders
+from retouch.engine.selection import Selection
+from retouch.engine.summary import RunOptions
 from retouch.job import Job, Picture, Prompt, Source
 from retouch.ledger import open_ledger
 from retouch.manifest import Limits, Model, RunSettings
@@ -93,11 +93,11 @@ async def _ours(work: Work) -> None:
             transport=transport,
             ledger=ledger,
             outputs=outputs,
-            surveyor=Surveyor(ledger.state, outputs),
-            budget=Budget(),
+            selection=Selection(ledger.state, outputs),
+            budget=Purse(),
             prices=PRICES,
             settings=RunSettings(),
-            orders=Orders(),
+            run_options=RunOptions(),
             observer=Recorder(),
         )
         summary = await batch.run()

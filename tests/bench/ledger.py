@@ -15,11 +15,11 @@ from retouch.ledger import FIRST_PREV, Reader, digest_of, open_ledger, read
 from retouch.ledger.records import (
     AmountRecord,
     AnyRecord,
-    AskedRecord,
     CostRecord,
     Done,
     FileRecord,
     Started,
+    TermsRecord,
     UsageRecord,
     decode,
     encode,
@@ -56,7 +56,7 @@ def _record(number: int, prev: str) -> AnyRecord:
         return Started(
             **stamp, **place, source=source,  # type: ignore[arg-type]  # spread by name
             ceiling=AmountRecord(amount="0.560000", currency="CNY"),
-            asked=AskedRecord(input="0" * 12, prompt="1" * 12, options="2" * 12),
+            terms=TermsRecord(input="0" * 12, prompt="1" * 12, options="2" * 12),
         )  # fmt: skip
     return Done(
         **stamp, **place, source=source,  # type: ignore[arg-type]  # spread by name

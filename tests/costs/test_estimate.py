@@ -12,13 +12,13 @@ from retouch.costs.estimate import Demand, estimate, seconds_at_limits
 from retouch.costs.history import History
 from retouch.costs.pricing import ceiling_of, cost_of
 from retouch.dialects.base import Capabilities, TokenEstimate, Usage
-from retouch.engine.changes import Changes
 from retouch.engine.recorder import usage_record
+from retouch.engine.selection import Changes
 from retouch.job import Job, Options, Picture, Prompt, Source
 from retouch.ledger.decision import Send
 from retouch.ledger.records import Done, FileRecord, Started
 from retouch.ledger.state import Replay, replay
-from retouch.ledger.terms import asked_of
+from retouch.ledger.terms import terms_of
 from retouch.manifest import Limits, Price
 
 MODEL = "gemini-2.5-flash-image"
@@ -45,7 +45,7 @@ def ledger_of(jobs: list[Job], usages: list[Usage]) -> Replay:
     state = Replay()
     for one, usage in zip(jobs, usages, strict=True):
         said = {"key": one.key, "attempt": 1, "model": MODEL, "prompt": "white"}
-        state.apply(Started(source=one.source.name, asked=asked_of(one), **said))  # type: ignore[arg-type]
+        state.apply(Started(source=one.source.name, terms=terms_of(one), **said))  # type: ignore[arg-type]
         files = tuple(
             FileRecord(path="a", sha256="", bytes=1, media_type="image/png", width=8, height=8)
             for _ in range(one.images_wanted)

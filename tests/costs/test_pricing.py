@@ -15,7 +15,7 @@ from retouch.costs.pricing import ceiling_of, cost_of, has_ceiling, in_batch
 from retouch.dialects.base import Capabilities, TokenEstimate, Usage
 from retouch.job import Job, Options, Picture, Prompt, Source
 from retouch.ledger.records import CostRecord
-from retouch.ledger.terms import Observed, asked_of
+from retouch.ledger.terms import Observed, terms_of
 from retouch.manifest import ImagePrice, Price, load_prices
 from retouch.money import Money, exact, total
 
@@ -136,7 +136,7 @@ def test_no_ceiling_without_a_table() -> None:
 
 def test_what_is_asked_says_which_part_changed() -> None:
     """Each part of a job has a digest of its own."""
-    one, other = asked_of(job()), asked_of(job((("n", 2),), "black"))
+    one, other = terms_of(job()), terms_of(job((("n", 2),), "black"))
     assert one.input == other.input
     assert one.prompt != other.prompt
     assert one.options != other.options
@@ -146,7 +146,7 @@ def test_what_is_asked_says_which_part_changed() -> None:
 def test_signatures_do_not_change_what_is_asked() -> None:
     """A reference picture's URL signed anew is the same option."""
     urls = ("https://e.com/a.png?token=1", "https://e.com/a.png?token=2")
-    first, second = (asked_of(job((("style_image", url),))) for url in urls)
+    first, second = (terms_of(job((("style_image", url),))) for url in urls)
     assert first == second
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from retouch.engine.budget import Budget, Cap
-from retouch.engine.summary import Orders
+from retouch.engine.budget import Cap, Purse
+from retouch.engine.summary import RunOptions
 from retouch.errors import BudgetReached, Interrupted
 from retouch.ledger.decision import Redo
 from retouch.ledger.records import Done, Failed, Started, TaskAccepted, Unknown, Unsent
@@ -294,7 +294,7 @@ async def test_budget_is_never_passed(in_memory: Path) -> None:
     provider = Provider(seconds=2.0)
     work = bench(in_memory, provider)
     cap = Cap("the budget", Money(Decimal("1.05"), "CNY"))
-    summary = await work.run([lane(KLING, 50)], budget=Budget([cap]))
+    summary = await work.run([lane(KLING, 50)], budget=Purse([cap]))
     assert isinstance(summary.stopped, BudgetReached)
     assert summary.exit_code == 6
     assert len(provider.book) == 5
@@ -347,7 +347,7 @@ async def test_limit_sends_so_many_and_no_more(in_memory: Path) -> None:
     """`--limit 4` sends four jobs over all lanes."""
     provider = Provider()
     work = bench(in_memory, provider)
-    await work.run([lane(GEMINI, 10), lane(KLING, 10)], orders=Orders(limit=4, seed=1))
+    await work.run([lane(GEMINI, 10), lane(KLING, 10)], run_options=RunOptions(limit=4, seed=1))
     assert len(provider.posts) == 4
 
 

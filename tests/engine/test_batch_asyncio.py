@@ -22,7 +22,7 @@ QUICK = Poll(interval=0.05, timeout=30.0)
 async def test_ledger_equals_the_book(in_memory: Path) -> None:
     """Synchronous jobs and tasks side by side: tokens and images agree with the book."""
     provider = Provider(seconds=0.01, task_seconds=0.1)
-    work = Bench(in_memory, provider, offload=in_thread)
+    work = Bench(in_memory, provider, threads=in_thread)
     summary = await work.run([lane(GEMINI, 60, n=2), lane(KLING, 20, poll=QUICK)])
     assert summary.exit_code == 0
     totals = work.state.totals
@@ -37,7 +37,7 @@ async def test_refusals_are_retried_and_cut_replies_held(in_memory: Path) -> Non
     """An unbilled error is sent again, a cut answer is not until it is asked for."""
     cut = Mishap(200, b'{"data": [{"b64', charged=True)
     provider = Provider(mishaps=[Mishap(500), cut, Mishap(503)])
-    work = Bench(in_memory, provider, offload=in_thread)
+    work = Bench(in_memory, provider, threads=in_thread)
     await work.run([lane(GEMINI, 5)])
     assert work.state.counts() == Counter(done=4, unknown=1)
     assert len(provider.book) == 5
@@ -50,7 +50,7 @@ async def test_stopped_at_once_nothing_is_forgotten(in_memory: Path) -> None:
     """A cancelled run has an answer on file for each request it began."""
     provider = Provider(seconds=30.0)
     scope = anyio.CancelScope()
-    work = Bench(in_memory, provider, offload=in_thread)
+    work = Bench(in_memory, provider, threads=in_thread)
 
     async with anyio.create_task_group() as group:
         group.start_soon(_cancel_when, lambda: provider.in_flight == 3, scope)
@@ -62,7 +62,7 @@ async def test_stopped_at_once_tasks_are_polled_later(in_memory: Path) -> None:
     """Tasks that were accepted stay on file through a cancelled run; they are submitted once."""
     provider = Provider(task_seconds=60.0)
     scope = anyio.CancelScope()
-    work = Bench(in_memory, provider, offload=in_thread)
+    work = Bench(in_memory, provider, threads=in_thread)
     async with anyio.create_task_group() as group:
         group.start_soon(_cancel_when, lambda: work.state.counts() == Counter(accepted=3), scope)
         await work.run([lane(KLING, 3, poll=QUICK)], scope=scope)

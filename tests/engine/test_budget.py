@@ -11,7 +11,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retouch.engine.budget import Budget, Cap
+from retouch.engine.budget import Cap, Purse
 from retouch.errors import BudgetReached
 from retouch.money import Money
 
@@ -36,7 +36,7 @@ def test_a_budget_is_never_passed_and_nobody_waits_in_vain(
 ) -> None:
     """Whatever is reserved at once, counted plus reserved stays under the cap; who is refused
     could not have been let in even with nothing in flight; everybody comes to an end."""
-    budget = Budget([Cap("the budget", cny(limit)), Cap("its half", cny(limit), model="a")])
+    budget = Purse([Cap("the budget", cny(limit)), Cap("its half", cny(limit), model="a")])
     ended = 0
 
     async def job(ceiling: int, cost: int, seconds: float, is_a: bool) -> None:
@@ -70,7 +70,7 @@ def test_a_budget_is_never_passed_and_nobody_waits_in_vain(
 
 async def test_a_reservation_waits_while_what_is_in_flight_may_give_way() -> None:
     """Ceilings are higher than costs: what does not fit now may fit when others have ended."""
-    budget, began = Budget([Cap("the budget", cny(10))]), anyio.current_time()
+    budget, began = Purse([Cap("the budget", cny(10))]), anyio.current_time()
 
     async def first() -> None:
         with budget.holding(await budget.reserve("a", cny(10))) as reservation:
@@ -90,7 +90,7 @@ async def test_a_reservation_waits_while_what_is_in_flight_may_give_way() -> Non
 
 async def test_a_cancelled_wait_for_money_reserves_nothing() -> None:
     """A run that is stopped leaves no reservation behind."""
-    budget = Budget([Cap("the budget", cny(10))])
+    budget = Purse([Cap("the budget", cny(10))])
     with budget.holding(await budget.reserve("a", cny(10))):
         with anyio.move_on_after(1):
             await budget.reserve("a", cny(1))
@@ -106,7 +106,7 @@ async def test_an_attempt_of_an_earlier_run_counts_once() -> None:
         Cap("of b", cny(10), Decimal(1), model="b", counts_history=True),
         Cap("this run", cny(10)),
     ]
-    budget = Budget(caps, today=lambda: "2026-03-02")
+    budget = Purse(caps, today=lambda: "2026-03-02")
     with budget.holding(budget.resume("a", cny(4), "2026-03-02")) as reservation:
         assert [cap.counted for cap in caps] == [2, 1, 1, 0]
         reservation.settle(cny(3))
@@ -122,7 +122,7 @@ async def test_the_budget_for_a_day_begins_anew_at_midnight() -> None:
     a clock that is set back begins nothing anew."""
     day = "2026-03-01"
     cap = Cap("for a day", cny(10), Decimal(4), counts_history=True, day=day)
-    budget = Budget([cap], today=lambda: day)
+    budget = Purse([cap], today=lambda: day)
     late = await budget.reserve("a", cny(6))
     late.day = day
     with budget.holding(late):
@@ -138,6 +138,6 @@ async def test_the_budget_for_a_day_begins_anew_at_midnight() -> None:
 
 async def test_without_caps_everything_passes() -> None:
     """No budget, no price: no waiting."""
-    budget = Budget()
+    budget = Purse()
     with budget.holding(await budget.reserve("a", None)) as reservation:
         reservation.settle(None)

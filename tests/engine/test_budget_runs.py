@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import anyio
 
-from retouch.engine.budget import Budget, Cap, Reservation
+from retouch.engine.budget import Cap, Purse, Reservation
 from retouch.errors import BudgetReached
 from retouch.money import Money
 from tests.support.virtual import run_in_virtual_time
@@ -28,7 +28,7 @@ class Run:
         lane = Cap("lane", money(chance.randint(0, 40)), model="kling")
         day = Cap("day", money(chance.randint(10, 60)), day=self.today())
         self.caps = [money(cap.limit.amount * 10) for cap in (total, lane, day)]
-        self.budget = Budget([total, lane, day], today=self.today)
+        self.budget = Purse([total, lane, day], today=self.today)
         self.spent_on: dict[str, Decimal] = {}
 
     def today(self) -> str:

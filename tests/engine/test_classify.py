@@ -6,16 +6,8 @@ import itertools
 
 import pytest
 
-from retouch.dialects.base import Accepted, Produced, Rejected, Reply, Unreadable, Usage
-from retouch.engine.classify import (
-    Exchange,
-    NotCharged,
-    Refusal,
-    Uncertain,
-    Verdict,
-    classify,
-    interrupted,
-)
+from retouch.dialects.base import Accepted, Exchange, Produced, Rejected, Reply, Unreadable, Usage
+from retouch.engine.classify import NotCharged, Refusal, Uncertain, Verdict, classify, interrupted
 
 PRODUCED = Produced((), Usage())
 ACCEPTED = Accepted("t-1")

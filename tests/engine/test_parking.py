@@ -11,8 +11,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from retouch.engine.budget import Budget, Cap
-from retouch.engine.summary import Orders
+from retouch.engine.budget import Cap, Purse
+from retouch.engine.summary import RunOptions
 from retouch.errors import BudgetReached, DeadlineReached, Interrupted, Refused
 from retouch.ledger.records import Failed
 from retouch.manifest import Limits, RunSettings
@@ -99,7 +99,7 @@ async def test_a_lane_at_the_end_of_its_budget_parks_and_the_others_go_on(in_mem
     provider = Provider(seconds=1.0, task_seconds=30.0)
     work = Bench(in_memory, provider)
     cap = Cap("the budget of kling", Money(Decimal("0.65"), "CNY"), model=KLING)
-    summary = await work.run([lane(KLING, 10), lane(GEMINI, 5)], budget=Budget([cap]))
+    summary = await work.run([lane(KLING, 10), lane(GEMINI, 5)], budget=Purse([cap]))
     assert (summary.stopped, summary.exit_code) == (None, 6)
     assert isinstance(summary.lane_stops[KLING], BudgetReached)
     assert summary.is_budget_reached
@@ -141,7 +141,7 @@ async def test_a_deadline_stops_starting_and_lets_what_is_out_end(in_memory: Pat
     work = Bench(in_memory, provider)
     lanes = [lane(GEMINI, 50, limits=Limits(concurrency=2)), lane(KLING, 3)]
     began = anyio.current_time()
-    summary = await work.run(lanes, orders=Orders(deadline_seconds=35.0, seed=1))
+    summary = await work.run(lanes, run_options=RunOptions(deadline_seconds=35.0, seed=1))
     assert isinstance(summary.stopped, DeadlineReached)
     assert summary.exit_code == 1
     assert "run again" in summary.stopped.hint
@@ -161,7 +161,9 @@ async def test_a_deadline_ends_waiting_for_a_retry(in_memory: Path) -> None:
     provider = Provider(mishaps=[slow])
     work = Bench(in_memory, provider, RunSettings(retries=5))
     began = anyio.current_time()
-    summary = await work.run([lane(GEMINI, 1)], orders=Orders(deadline_seconds=60.0, seed=1))
+    summary = await work.run(
+        [lane(GEMINI, 1)], run_options=RunOptions(deadline_seconds=60.0, seed=1)
+    )
     assert anyio.current_time() - began <= 61.0
     assert summary.exit_code == 1
     assert len(provider.posts) == 1
@@ -172,7 +174,7 @@ async def test_a_deadline_that_never_comes_changes_nothing(in_memory: Path) -> N
     """A run that ends before it exits 0 and does not wait for it."""
     work = Bench(in_memory, Provider(seconds=1.0))
     began = anyio.current_time()
-    summary = await work.run([lane(GEMINI, 3)], orders=Orders(deadline_seconds=3600.0))
+    summary = await work.run([lane(GEMINI, 3)], run_options=RunOptions(deadline_seconds=3600.0))
     assert summary.exit_code == 0
     assert anyio.current_time() - began < 60.0
 

@@ -46,7 +46,7 @@ async def received(
         Produced(pictures, Usage()),
         outputs=Outputs(folder),
         download=download,
-        offload=in_place,
+        threads=in_place,
     )
 
 

@@ -48,7 +48,7 @@ def told(records: int, seed: int = 1) -> list[AnyRecord]:
 
 async def write(path: Path, records: list[AnyRecord], *, finished: bool = True) -> bytes:
     """Append the Records, one group each; finished: with its head file. Returns the bytes."""
-    async with open_ledger(path, "r1", offload=in_place) as ledger:
+    async with open_ledger(path, "r1", threads=in_place) as ledger:
         for record in records:
             await ledger.append(record)
     if not finished:
@@ -68,7 +68,7 @@ def bytes_of(path: Path) -> bytes:
 async def reopened(path: Path) -> tuple[Ledger, list[str]]:
     """Open, append one Record, close; the ledger and what was said."""
     said: list[str] = []
-    async with open_ledger(path, "r2", offload=in_place, say=said.append) as ledger:
+    async with open_ledger(path, "r2", threads=in_place, say=said.append) as ledger:
         await ledger.append(started(999))
     return ledger, said
 
@@ -90,7 +90,7 @@ async def test_lines_are_chained_stamped_and_counted(tmp_path: Path) -> None:
 async def test_groups_are_told_apart_even_by_a_clock_that_stands(tmp_path: Path) -> None:
     """Neighbouring groups never share their time; lines of one group always do."""
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    async with open_ledger(tmp_path / "l", "r", offload=in_place, now=lambda: noon) as ledger:
+    async with open_ledger(tmp_path / "l", "r", threads=in_place, now=lambda: noon) as ledger:
         await ledger.append(started(1), started(2))
         await ledger.append(started(3))
         await ledger.append(started(4))
@@ -105,7 +105,7 @@ async def test_a_clock_set_back_changes_nothing(tmp_path: Path) -> None:
     async with open_ledger(
         tmp_path / "l",
         "r",
-        offload=in_place,
+        threads=in_place,
         now=lambda: datetime(2026, 3, 1, tzinfo=UTC) - timedelta(hours=next(hours)),
     ) as ledger:
         for number in range(5):
@@ -312,7 +312,7 @@ async def two_groups(
     path: Path, *, first: int = 3, last: int = 8, pad: int = 1
 ) -> tuple[bytes, int]:
     """A ledger of two groups that was not closed; its bytes, and where the last group begins."""
-    async with open_ledger(path, "r1", offload=in_place) as ledger:
+    async with open_ledger(path, "r1", threads=in_place) as ledger:
         await ledger.append(*(started(number, "x" * pad) for number in range(first)))
         offset = len(bytes_of(path))
         await ledger.append(*(started(number) for number in range(first, first + last)))
@@ -402,7 +402,7 @@ async def test_what_is_no_plain_file_is_refused_and_left_alone(
         case _:
             path.symlink_to(target)
     with pytest.raises(StorageFailed, match=name):
-        async with open_ledger(tmp_path / "ledger.jsonl", "r", offload=in_place):
+        async with open_ledger(tmp_path / "ledger.jsonl", "r", threads=in_place):
             pass
     assert not target.exists() or target.read_text() == "precious"
 
@@ -434,7 +434,7 @@ async def failing(
     path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: Callable[[], OSError]
 ) -> StorageFailed:
     """Append 1 whole, then let `os.name` fail for the second; the error of the third."""
-    async with open_ledger(path, "r1", offload=in_place) as ledger:
+    async with open_ledger(path, "r1", threads=in_place) as ledger:
         await ledger.append(started(1))
 
         def refuse(*_: object) -> int:
@@ -471,7 +471,7 @@ async def test_a_write_cut_short_leaves_no_part_of_a_line(
 ) -> None:
     """A disk that takes 10 bytes and then is full: the line is taken back."""
     path, real = tmp_path / "ledger.jsonl", os.write
-    async with open_ledger(path, "r1", offload=in_place) as ledger:
+    async with open_ledger(path, "r1", threads=in_place) as ledger:
         await ledger.append(started(1))
         left = [10]
 
@@ -497,7 +497,7 @@ async def test_a_newline_that_was_added_is_not_taken_back(
     path = tmp_path / "ledger.jsonl"
     data = await write(path, told(3), finished=False)
     path.write_bytes(data[:-1])
-    async with open_ledger(path, "r2", offload=in_place) as ledger:
+    async with open_ledger(path, "r2", threads=in_place) as ledger:
 
         def refuse(*_: object) -> int:
             raise OSError(28, "No space left on device")
@@ -524,10 +524,10 @@ async def test_an_unclean_end_is_written_again_and_synced_before_it_is_built_on(
 
     monkeypatch.setattr(os, "write", note)
     monkeypatch.setattr(os, "fdatasync", lambda _: written.append(b"synced"))
-    async with open_ledger(path, "r2", offload=in_place):
+    async with open_ledger(path, "r2", threads=in_place):
         assert written == [data[offset:], b"synced"]
     written.clear()
-    async with open_ledger(path, "r3", offload=in_place):
+    async with open_ledger(path, "r3", threads=in_place):
         assert not written  # it ended cleanly
     assert bytes_of(path) == data
 
@@ -538,7 +538,7 @@ async def test_any_other_failure_breaks_it_too(tmp_path: Path) -> None:
     async def no_threads(call: Callable[[], T], /) -> T:
         raise RuntimeError("can't start new thread")
 
-    async with open_ledger(tmp_path / "l", "r", offload=no_threads) as ledger:
+    async with open_ledger(tmp_path / "l", "r", threads=no_threads) as ledger:
         with pytest.raises(RuntimeError):
             await ledger.append(started(1))
         with pytest.raises(StorageFailed, match="can't start new thread"):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retouch.errors import Problem
-from retouch.plan.tables import Row, read_table, read_urls
+from retouch.plan.tables import TableRow, read_table, read_urls
 from tests.support.studio import Studio, jobs
 
 # A busy machine is no failure.
@@ -21,7 +21,7 @@ steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CELLS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
-def rows_of(folder: Path, name: str, data: bytes) -> list[Row | Problem]:
+def rows_of(folder: Path, name: str, data: bytes) -> list[TableRow | Problem]:
     (folder / name).write_bytes(data)
     return list(read_table(folder / name, name, folder))
 
@@ -36,8 +36,8 @@ def test_csv_gives_back_every_cell(
     csv.writer(written, quoting=csv.QUOTE_ALL).writerows([("image", "猫", "x y"), *rows])
     data = written.getvalue().encode("utf-8-sig" if bom else "utf-8")
     found = rows_of(tmp_path_factory.getbasetemp(), "t.csv", data)
-    assert [row.values for row in found if isinstance(row, Row)] == rows
-    assert {row.header for row in found if isinstance(row, Row)} == {("image", "猫", "x y")}
+    assert [row.values for row in found if isinstance(row, TableRow)] == rows
+    assert {row.header for row in found if isinstance(row, TableRow)} == {("image", "猫", "x y")}
 
 
 @steady
@@ -48,20 +48,20 @@ def test_any_bytes_are_rows_or_problems(
     """Nothing is raised, whatever a file holds."""
     for head in (b"", b"image,x\n", b'{"image": "a"}\n', b"PAR1"):
         for row in rows_of(tmp_path_factory.getbasetemp(), f"any.{suffix}", head + data):
-            assert isinstance(row, Row) or row.what
+            assert isinstance(row, TableRow) or row.what
 
 
 def test_csv_says_the_line_a_row_begins_on(tmp_path: Path) -> None:
     """Cells with newlines and blank lines do not shift the numbers."""
     found = rows_of(tmp_path, "t.csv", b'image,x\n\na,"1\n2"\n\nb,3\n')
-    assert [row.line for row in found if isinstance(row, Row)] == [3, 6]
+    assert [row.line for row in found if isinstance(row, TableRow)] == [3, 6]
 
 
 def test_json_lines_give_texts(tmp_path: Path) -> None:
     """Numbers stand as they are, true and false as JSON has them, null is empty."""
     line = {"image": "a.png", "n": 1, "f": 0.5, "b": True, "none": None}
     found = rows_of(tmp_path, "t.jsonl", b"\xef\xbb\xbf" + json.dumps(line).encode() + b"\r\n\n")
-    assert found == [Row(1, tuple(line), ("a.png", "1", "0.5", "true", ""))]
+    assert found == [TableRow(1, tuple(line), ("a.png", "1", "0.5", "true", ""))]
 
 
 def test_parquet_gives_what_csv_would(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_parquet_gives_what_csv_would(tmp_path: Path) -> None:
     parquet.write_table(table, tmp_path / "t.parquet")
     found = list(read_table(tmp_path / "t.parquet", "t.parquet", tmp_path))
     header = ("image", "n")
-    assert found == [Row(1, header, ("a.png", "1")), Row(2, header, ("b.png", ""))]
+    assert found == [TableRow(1, header, ("a.png", "1")), TableRow(2, header, ("b.png", ""))]
 
 
 def test_parquet_names_its_extra_where_it_is_missing(
@@ -92,7 +92,7 @@ def test_a_list_of_urls_passes_over_comments_and_blank_lines(tmp_path: Path) -> 
         b"# cats\n\nhttps://a.example/1.png\n  https://a.example/2.png \r\n"
     )
     found = [
-        row for row in read_urls(tmp_path / "u.txt", "u.txt", tmp_path) if isinstance(row, Row)
+        row for row in read_urls(tmp_path / "u.txt", "u.txt", tmp_path) if isinstance(row, TableRow)
     ]
     assert [(row.line, *row.values) for row in found] == [
         (3, "https://a.example/1.png"),

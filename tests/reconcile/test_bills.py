@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import pytest
 
-from retouch.dialects.bill import Bill
-from retouch.dialects.qiniu.usage import read_bill
+from retouch.dialects.bill import Bill, UnreadableCell, when
 from retouch.errors import InputRefused
-from retouch.reconcile.bill_cells import Unreadable, number, when, zone_of
+from retouch.reconcile.bill_cells import number, zone_of
+from retouch.reconcile.reading import read_bill
 
 HEAD = "date,model,amount\n"
 
@@ -57,7 +57,7 @@ def test_numbers_as_they_are_written(written: str, meant: str) -> None:
 )
 def test_numbers_that_could_mean_two_things(written: str) -> None:
     """A decimal comma, and what is no number, is refused rather than read a thousandfold."""
-    with pytest.raises(Unreadable, match="is no number"):
+    with pytest.raises(UnreadableCell, match="is no number"):
         number(written, "amount")
 
 
@@ -94,7 +94,7 @@ def test_days_as_they_are_written(written: str, day: str) -> None:
 )  # fmt: skip
 def test_days_that_could_be_others(written: str) -> None:
     """Another order of day and month, and what is no day, is refused."""
-    with pytest.raises(Unreadable, match="is no day or time"):
+    with pytest.raises(UnreadableCell, match="is no day or time"):
         when(written, zone_of(""))
 
 

@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retouch.dialects.base import Endpoint
-from retouch.dialects.qiniu.usage import read_bill, usage_bill, usage_requests
+from retouch.dialects.qiniu.usage import usage_bill, usage_requests
 from retouch.errors import InputRefused
 from retouch.ledger.records import AnyRecord, CostRecord, Done, Resolved, UsageRecord
 from retouch.reconcile.bill_cells import zone_of
 from retouch.reconcile.compare import reconcile
 from retouch.reconcile.differences import Reconciliation
 from retouch.reconcile.ours import Ours
+from retouch.reconcile.reading import read_bill
 from tests.support.ledgers import (
     FIRST,
     GEMINI,

@@ -16,12 +16,12 @@ from retouch.errors import InputRefused
 from retouch.ledger.records import (
     AmountRecord,
     AnyRecord,
-    AskedRecord,
     CostRecord,
     ErrorRecord,
     Resolved,
     Reused,
     TaskAccepted,
+    TermsRecord,
     Unsent,
     UsageRecord,
 )
@@ -184,8 +184,8 @@ def test_images_are_counted_once() -> None:
 
 def test_waste_is_named() -> None:
     """Refused after billing, fewer than asked for, and another size are found with their jobs."""
-    two = AskedRecord(input="a", prompt="b", options="c", n=2, size="1024x1024")
-    wide = AskedRecord(input="a", prompt="b", options="c", aspect_ratio="16:9")
+    two = TermsRecord(input="a", prompt="b", options="c", n=2, size="1024x1024")
+    wide = TermsRecord(input="a", prompt="b", options="c", aspect_ratio="16:9")
     cost = CostRecord(amount="0.1", currency="CNY", basis="tokens", price="p")
     records = [
         started(1, asked=two), done(1),

@@ -14,7 +14,7 @@ from PIL import Image
 from retouch.cli.workspace import make_plan, open_workspace
 from retouch.job import Job
 from retouch.ledger.records import AnyRecord
-from retouch.ledger.terms import asked_of
+from retouch.ledger.terms import terms_of
 from tests.support.ledgers import FIRST, begins, done, started, unknown, write
 
 PRICE = "{currency: CNY, input_per_million: 2.1, output_per_million: 210}"
@@ -85,7 +85,7 @@ def was_done(job: Job, number: int) -> list[AnyRecord]:
     at = FIRST + timedelta(seconds=number)
     words = words_of(job)
     return [
-        started(number, at, asked=asked_of(job), **words),
+        started(number, at, asked=terms_of(job), **words),
         done(number, at=at, files=(), **words),
     ]
 
@@ -94,7 +94,7 @@ def is_unknown(job: Job, number: int) -> list[AnyRecord]:
     """A life whose request may have been charged."""
     at = FIRST + timedelta(seconds=number)
     words = words_of(job)
-    return [started(number, at, asked=asked_of(job), **words), unknown(number, at, **words)]
+    return [started(number, at, asked=terms_of(job), **words), unknown(number, at, **words)]
 
 
 def priced(folder: Path, pictures: int = 5) -> Priced:

@@ -1,4 +1,4 @@
-"""A batch set up for tests: real ledger, outputs, gate, dialect, transport, own provider."""
+"""A batch set up for tests: real ledger, outputs, limiter, dialect, transport, own provider."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ import anyio
 from retouch.dialects import DIALECTS
 from retouch.dialects.base import Capabilities
 from retouch.engine.batch import Batch
-from retouch.engine.budget import Budget
+from retouch.engine.budget import Purse
 from retouch.engine.context import JobEnd
 from retouch.engine.outputs import Outputs
-from retouch.engine.selection import Choice, Surveyor
-from retouch.engine.summary import Orders, Summary
+from retouch.engine.selection import Choice, Selection
+from retouch.engine.summary import RunOptions, Summary
 from retouch.job import Job, Picture, Prompt, Source
 from retouch.ledger import Reader, open_ledger
 from retouch.ledger.decision import NOTHING_REDONE, Redo
 from retouch.ledger.records import AnyRecord
 from retouch.ledger.state import Replay, replay
 from retouch.manifest import Limits, Model, Poll, Price, RunSettings
-from retouch.threads import Offload, in_place
+from retouch.threads import Threads, in_place
 from retouch.transport import ApiKey, Transport, open_transport
 from tests.support.provider import Provider
 
@@ -121,7 +121,7 @@ class Bench:
     settings: RunSettings = field(default_factory=RunSettings)
     observer: Recorder = field(default_factory=Recorder)
     batch: Batch | None = None
-    offload: Offload = in_place
+    threads: Threads = in_place
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _runs: Iterator[int] = field(default_factory=itertools.count)
 
@@ -130,8 +130,8 @@ class Bench:
         lanes: Sequence[TestLane],
         *,
         redo: Redo = NOTHING_REDONE,
-        budget: Budget | None = None,
-        orders: Orders | None = None,
+        budget: Purse | None = None,
+        run_options: RunOptions | None = None,
         priced: bool = True,
         scope: anyio.CancelScope | None = None,
     ) -> Summary:
@@ -140,7 +140,7 @@ class Bench:
         outputs = Outputs(self.folder, (CANARY,))
         async with (
             open_ledger(
-                self.folder / "ledger.jsonl", name, offload=self.offload, now=self.now
+                self.folder / "ledger.jsonl", name, threads=self.threads, now=self.now
             ) as ledger,
             self.connected() as transport,
         ):
@@ -150,14 +150,14 @@ class Bench:
                 transport=transport,
                 ledger=ledger,
                 outputs=outputs,
-                surveyor=Surveyor(ledger.state, outputs, (), redo),
-                budget=budget or Budget(),
+                selection=Selection(ledger.state, outputs, (), redo),
+                budget=budget or Purse(),
                 prices=PRICES if priced else {},
                 settings=self.settings,
-                orders=orders or Orders(seed=7),
+                run_options=run_options or RunOptions(seed=7),
                 observer=self.observer,
                 secrets=(CANARY,),
-                offload=self.offload,
+                threads=self.threads,
             )
             with scope or anyio.CancelScope():
                 await self.batch.run()

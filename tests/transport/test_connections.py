@@ -9,8 +9,7 @@ import tracemalloc
 import anyio
 import pytest
 
-from retouch.dialects.base import Base64, Request
-from retouch.engine.classify import Exchange
+from retouch.dialects.base import Base64, Exchange, Request
 from retouch.job import Picture
 from retouch.transport import Transport, open_transport
 from retouch.transport.slots import SlotTransport

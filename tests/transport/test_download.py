@@ -253,10 +253,10 @@ class Rerouted(httpx.AsyncBaseTransport):
 
 def resolving(*answers: list[str]) -> Callable[[str, int], object]:
     """A resolver that says something else each time it is asked."""
-    turns = iter(answers)
+    permits = iter(answers)
 
     async def resolver(host: str, port: int) -> tuple[Address, ...]:
-        return tuple(map(ipaddress.ip_address, next(turns)))
+        return tuple(map(ipaddress.ip_address, next(permits)))
 
     return resolver
 

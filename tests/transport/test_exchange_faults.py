@@ -12,8 +12,7 @@ from typing import NoReturn
 import anyio
 import pytest
 
-from retouch.dialects.base import Request
-from retouch.engine.classify import Exchange
+from retouch.dialects.base import Exchange, Request
 from retouch.transport import ReplyLimits, Sending, Transport, open_transport
 from tests.support.raw_server import Peer, Script, Server, serving
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Protocol
@@ -15,6 +17,7 @@ from retouch import __version__
 from retouch.cli.interrupts import end_undisturbed
 from retouch.cli.output import say
 from retouch.errors import InputRefused, Interrupted, RetouchError
+from retouch.text import fit_for_terminal, without_secrets
 
 COMMANDS = (
     "plan",
@@ -29,6 +32,8 @@ COMMANDS = (
     "serve",
     "explain",
 )
+
+_NAMED_LIKE_SECRETS = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 
 EPILOG = """exit codes: 0 all done, 1 ended with jobs failed or held, 2 manifest, input or usage,
 3 ledger damaged, 4 refused (key, money, lock, model), 5 storage, 6 budget, 130 interrupted"""
@@ -107,6 +112,24 @@ def _tell(error: RetouchError) -> int:
 
 
 def _tell_defect(error: BaseException) -> int:
-    """What none of us foresaw; imported only then, for it knows what a key may look like."""
-    code: int = import_module("retouch.cli.defects").tell_defect(error, os.environ)
-    return code
+    """Print the traceback of what nobody foresaw, scrubbed; returns Python's own exit code.
+
+    Its last line is the message of whatever failed, which may hold what a server sent, and that
+    may hold the key: no secret of the environment is let through.
+    """
+    from retouch.transport.credentials import secrets_of  # noqa: PLC0415 - start-up time
+
+    hidden = tuple(
+        spelling
+        for name, value in os.environ.items()
+        if _NAMED_LIKE_SECRETS.search(name)
+        for spelling in secrets_of(value)
+    )
+    lines = "".join(traceback.format_exception(error))
+    print(fit_for_terminal(without_secrets(lines, hidden)), file=sys.stderr)
+    print(
+        "retouch: this is a defect of retouch itself; nothing recorded is lost, and the next run "
+        "goes on from the ledger",
+        file=sys.stderr,
+    )
+    return 1

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
+from decimal import Decimal
 
-from retouch.cli.amounts import amount_of
 from retouch.cli.workspace import Workspace
 from retouch.costs.pricing import has_ceiling
-from retouch.engine.budget import Budget, Cap, utc_today
+from retouch.engine.budget import Cap, Purse, utc_today
 from retouch.errors import InputRefused
 from retouch.ledger.state import Replay
 from retouch.manifest import Budget as BudgetSetting
+from retouch.manifest.currencies import CODES
 from retouch.money import Money
 from retouch.text import one_clean_line
 
@@ -25,7 +27,7 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def budget_of(workspace: Workspace, state: Replay, said: str | None) -> Budget:
+def budget_of(workspace: Workspace, state: Replay, said: str | None) -> Purse:
     """All caps of a run. Raises InputRefused for an amount that is none, for a currency that is
     not the prices' and for an unpriced model."""
     manifest = workspace.loaded.manifest
@@ -36,7 +38,7 @@ def budget_of(workspace: Workspace, state: Replay, said: str | None) -> Budget:
     for model in manifest.models:
         caps += _caps(f"the budget of {model.model}", model.budget, state, model.model)
     _refuse_unbounded(workspace, caps)
-    return Budget(caps)
+    return Purse(caps)
 
 
 def _refuse_unbounded(workspace: Workspace, caps: list[Cap]) -> None:
@@ -93,3 +95,18 @@ def _amount(said: str, workspace: Workspace) -> Money:
         shown = " and ".join(sorted(currencies))
         raise InputRefused(f"--budget {said}: the prices are in {shown}")
     return Money(amount, currency or min(currencies))
+
+
+_AMOUNT = re.compile(r"(\d{1,13}(?:\.\d{1,12})?) ?([A-Z]{3})?", re.ASCII)
+
+
+def amount_of(option: str, said: str) -> tuple[Decimal, str]:
+    """The amount, and its currency ("" where none is written). Raises InputRefused."""
+    found = _AMOUNT.fullmatch(said.strip())
+    if found is None:
+        raise InputRefused(
+            f"{option} {one_clean_line(said, 40)}: write an amount like 0.28 or 0.28CNY"
+        )
+    if found[2] and found[2] not in CODES:
+        raise InputRefused(f"{option} {said}: {found[2]} is no currency; write a code like CNY")
+    return Decimal(found[1]), found[2] or ""

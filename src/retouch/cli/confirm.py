@@ -6,8 +6,8 @@ import argparse
 import sys
 
 from retouch.cli.workspace import Workspace
-from retouch.engine.forecast import Appraisal, appraise, highest
-from retouch.engine.selection import Surveyor
+from retouch.engine.forecast import LaneForecast, forecast_lanes, highest
+from retouch.engine.selection import Selection
 from retouch.errors import Refused
 from retouch.money import Money
 from retouch.plan import Plan
@@ -22,7 +22,7 @@ def add_yes(parser: argparse.ArgumentParser) -> None:
 
 
 def confirm(
-    workspace: Workspace, plan: Plan, surveyor: Surveyor, arguments: argparse.Namespace
+    workspace: Workspace, plan: Plan, selection: Selection, arguments: argparse.Namespace
 ) -> None:
     """Ask before a run that may cost more than `run.confirm_above`; rehearsals cost nothing.
 
@@ -32,7 +32,11 @@ def confirm(
     if setting is None or arguments.yes or workspace.is_rehearsal:
         return
     limit = Money(setting.amount, setting.currency)
-    highs, unsure = highest(appraise(workspace, plan, surveyor, limit=arguments.limit))
+    highs, unsure = highest(
+        forecast_lanes(
+            plan, selection, workspace.prices, workspace.neighbours(), limit=arguments.limit
+        )
+    )
     reasons = [
         f"may cost up to {high}"
         for high in highs.values()
@@ -51,17 +55,18 @@ def confirm(
         raise Refused("not confirmed; nothing was sent")
 
 
-def left_undone(workspace: Workspace, plan: Plan, surveyor: Surveyor) -> str:
+def left_undone(workspace: Workspace, plan: Plan, selection: Selection) -> str:
     """What a run that met its budget leaves, and what that would cost."""
-    sending = [each for each in appraise(workspace, plan, surveyor) if each.survey.to_send]
-    jobs = sum(each.survey.to_send for each in sending)
+    forecasts = forecast_lanes(plan, selection, workspace.prices, workspace.neighbours())
+    sending = [each for each in forecasts if each.count.to_send]
+    jobs = sum(each.count.to_send for each in sending)
     costs = ", ".join(map(_cost, sending))
     return f"{how_many(jobs, 'job')} left undone would cost about {costs}" if jobs else ""
 
 
-def _cost(each: Appraisal) -> str:
+def _cost(each: LaneForecast) -> str:
     likely, currency = each.estimate.cost.likely, each.estimate.currency
-    model = each.survey.lane.model.model
+    model = each.count.lane.model.model
     if likely is None or currency is None:
         return f"nobody knows how much ({model})"
     high = each.estimate.high

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.text import Text
 
 from retouch.cli.output import json_text, say
-from retouch.cli.screen import WIDTH, print_table, stdout_console
+from retouch.cli.tables import WIDTH, print_table, stdout_console
 from retouch.cli.workspace import Workspace, add_manifest, make_plan, open_workspace
 from retouch.costs.estimate import Estimate, Range
-from retouch.engine.forecast import Appraisal, appraise
+from retouch.engine.forecast import LaneForecast, forecast_lanes
 from retouch.engine.outputs import Outputs
-from retouch.engine.selection import Surveyor, open_shelves
+from retouch.engine.selection import Selection, open_shelves
 from retouch.errors import Problem
 from retouch.job import Job
 from retouch.ledger import read
@@ -49,18 +49,24 @@ def run(arguments: argparse.Namespace) -> int:
         lines.append((reason, job))
 
     state = read(workspace.ledger)
-    surveyor = Surveyor(
+    selection = Selection(
         state,
         Outputs(workspace.folder),
         open_shelves(workspace.loaded.manifest.reuse, workspace.loaded.folder),
         Redo(unknown=workspace.loaded.manifest.run.on_unknown == "retry"),
     )
-    appraisals = appraise(workspace, plan, surveyor, on_send=note if arguments.explain else None)
+    forecasts = forecast_lanes(
+        plan,
+        selection,
+        workspace.prices,
+        workspace.neighbours(),
+        on_send=note if arguments.explain else None,
+    )
     refused = _say_problems(workspace, plan)
     if arguments.json:
-        print(json_text(_document(plan, appraisals, lines)))
+        print(json_text(_document(plan, forecasts, lines)))
     else:
-        _print(workspace, plan, appraisals, lines)
+        _print(workspace, plan, forecasts, lines)
     return EXIT_PROBLEMS if refused else 0
 
 
@@ -75,11 +81,11 @@ def _say_problems(workspace: Workspace, plan: Plan) -> bool:
 
 
 def _document(
-    plan: Plan, appraisals: list[Appraisal], lines: list[tuple[str, Job]]
+    plan: Plan, forecasts: list[LaneForecast], lines: list[tuple[str, Job]]
 ) -> dict[str, object]:
     """DESIGN §7; with `--explain` the jobs to be sent too."""
     document: dict[str, object] = {
-        "lanes": [_lane(each) for each in appraisals],
+        "lanes": [_lane(each) for each in forecasts],
         "bad_sources": [{"source": bad.source, "reason": bad.reason} for bad in plan.bad_sources],
     }
     if lines:
@@ -96,8 +102,8 @@ def _document(
     return document
 
 
-def _lane(each: Appraisal) -> dict[str, object]:
-    counted, cost = each.survey, each.estimate.cost
+def _lane(each: LaneForecast) -> dict[str, object]:
+    counted, cost = each.count, each.estimate.cost
     return {
         "model": counted.lane.model.model,
         "jobs": counted.lane.jobs_count,
@@ -125,21 +131,21 @@ def _estimated(amount: Decimal | None, rounding: str) -> str | None:
 
 
 def _print(
-    workspace: Workspace, plan: Plan, appraisals: list[Appraisal], lines: list[tuple[str, Job]]
+    workspace: Workspace, plan: Plan, forecasts: list[LaneForecast], lines: list[tuple[str, Job]]
 ) -> None:
     console = stdout_console()
-    headings, rows = _table(workspace, appraisals)
+    headings, rows = _table(workspace, forecasts)
     print_table(console, headings, rows, right=range(1, len(headings)), folded=(0,))
-    for each in appraisals:
+    for each in forecasts:
         _print_notes(console, each)
     for reason, job in lines:
         words = (job.source.name, job.prompt.id, job.model, job.key[:12])
         shown_words = " · ".join(one_clean_line(word, 60) for word in words)
         console.print(Text(f"{reason}: {shown_words}"))
-    held = sum(each.survey.held for each in appraisals)
+    held = sum(each.count.held for each in forecasts)
     if held:
         console.print(f"{held:,} held: they may have been charged; `retouch resolve` settles them")
-    if not any(each.survey.to_send for each in appraisals):
+    if not any(each.count.to_send for each in forecasts):
         console.print("nothing to send")
     if plan.bad_sources:
         console.print(Text(f"{len(plan.bad_sources)} bad sources:"))
@@ -147,36 +153,38 @@ def _print(
         console.print(Text(f"  {one_clean_line(bad.source, 200)}: {bad.reason}"))
 
 
-def _table(workspace: Workspace, appraisals: list[Appraisal]) -> tuple[list[str], list[list[str]]]:
+def _table(
+    workspace: Workspace, forecasts: list[LaneForecast]
+) -> tuple[list[str], list[list[str]]]:
     """Headings, and a row a lane; columns that would hold nothing but zeros are left out."""
     counts = {
-        "jobs": [each.survey.lane.jobs_count for each in appraisals],
-        "done": [each.survey.done for each in appraisals],
-        "reused": [each.survey.reused + each.survey.to_take_over for each in appraisals],
-        "held": [each.survey.held for each in appraisals],
-        "failed": [each.survey.failed for each in appraisals],
-        "to poll": [each.survey.to_poll for each in appraisals],
-        "to send": [each.survey.to_send for each in appraisals],
+        "jobs": [each.count.lane.jobs_count for each in forecasts],
+        "done": [each.count.done for each in forecasts],
+        "reused": [each.count.reused + each.count.to_take_over for each in forecasts],
+        "held": [each.count.held for each in forecasts],
+        "failed": [each.count.failed for each in forecasts],
+        "to poll": [each.count.to_poll for each in forecasts],
+        "to send": [each.count.to_send for each in forecasts],
     }
     always = ("jobs", "done", "to send")
     kept = {name: row for name, row in counts.items() if name in always or any(row)}
     virtual = "virtual cost" if workspace.is_rehearsal else "cost"
     rows = [
         [
-            one_clean_line(each.survey.lane.model.model, 60),
+            one_clean_line(each.count.lane.model.model, 60),
             *(f"{row[index]:,}" for row in kept.values()),
             _cost(each.estimate),
             _time(each.seconds),
         ]
-        for index, each in enumerate(appraisals)
+        for index, each in enumerate(forecasts)
     ]
-    rows += [["total", *("" for _ in kept), cost, ""] for cost in _totals(appraisals)]
+    rows += [["total", *("" for _ in kept), cost, ""] for cost in _totals(forecasts)]
     return ["model", *kept, f"{virtual}: low - likely - high", "time"], rows
 
 
-def _totals(appraisals: list[Appraisal]) -> Iterator[str]:
+def _totals(forecasts: list[LaneForecast]) -> Iterator[str]:
     """What all lanes together would cost, where several would; each currency for itself."""
-    sending = [each.estimate for each in appraisals if each.survey.to_send]
+    sending = [each.estimate for each in forecasts if each.count.to_send]
     currencies = sorted({each.currency for each in sending if each.currency})
     for currency in currencies if len(sending) > 1 else ():
         costs = [each.cost for each in sending if each.currency == currency]
@@ -207,8 +215,8 @@ def _time(seconds: float | None) -> str:
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
-def _print_notes(console: Console, each: Appraisal) -> None:
-    counted = each.survey
+def _print_notes(console: Console, each: LaneForecast) -> None:
+    counted = each.count
     if not counted.to_send:
         return
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in counted.reasons.items())

@@ -12,15 +12,13 @@ from pathlib import Path
 import anyio
 
 from retouch.cli.fetch_bill import fetch_bill
-from retouch.cli.ledgers import Found, find_ledgers, is_rehearsal, say_notes
+from retouch.cli.ledgers import Found, add_period, find_ledgers, is_rehearsal, period_of, say_notes
 from retouch.cli.output import json_text, say
-from retouch.cli.periods import add_period, period_of
 from retouch.cli.resolve import append_resolved
 from retouch.cli.tables import print_reconciliation
 from retouch.cli.workspace import add_outputs
 from retouch.costs.pricing import as_amount
 from retouch.dialects.bill import MEASURES, Bill
-from retouch.dialects.qiniu.usage import read_bill
 from retouch.errors import InputRefused
 from retouch.ledger.records import Resolved
 from retouch.manifest.currencies import CODES
@@ -29,6 +27,7 @@ from retouch.reconcile.bill_cells import SIGNS, zone_of
 from retouch.reconcile.compare import reconcile
 from retouch.reconcile.differences import Difference, Reconciliation
 from retouch.reconcile.ours import Ours
+from retouch.reconcile.reading import read_bill
 from retouch.storage.lock import exclusive
 from retouch.text import one_clean_line
 

@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from retouch.cli.ledgers import Found, Search, find_ledgers, say_notes
-from retouch.cli.look import look_at
+from PIL import Image
+
+from retouch.cli.ledgers import Found, Search, add_period, find_ledgers, period_of, say_notes
 from retouch.cli.output import json_text, say
-from retouch.cli.periods import add_period, period_of
 from retouch.cli.tables import print_review
 from retouch.cli.workspace import add_outputs
 from retouch.errors import InputRefused, StorageFailed
@@ -17,6 +17,7 @@ from retouch.manifest import PriceFile, load_prices
 from retouch.money import Money
 from retouch.report import DIMENSIONS, Dimension, Grouping, Kept, Period, Tally
 from retouch.report.formats import csv_of, markdown_of
+from retouch.report.looks import fingerprint, is_blank, is_same
 from retouch.report.page import html_of
 from retouch.report.rows import Plain, Review, columns_of, review_of
 from retouch.report.waste import Wasted
@@ -239,3 +240,24 @@ def _groupings(arguments: argparse.Namespace) -> tuple[Grouping, ...]:
         what = f"{', '.join(unknown)} is none" if unknown else "names one twice"
         raise InputRefused(f"--by {arguments.by}: {what}; there are {', '.join(DIMENSIONS)}")
     return (tuple(chosen),)
+
+
+def look_at(kept: Kept, found: Found, wasted: Wasted) -> None:
+    """Add what is blank or unchanged; pictures that are not at hand tell nothing."""
+    folder = found.path.parent
+    seen = [fingerprint(folder / file.path) for file in kept.done.files]
+    cells = [each for each in seen if each is not None]
+    if not cells:
+        return
+    if any(map(is_blank, cells)):
+        wasted.add("blank", kept.example)
+    source = _source(kept, found)
+    if source is not None and any(is_same(source, each) for each in cells):
+        wasted.add("unchanged", kept.example)
+
+
+def _source(kept: Kept, found: Found) -> Image.Image | None:
+    """The source as it lies beside the manifest; URLs are not fetched."""
+    if found.loaded is None or "://" in kept.done.source:
+        return None
+    return fingerprint(found.loaded.folder / kept.done.source)

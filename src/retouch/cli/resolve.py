@@ -11,13 +11,13 @@ from typing import Literal
 
 import anyio
 
-from retouch.cli.amounts import amount_of
+from retouch.cli.budgets import amount_of
 from retouch.cli.ledgers import add_ledger, one_ledger
 from retouch.cli.output import json_text, say
-from retouch.cli.screen import print_table, stdout_console
+from retouch.cli.tables import print_table, stdout_console
 from retouch.errors import InputRefused
 from retouch.ledger import Reader, open_ledger
-from retouch.ledger.pending import Pending, Unsettled
+from retouch.ledger.pending import PendingCharges, Unsettled
 from retouch.ledger.records import AmountRecord, Resolved
 from retouch.money import Money, exact, total
 from retouch.storage.lock import exclusive
@@ -25,7 +25,7 @@ from retouch.text import one_clean_line
 
 NAME = "resolve"
 HELP = "list what may have been charged without an answer, and settle it"
-Verdict = Literal["charged", "not_charged"]
+Resolution = Literal["charged", "not_charged"]
 _KEY_PART = 6  # digits of a key that name it, where no other begins alike
 
 
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         # Read under the lock: what is chosen is what is settled.
         chosen = _chosen(list(_pending(path).unsettled()), arguments)
         amounts = _amounts(chosen, arguments.amount)
-        verdict: Verdict = "charged" if arguments.charged else "not_charged"
+        verdict: Resolution = "charged" if arguments.charged else "not_charged"
         note = one_clean_line(arguments.note)
         records = [
             Resolved(key=each.key, attempt=each.attempt, verdict=verdict, amount=amount, note=note)
@@ -94,14 +94,14 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputRefused("--amount goes with --charged")
 
 
-def _pending(path: Path) -> Pending:
-    pending = Pending()
+def _pending(path: Path) -> PendingCharges:
+    pending = PendingCharges()
     for record in Reader(path):
         pending.apply(record)
     return pending
 
 
-def _others(pending: Pending) -> Iterator[str]:
+def _others(pending: PendingCharges) -> Iterator[str]:
     """What a review counts as unknown too, and nobody need settle."""
     polled = sum(each.is_polled for each in pending.open())
     settled = sum(each.is_settled for each in pending.open())

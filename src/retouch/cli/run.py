@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import secrets
@@ -18,7 +19,6 @@ from retouch.cli.connection import Connection, add_url_map, base_url_of, connect
 from retouch.cli.interrupts import Interrupts
 from retouch.cli.output import say
 from retouch.cli.progress import Progress, showing
-from retouch.cli.snapshot import write_snapshot
 from retouch.cli.summary import nothing_to_do, tell_end
 from retouch.cli.workspace import (
     Workspace,
@@ -28,19 +28,19 @@ from retouch.cli.workspace import (
     refuse_problems,
 )
 from retouch.engine.batch import Batch
-from retouch.engine.budget import Budget
+from retouch.engine.budget import Purse
 from retouch.engine.outputs import Outputs
-from retouch.engine.selection import LaneSurvey, Surveyor, open_shelves, tally
-from retouch.engine.summary import Orders, Summary
+from retouch.engine.selection import LaneCount, Selection, open_shelves, tally
+from retouch.engine.summary import RunOptions, Summary
 from retouch.errors import InputRefused, Interrupted, StorageFailed
 from retouch.ledger import Ledger, open_ledger
 from retouch.ledger.decision import Redo
 from retouch.ledger.records import RunBegins, RunEnds
 from retouch.money import Money, exact, total
 from retouch.plan import Plan
-from retouch.storage.durable import make_folder
+from retouch.storage.durable import make_folder, replace_whole
 from retouch.storage.lock import exclusive
-from retouch.text import how_many, one_clean_line
+from retouch.text import how_many, one_clean_line, without_signatures
 
 NAME = "run"
 HELP = "edit the pictures of a manifest; what is paid for is never paid for again"
@@ -71,14 +71,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Run it; returns the exit code of DESIGN §7."""
     if arguments.limit is not None and arguments.limit < 1:
         raise InputRefused(f"--limit {arguments.limit}: at least 1 job")
-    orders = Orders(arguments.limit, _seconds(arguments.deadline))
+    run_options = RunOptions(arguments.limit, _seconds(arguments.deadline))
     workspace = open_workspace(arguments)
     redo = _redo(arguments.redo, workspace)
     plan = make_plan(workspace)
     refuse_problems(workspace, plan)
     make_folder(workspace.folder)
     with exclusive(workspace.folder):
-        return anyio.run(_Run(workspace, plan, redo, orders, arguments).go)
+        return anyio.run(_Run(workspace, plan, redo, run_options, arguments).go)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class _Run:
     workspace: Workspace
     plan: Plan
     redo: Redo
-    orders: Orders
+    run_options: RunOptions
     arguments: argparse.Namespace
 
     async def go(self) -> int:
@@ -96,23 +96,23 @@ class _Run:
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
         workspace = self.workspace
         async with open_ledger(workspace.ledger, run_id, say=say) as ledger:
-            surveyor = Surveyor(
+            selection = Selection(
                 ledger.state,
                 Outputs(workspace.folder),
                 open_shelves(workspace.loaded.manifest.reuse, workspace.loaded.folder),
                 self.redo,
             )
-            lanes = [tally(lane, surveyor) for lane in self.plan.lanes]
+            lanes = [tally(lane, selection) for lane in self.plan.lanes]
             if not any(lane.has_work for lane in lanes) and not any(ledger.state.unanswered()):
                 return nothing_to_do(lanes)
             budget = budget_of(workspace, ledger.state, self.arguments.budget)
-            confirm(workspace, self.plan, surveyor, self.arguments)
+            confirm(workspace, self.plan, selection, self.arguments)
             connection = connect(workspace, os.environ, self.arguments.map)
             await self._begin(ledger)
-            summary = await self._work(ledger, surveyor, lanes, connection, budget)
+            summary = await self._work(ledger, selection, lanes, connection, budget)
             await _end(ledger, summary)
             if summary.is_budget_reached:
-                say(left_undone(workspace, self.plan, surveyor))
+                say(left_undone(workspace, self.plan, selection))
             if workspace.is_rehearsal:
                 forget_tasks(workspace, ledger.state)
         return tell_end(workspace, lanes, summary)
@@ -137,10 +137,10 @@ class _Run:
     async def _work(
         self,
         ledger: Ledger,
-        surveyor: Surveyor,
-        lanes: list[LaneSurvey],
+        selection: Selection,
+        lanes: list[LaneCount],
         connection: Connection,
-        budget: Budget,
+        budget: Purse,
     ) -> Summary:
         """Run the batch with progress and signals; what was kept is in the ledger whatever
         happens."""
@@ -150,7 +150,7 @@ class _Run:
         held = sum(lane.held for lane in lanes)
         concurrency = sum(model.limits.concurrency for model in manifest.models)
         async with connection.open(concurrency) as transport:
-            shown = jobs if self.orders.limit is None else min(jobs, self.orders.limit)
+            shown = jobs if self.run_options.limit is None else min(jobs, self.run_options.limit)
             with showing(shown, held, is_virtual=workspace.is_rehearsal) as progress:
                 batch = Batch(
                     lanes=self.plan.lanes,
@@ -158,11 +158,11 @@ class _Run:
                     transport=transport,
                     ledger=ledger,
                     outputs=Outputs(workspace.folder, connection.key.secrets),
-                    surveyor=surveyor,
+                    selection=selection,
                     budget=budget,
                     prices=workspace.prices,
                     settings=manifest.run,
-                    orders=self.orders,
+                    run_options=self.run_options,
                     observer=progress,
                     secrets=connection.key.secrets,
                 )
@@ -251,3 +251,19 @@ def _seconds(text: str | None) -> float | None:
             f"--deadline {one_clean_line(text, 40)}: write a whole number with s, m or h, like 6h"
         )
     return float(written[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[written[2]]
+
+
+def write_snapshot(workspace: Workspace, plan: Plan) -> None:
+    """Write `manifest.yaml` and `plan.json`, each replaced whole. Raises StorageFailed."""
+    planned = {
+        "retouch": __version__,
+        "manifest": workspace.loaded.path.name,
+        "manifest_sha256": workspace.loaded.sha256,
+        "prices_sha256": workspace.loaded.prices.sha256 if workspace.loaded.prices else None,
+        "sources": plan.sources,
+        "bad_sources": [{"source": bad.source, "reason": bad.reason} for bad in plan.bad_sources],
+        "lanes": [{"model": lane.model.model, "jobs": lane.jobs_count} for lane in plan.lanes],
+    }
+    text = json.dumps(planned, ensure_ascii=False, indent=1)
+    replace_whole(workspace.folder / "manifest.yaml", without_signatures(workspace.loaded.text))
+    replace_whole(workspace.folder / "plan.json", text.encode() + b"\n")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from retouch.cli.output import say
 from retouch.cli.workspace import Workspace
-from retouch.engine.selection import LaneSurvey
+from retouch.engine.selection import LaneCount
 from retouch.engine.summary import Summary
 from retouch.errors import RetouchError
 from retouch.text import how_many
 
 
-def nothing_to_do(lanes: list[LaneSurvey]) -> int:
+def nothing_to_do(lanes: list[LaneCount]) -> int:
     """Say that nothing is to be sent, and what remains; returns the exit code."""
     there = sum(lane.done + lane.reused for lane in lanes)
     held, failed = sum(lane.held for lane in lanes), sum(lane.failed for lane in lanes)
@@ -20,7 +20,7 @@ def nothing_to_do(lanes: list[LaneSurvey]) -> int:
     return 1 if held or failed else 0
 
 
-def tell_end(workspace: Workspace, lanes: list[LaneSurvey], summary: Summary) -> int:
+def tell_end(workspace: Workspace, lanes: list[LaneCount], summary: Summary) -> int:
     """Say what was done, what is left and why it stopped; returns the exit code."""
     ended = summary.ended
     parts = [f"{ended['done']} done"]
@@ -44,7 +44,7 @@ def tell_end(workspace: Workspace, lanes: list[LaneSurvey], summary: Summary) ->
     return summary.exit_code
 
 
-def _left(lanes: list[LaneSurvey], summary: Summary, model: str) -> int:
+def _left(lanes: list[LaneCount], summary: Summary, model: str) -> int:
     """How many Jobs of a lane the next run has to do."""
     there = sum(each.to_send + each.to_poll for each in lanes if each.lane.model.model == model)
     return there - summary.settled[model]

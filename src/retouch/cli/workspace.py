@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,9 @@ from tqdm import tqdm
 from retouch.cli.output import say
 from retouch.dialects import DIALECTS
 from retouch.dialects.base import Dialect
+from retouch.engine.forecast import neighbours
 from retouch.errors import InputRefused, Problem, StorageFailed
+from retouch.ledger.state import Replay
 from retouch.manifest import Loaded, Price, load
 from retouch.plan import DigestCache, Plan, build
 
@@ -39,6 +42,12 @@ class Workspace:
     @property
     def ledger(self) -> Path:
         return self.folder / "ledger.jsonl"
+
+    def neighbours(self) -> Iterator[Replay]:
+        """What the ledgers of other manifests say of the same provider, read as asked for."""
+        reused = (self.loaded.folder / name for name in self.loaded.manifest.reuse)
+        provider = "rehearsal" if self.is_rehearsal else self.dialect.NAME
+        return neighbours(self.ledger, self.root, reused, provider)
 
 
 def add_manifest(parser: argparse.ArgumentParser) -> None:

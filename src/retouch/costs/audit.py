@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from retouch.costs.pricing import cost_at
 from retouch.ledger.records import (
     AnyRecord,
-    AskedRecord,
     CostRecord,
     Done,
     Failed,
     RunBegins,
     Started,
+    TermsRecord,
     UsageRecord,
 )
 from retouch.manifest import Loaded, Price
@@ -41,7 +41,7 @@ class CostAudit:
         self.last_run: RunBegins | None = None
         self._loaded = loaded
         self._prices: dict[str, Price] = {}
-        self._asked: dict[tuple[str, int], AskedRecord | None] = {}
+        self._terms: dict[tuple[str, int], TermsRecord | None] = {}
 
     @property
     def prices_changed(self) -> bool:
@@ -58,7 +58,7 @@ class CostAudit:
                 self.last_run = record
                 self._prices = {price.name: price for price in self._known(record)}
             case Started():
-                self._asked[record.key, record.attempt] = record.asked
+                self._terms[record.key, record.attempt] = record.terms
             case Done() | Failed() if record.cost is not None:
                 self._check(record, record.cost)
 
@@ -76,12 +76,12 @@ class CostAudit:
 
     def _check(self, record: Done | Failed, cost: CostRecord) -> None:
         price = self._prices.get(cost.price)
-        asked = self._asked.pop((record.key, record.attempt), None)
+        terms = self._terms.pop((record.key, record.attempt), None)
         pictures = self._pictures(record)
-        if price is None or pictures is None or (price.per_image_by and asked is None):
+        if price is None or pictures is None or (price.per_image_by and terms is None):
             self.found.unchecked += 1
             return
-        size, quality = (asked.size, asked.quality) if asked else (None, None)
+        size, quality = (terms.size, terms.quality) if terms else (None, None)
         again = cost_at(price, record.usage or UsageRecord(), pictures, size, quality)
         self.found.checked += 1
         if again is None or again.money != cost.money:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 
-from retouch.costs.history import History, Sample
+from retouch.costs.history import History, PastUsage
 from retouch.costs.pricing import ceiling_of, cost_at
 from retouch.dialects.base import Capabilities, Usage
 from retouch.job import Job
@@ -107,7 +107,7 @@ def estimate(demand: Demand, history: History) -> Estimate:
         return _from_tables(demand, price, job, tokens)
 
 
-def _costs(job: Job, price: Price, samples: list[Sample]) -> Iterator[Decimal]:
+def _costs(job: Job, price: Price, samples: list[PastUsage]) -> Iterator[Decimal]:
     """What each Attempt of the past would cost today, asking for as many pictures as `job`."""
     size, quality = size_and_quality(job)
     for sample in samples:
@@ -201,7 +201,7 @@ def _tabled(demand: Demand, price: Price) -> tuple[int, int, str] | None:
     return input_tokens, (output or 0) * demand.images, basis
 
 
-def _likely_tokens(demand: Demand, job: Job, samples: list[Sample]) -> int | None:
+def _likely_tokens(demand: Demand, job: Job, samples: list[PastUsage]) -> int | None:
     """Tokens of all Jobs, by what was counted before."""
     counts = [sample.usage.total_tokens for sample in samples if sample.n == job.images_wanted]
     known = [count for count in counts if count is not None]

@@ -21,7 +21,7 @@ KEPT = 10_000  # records a model; the latest
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class PastUsage:
     """One charged Attempt of the past: what was asked for and what was counted."""
 
     n: int
@@ -49,7 +49,7 @@ class History:
     """Charged Attempts by model: the latest of them."""
 
     def __init__(self, states: Iterable[Replay] = ()) -> None:
-        self._samples: dict[str, deque[Sample]] = {}
+        self._samples: dict[str, deque[PastUsage]] = {}
         for state in states:
             self.add(state)
 
@@ -60,11 +60,11 @@ class History:
                 samples = self._samples.setdefault(outcome.decided.model, deque(maxlen=KEPT))
                 samples.append(_sample(outcome.decided, outcome))
 
-    def of(self, model: str) -> Sequence[Sample]:
+    def of(self, model: str) -> Sequence[PastUsage]:
         """What is known of a model."""
         return self._samples.get(model, ())
 
-    def like(self, job: Job) -> list[Sample]:
+    def like(self, job: Job) -> list[PastUsage]:
         """Attempts that asked for the same number, size and quality; if there are too few, all
         of the model."""
         size, quality = size_and_quality(job)
@@ -77,17 +77,17 @@ class History:
         return alike if len(alike) >= ALIKE else list(every)
 
 
-def _sample(done: Done, outcome: Outcome) -> Sample:
-    asked = outcome.began.asked if outcome.began else None
+def _sample(done: Done, outcome: Outcome) -> PastUsage:
+    terms = outcome.began.terms if outcome.began else None
     said = done.usage
     usage = Usage() if said is None else Usage(
         said.input_tokens, said.output_tokens, said.total_tokens,
         said.text_tokens, said.image_tokens, said.images,
     )  # fmt: skip
-    return Sample(
-        n=asked.n if asked else max(1, len(done.files)),
-        size=asked.size if asked else None,
-        quality=asked.quality if asked else None,
+    return PastUsage(
+        n=terms.n if terms else max(1, len(done.files)),
+        size=terms.size if terms else None,
+        quality=terms.quality if terms else None,
         usage=usage,
         pictures=len(done.files),
         seconds=done.seconds,

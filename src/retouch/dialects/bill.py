@@ -1,20 +1,25 @@
 """A provider's bill as lines, whatever form it came in.
 
-Amounts are Decimal as written; `csv_bill` and `usage_export` read the forms there are.
+Amounts are Decimal as written; `reconcile` reads the forms there are, a dialect its server's own
+usage export.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Literal, get_args
 
 from retouch.errors import InputRefused, Problem
+from retouch.text import one_clean_line
 
 Measure = Literal["amount", "requests", "images", "input_tokens", "output_tokens", "total_tokens"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
+_DAY = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})|(\d{4})(\d\d)(\d\d)", re.ASCII)
+_FIRST_YEAR = 2000  # earlier ones are days written in another order
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +64,40 @@ def decoded(name: str, text: bytes) -> str:
     except UnicodeDecodeError as error:
         what = f"is not UTF-8 (byte {error.start})"
         raise InputRefused([Problem(name, 0, 0, what, "save it as UTF-8")]) from None
+
+
+class UnreadableCell(Exception):
+    """Why a cell or a line cannot be used."""
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what)
+        self.remedy = remedy
+
+
+def when(text: str, zone: timezone) -> tuple[str, datetime | None]:
+    """A day as YYYY-MM-DD in the bill's zone, and the time if one is written."""
+    written = re.sub("[年月]", "-", text.strip()).replace("日", " ").strip()
+    found = _DAY.match(written)
+    try:
+        day = _day(found)
+        time = written[found.end() :].strip(" T").replace(" ", "") if found else ""
+        if not time:
+            return day.isoformat(), None
+        # Spreadsheets write eight o'clock as 8:00.
+        time = f"0{time}" if time[1:2] == ":" else time
+        at = datetime.fromisoformat(f"{day.isoformat()}T{time}")
+        at = at.astimezone(zone) if at.tzinfo else at.replace(tzinfo=zone)
+    except (ValueError, OverflowError):
+        what = f"`{one_clean_line(text, 40)}` is no day or time"
+        raise UnreadableCell(what, "write 2025-10-02") from None
+    return at.date().isoformat(), at
+
+
+def _day(found: re.Match[str] | None) -> date:
+    """The day of a match of _DAY; raises ValueError."""
+    if found is None:
+        raise ValueError("no day")
+    parts = found.group(1, 3, 4) if found[1] else found.group(5, 6, 7)
+    if int(parts[0]) < _FIRST_YEAR:
+        raise ValueError("written in another order")
+    return date(*map(int, parts))

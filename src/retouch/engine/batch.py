@@ -16,15 +16,15 @@ from anyio.abc import TaskGroup
 
 from retouch.dialects.base import Dialect
 from retouch.engine.breaker import Losses
-from retouch.engine.budget import Budget
-from retouch.engine.context import JobEnd, LaneTools, Shop
+from retouch.engine.budget import Purse
+from retouch.engine.context import Context, JobEnd, LaneTools
 from retouch.engine.job_run import run_job
-from retouch.engine.limiter import Gate, Stop
+from retouch.engine.limiter import Limiter, Stop
 from retouch.engine.outputs import Outputs
 from retouch.engine.pacing import PollPace
 from retouch.engine.polling import Polls
-from retouch.engine.selection import Choice, Lane, Reuse, Surveyor, survey
-from retouch.engine.summary import Observer, Orders, Summary
+from retouch.engine.selection import Choice, JobStream, Reuse, Selection, choices
+from retouch.engine.summary import Observer, RunOptions, Summary
 from retouch.errors import DeadlineReached, RetouchError, StorageFailed
 from retouch.job import Job
 from retouch.ledger import Ledger
@@ -32,7 +32,7 @@ from retouch.ledger.decision import Hold, Poll, Send, Skip
 from retouch.ledger.records import ErrorRecord, FileRecord, Reused, Started, Unknown
 from retouch.manifest import Price, RunSettings
 from retouch.text import how_many, one_clean_line, without_secrets
-from retouch.threads import Offload, in_thread
+from retouch.threads import Threads, in_thread
 from retouch.transport import Transport
 
 
@@ -42,41 +42,41 @@ class Batch:
     def __init__(
         self,
         *,
-        lanes: Sequence[Lane],
+        lanes: Sequence[JobStream],
         dialect: Dialect,
         transport: Transport,
         ledger: Ledger,
         outputs: Outputs,
-        surveyor: Surveyor,
-        budget: Budget,
+        selection: Selection,
+        budget: Purse,
         prices: Mapping[str, Price | None],
         settings: RunSettings,
-        orders: Orders,
+        run_options: RunOptions,
         observer: Observer,
         secrets: tuple[str, ...] = (),
-        offload: Offload = in_thread,
+        threads: Threads = in_thread,
     ) -> None:
         self.summary = Summary()
         self._lanes = tuple(lanes)
-        self._surveyor = surveyor
+        self._selection = selection
         self._prices = prices
-        self._orders = orders
+        self._run_options = run_options
         self._observer = observer
         self._ledger = ledger
         self._outputs = outputs
-        self._offload = offload
+        self._threads = threads
         self._began = 0
         self._stops = [Stop() for _ in lanes]
-        self._left = orders.limit if orders.limit is not None else float("inf")
-        self._chance = random.Random(orders.seed)  # noqa: S311 - jitter, not cryptography
-        self._shop = Shop(
+        self._left = run_options.limit if run_options.limit is not None else float("inf")
+        self._chance = random.Random(run_options.seed)  # noqa: S311 - jitter, not cryptography
+        self._shop = Context(
             dialect=dialect,
             transport=transport,
             ledger=ledger,
             outputs=outputs,
             budget=budget,
             settings=settings,
-            offload=offload,
+            threads=threads,
             chance=self._chance,
             secrets=secrets,
             stop_run=self.stop,
@@ -110,8 +110,8 @@ class Batch:
         """
         await self._settle_unanswered()
         async with anyio.create_task_group() as group:
-            if self._orders.deadline_seconds is not None:
-                group.start_soon(self._watch_deadline, self._orders.deadline_seconds)
+            if self._run_options.deadline_seconds is not None:
+                group.start_soon(self._watch_deadline, self._run_options.deadline_seconds)
             async with anyio.create_task_group() as lanes:
                 for lane, stop in zip(self._lanes, self._stops, strict=True):
                     lanes.start_soon(self._run_lane, lane, stop)
@@ -132,7 +132,7 @@ class Batch:
                 "ended; what was charged for that is not known"
             )
 
-    async def _run_lane(self, lane: Lane, stop: Stop) -> None:
+    async def _run_lane(self, lane: JobStream, stop: Stop) -> None:
         model = lane.model
         polls = Polls(
             PollPace(model.poll.interval),
@@ -145,7 +145,7 @@ class Batch:
             model,
             self._prices.get(model.model),
             lane.capabilities,
-            Gate(model.limits),
+            Limiter(model.limits),
             polls,
             Losses(self._shop.settings.stop_after_losses),
             stop,
@@ -159,13 +159,13 @@ class Batch:
     def _say(self, text: str) -> None:
         self._observer.said(one_clean_line(without_secrets(text, self._shop.secrets)))
 
-    async def _feed(self, lane: Lane, tools: LaneTools, jobs: TaskGroup) -> None:
+    async def _feed(self, lane: JobStream, tools: LaneTools, jobs: TaskGroup) -> None:
         """Start what is to be polled, then what is to be sent; note what is passed over."""
         if self._ledger.state.has_tasks_out:
-            for job, choice in survey(lane, self._surveyor):
+            for job, choice in choices(lane, self._selection):
                 if isinstance(choice, Poll) and not await self._start(job, choice, tools, jobs):
                     return
-        for job, choice in survey(lane, self._surveyor):
+        for job, choice in choices(lane, self._selection):
             if tools.stop:
                 return
             if isinstance(choice, Send):
@@ -182,13 +182,13 @@ class Batch:
     ) -> bool:
         """Start the Job when there is a place for it; False when the lane has been stopped."""
         slots = max(1, tools.capabilities.slots_per_image * job.images_wanted)
-        await tools.gate.place(slots)
+        await tools.limiter.place(slots)
         if isinstance(decision, Poll):
             is_over = tools.stop.leaves_tasks
         else:
             is_over = bool(tools.stop) or self._left <= 0
         if is_over:
-            with tools.gate.placed(slots):
+            with tools.limiter.placed(slots):
                 return False
         if isinstance(decision, Send):
             self._left -= 1
@@ -198,7 +198,7 @@ class Batch:
         return True
 
     async def _run_job(self, job: Job, decision: Send | Poll, tools: LaneTools, slots: int) -> None:
-        with tools.gate.placed(slots):
+        with tools.limiter.placed(slots):
             try:
                 await run_job(job, decision, tools, self._shop)
             except StorageFailed as error:
@@ -223,7 +223,7 @@ class Batch:
             )
 
         try:
-            files = await self._offload(copy)
+            files = await self._threads(copy)
             if files is None:
                 self._observer.said(
                     f"{job.source.name}: its pictures in {reuse.folder} are not what "

@@ -46,7 +46,7 @@ class Cap:
         """Whether a request to `model` on `day` (None: any) counts towards this cap."""
         return self.model in (None, model) and (None in (self.day, day) or self.day == day)
 
-    def turn(self, today: str) -> None:
+    def permit(self, today: str) -> None:
         """Begin anew on a new day; a clock that was set back changes nothing."""
         if self.day is not None and today > self.day:
             self.day, self.counted = today, Decimal(0)
@@ -70,7 +70,7 @@ class Reservation:
 
 
 @dataclass(slots=True)
-class Budget:
+class Purse:
     """All caps of a run; without caps everything passes. `today` tells the day in UTC."""
 
     caps: list[Cap] = field(default_factory=list)
@@ -125,7 +125,7 @@ class Budget:
     def _turn_the_day(self) -> None:
         today = self.today()
         for cap in self.caps:
-            cap.turn(today)
+            cap.permit(today)
 
     def _first_full(self, model: str, amount: Decimal) -> Cap | None:
         self._turn_the_day()

@@ -20,42 +20,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from retouch.dialects.base import (
     Accepted,
     ErrorKind,
+    Exchange,
     Produced,
     Rejected,
     Reply,
     Unreadable,
 )
 from retouch.ledger.records import ErrorRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """What happened to one request: the whole reply, or how and where it broke off.
-
-    `sent_bytes` counts the body bytes handed to the socket, of `body_bytes`. `connected` is False
-    when no connection was made (or, for a request without a body, nothing was written).
-    `partial` holds what came of a 2xx reply that was cut or refused (capped), for quarantine;
-    `status` is known as soon as a status line came.
-    """
-
-    reply: Reply | None
-    body_bytes: int
-    sent_bytes: int
-    connected: bool
-    status: int | None = None
-    partial: bytes = b""
-    error_kind: Literal["network", "timeout", "broken_reply", None] = None
-    error: str = ""
-
-    @property
-    def sent_whole(self) -> bool:
-        """Whether the server may have the whole request: from here on it may be charged."""
-        return self.connected and self.sent_bytes >= self.body_bytes
 
 
 @dataclass(frozen=True, slots=True)

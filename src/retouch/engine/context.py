@@ -10,8 +10,8 @@ from typing import Literal
 
 from retouch.dialects.base import Capabilities, Dialect
 from retouch.engine.breaker import Losses
-from retouch.engine.budget import Budget
-from retouch.engine.limiter import Gate, Stop
+from retouch.engine.budget import Purse
+from retouch.engine.limiter import Limiter, Stop
 from retouch.engine.outputs import Outputs
 from retouch.engine.polling import Polls
 from retouch.engine.recorder import NOTHING_PAID, Paid
@@ -20,7 +20,7 @@ from retouch.job import Job
 from retouch.ledger import Ledger
 from retouch.ledger.records import ErrorRecord, FileRecord
 from retouch.manifest import Model, Price, RunSettings
-from retouch.threads import Offload
+from retouch.threads import Threads
 from retouch.transport import Transport
 
 Ended = Literal["done", "failed", "unknown", "accepted", "stopped"]
@@ -38,16 +38,16 @@ class JobEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Shop:
+class Context:
     """What every Job of a run shares. `secrets` are scrubbed from all that is written."""
 
     dialect: Dialect
     transport: Transport
     ledger: Ledger
     outputs: Outputs
-    budget: Budget
+    budget: Purse
     settings: RunSettings
-    offload: Offload
+    threads: Threads
     chance: random.Random
     secrets: tuple[str, ...]
     stop_run: Callable[[RetouchError], None]
@@ -63,7 +63,7 @@ class LaneTools:
     model: Model
     price: Price | None
     capabilities: Capabilities
-    gate: Gate
+    limiter: Limiter
     polls: Polls
     losses: Losses
     stop: Stop

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from retouch.cli.workspace import Workspace
 from retouch.costs.estimate import THIN, Demand, Estimate, estimate, seconds_at_limits
 from retouch.costs.history import History
-from retouch.engine.changes import Changes
-from retouch.engine.selection import LaneSurvey, Surveyor, survey
+from retouch.engine.selection import Changes, LaneCount, Selection, choices
 from retouch.errors import LedgerDamaged, StorageFailed
 from retouch.job import Job
 from retouch.ledger import read
 from retouch.ledger.decision import Send, Skip
 from retouch.ledger.state import Replay
+from retouch.manifest import Price
 from retouch.money import Money, total
 from retouch.plan import Lane, Plan
 
@@ -24,52 +23,54 @@ Listener = Callable[[Job, str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Appraisal:
+class LaneForecast:
     """One lane: its Jobs counted, what those to be sent will cost, and how long they take."""
 
-    survey: LaneSurvey
+    count: LaneCount
     estimate: Estimate
     seconds: float | None
 
 
-def appraise(
-    workspace: Workspace,
+def forecast_lanes(
     plan: Plan,
-    surveyor: Surveyor,
+    selection: Selection,
+    prices: Mapping[str, Price | None],
+    neighbours: Iterable[Replay],
     *,
     limit: int | None = None,
     on_send: Listener | None = None,
-) -> list[Appraisal]:
+) -> list[LaneForecast]:
     """Every lane counted and estimated; of each at most `limit` Jobs are estimated.
 
+    `prices` is by model; `neighbours` are asked only where this ledger alone tells too little.
     `on_send` is told of each Job that would be sent, and why.
     """
-    changes = Changes(surveyor.state)
-    counted: list[tuple[LaneSurvey, Demand]] = []
+    changes = Changes(selection.state)
+    counted: list[tuple[LaneCount, Demand]] = []
     for lane in plan.lanes:
-        price = workspace.prices.get(lane.model.model)
-        demand = Demand(price, lane.capabilities, surveyor.state)
-        found = _count(lane, surveyor, changes, demand, limit=limit, on_send=on_send or _nobody)
+        price = prices.get(lane.model.model)
+        demand = Demand(price, lane.capabilities, selection.state)
+        found = _count(lane, selection, changes, demand, limit=limit, on_send=on_send or _nobody)
         counted.append((found, demand))
-    history = History([surveyor.state])
+    history = History([selection.state])
     wanted = [each.lane.model.model for each, demand in counted if demand.jobs]
     if any(len(history.of(model)) < THIN for model in wanted):
-        for state in _neighbours(workspace):
+        for state in neighbours:
             history.add(state)
-    appraisals = []
+    forecasts = []
     for each, demand in counted:
         cost = estimate(demand, history)
         seconds = seconds_at_limits(each.lane.model.limits, demand, cost.tokens, history)
-        appraisals.append(Appraisal(each, cost, seconds))
-    return appraisals
+        forecasts.append(LaneForecast(each, cost, seconds))
+    return forecasts
 
 
-def highest(appraisals: list[Appraisal]) -> tuple[dict[str, Money], list[str]]:
+def highest(forecasts: list[LaneForecast]) -> tuple[dict[str, Money], list[str]]:
     """The most that all lanes may cost, by currency, and the models of which nobody can say."""
-    sending = [each for each in appraisals if each.survey.to_send]
+    sending = [each for each in forecasts if each.count.to_send]
     highs = [each.estimate.high for each in sending]
     unsure = [
-        each.survey.lane.model.model
+        each.count.lane.model.model
         for each, high in zip(sending, highs, strict=True)
         if high is None
     ]
@@ -78,16 +79,16 @@ def highest(appraisals: list[Appraisal]) -> tuple[dict[str, Money], list[str]]:
 
 def _count(
     lane: Lane,
-    surveyor: Surveyor,
+    selection: Selection,
     changes: Changes,
     demand: Demand,
     *,
     limit: int | None,
     on_send: Listener,
-) -> LaneSurvey:
-    """Go once through the lane: what `survey.tally` counts, with reasons told apart further."""
-    counted = LaneSurvey(lane)
-    for job, choice in survey(lane, surveyor):
+) -> LaneCount:
+    """Go once through the lane: what `count_lane` counts, with reasons told apart further."""
+    counted = LaneCount(lane)
+    for job, choice in choices(lane, selection):
         if isinstance(choice, Send):
             reason = changes.reason(job, choice)
             counted.count(Send(choice.attempt, reason))
@@ -96,28 +97,24 @@ def _count(
                 demand.add(job)
         else:
             counted.count(choice)
-            counted.missing += isinstance(choice, Skip) and surveyor.is_missing_pictures(job.key)
+            counted.missing += isinstance(choice, Skip) and selection.is_missing_pictures(job.key)
     counted.reasons = Counter(dict(sorted(counted.reasons.items())))
     return counted
 
 
-def _neighbours(workspace: Workspace) -> Iterator[Replay]:
-    """Other manifests' ledgers of the same provider; one that cannot be read tells nothing."""
-    own = workspace.ledger.resolve()
-    reused = (workspace.loaded.folder / name for name in workspace.loaded.manifest.reuse)
-    paths = {path.resolve(): None for path in (*_ledgers(workspace.root), *reused)}
-    provider = "rehearsal" if workspace.is_rehearsal else workspace.dialect.NAME
-    for path in paths:
+def neighbours(own: Path, root: Path, reused: Iterable[Path], provider: str) -> Iterator[Replay]:
+    """What other manifests' ledgers below `root`, and those `reused`, say of the same provider.
+
+    One that cannot be read tells nothing. `own` is left out.
+    """
+    ledgers = (*sorted(root.glob("*/ledger*.jsonl")), *reused)
+    for path in dict.fromkeys(each.resolve() for each in ledgers):
         try:
-            state = read(path) if path != own else None
+            state = read(path) if path != own.resolve() else None
         except (LedgerDamaged, StorageFailed):
             continue
         if state is not None and state.last_run and state.last_run.provider == provider:
             yield state
-
-
-def _ledgers(root: Path) -> list[Path]:
-    return sorted(root.glob("*/ledger*.jsonl"))
 
 
 def _nobody(job: Job, reason: str) -> None:

@@ -27,11 +27,11 @@ from retouch.engine.classify import (
     error_of,
     interrupted,
 )
-from retouch.engine.context import LaneTools, Shop
-from retouch.engine.limiter import Turn
+from retouch.engine.context import Context, LaneTools
+from retouch.engine.limiter import Permit
 from retouch.engine.pacing import backoff_seconds, retry_after_seconds
 from retouch.engine.polling import Answer, Ending, Stopped, TimedOut
-from retouch.engine.recorder import JobLog
+from retouch.engine.recorder import Recorder
 from retouch.engine.results import Received, patient_download, receive
 from retouch.engine.settle import Settling
 from retouch.errors import BudgetReached
@@ -43,12 +43,12 @@ from retouch.text import holds_secret
 from retouch.transport import Sending
 
 
-async def run_job(job: Job, decision: Send | Poll, lane: LaneTools, shop: Shop) -> None:
+async def run_job(job: Job, decision: Send | Poll, lane: LaneTools, context: Context) -> None:
     """Bring one Job to an end, or as far as it may go; its Records say how far.
 
     Raises StorageFailed, and cancellation after writing what was in flight.
     """
-    life = _Life(job, lane, shop)
+    life = _Life(job, lane, context)
     if isinstance(decision, Poll):
         await life.resume(decision)
     else:
@@ -58,24 +58,24 @@ async def run_job(job: Job, decision: Send | Poll, lane: LaneTools, shop: Shop) 
 class _Life:
     """The Attempts of one Job in this run."""
 
-    def __init__(self, job: Job, lane: LaneTools, shop: Shop) -> None:
-        self.job, self.lane, self.shop = job, lane, shop
-        observed = shop.ledger.state.observed.get(job.model)
+    def __init__(self, job: Job, lane: LaneTools, context: Context) -> None:
+        self.job, self.lane, self.context = job, lane, context
+        observed = context.ledger.state.observed.get(job.model)
         self.ceiling = ceiling_of(job, lane.price, lane.capabilities, observed)
-        self.log = JobLog(job, shop.ledger, self.ceiling, shop.secrets)
-        self.settling = Settling(job, lane, shop, self.log)
+        self.log = Recorder(job, context.ledger, self.ceiling, context.secrets)
+        self.settling = Settling(job, lane, context, self.log)
         self._endpoint = 0
-        self._turn: Turn | None = None
+        self._permit: Permit | None = None
 
     async def send(self, first_attempt: int) -> None:
         """Attempt until something other than "surely not charged" comes of it."""
-        attempts = self.shop.settings.retries + 1
+        attempts = self.context.settings.retries + 1
         for attempt in range(first_attempt, first_attempt + attempts):
             verdict = await self._attempt(attempt)
             if not isinstance(verdict, NotCharged):
                 return
             is_last = attempt + 1 == first_attempt + attempts
-            if is_last or self.lane.stop or not self.lane.gate.may_retry():
+            if is_last or self.lane.stop or not self.lane.limiter.may_retry():
                 await self.log.failed(attempt, verdict.error, final=False)
                 self.settling.end("failed", error=verdict.error)
                 return
@@ -83,45 +83,45 @@ class _Life:
 
     async def resume(self, decision: Poll) -> None:
         """Poll a Task that an earlier run submitted."""
-        charge = self.shop.ledger.state.open_charges.get((self.log.key, decision.attempt))
+        charge = self.context.ledger.state.open_charges.get((self.log.key, decision.attempt))
         ceiling = charge.ceiling if charge else self.ceiling
         day = charge.day if charge else None
-        reservation = self.shop.budget.resume(self.job.model, ceiling, day)
-        with self.shop.budget.holding(reservation):
+        reservation = self.context.budget.resume(self.job.model, ceiling, day)
+        with self.context.budget.holding(reservation):
             await self._follow(decision.attempt, decision.task, reservation)
 
     async def _attempt(self, attempt: int) -> Verdict | None:
         """One Attempt with all that follows from it; None when nothing was sent."""
         try:
-            reservation = await self.shop.budget.reserve(self.job.model, self.ceiling)
+            reservation = await self.context.budget.reserve(self.job.model, self.ceiling)
         except BudgetReached as reached:
-            stop = self.lane.stop.set if reached.model else self.shop.stop_run
+            stop = self.lane.stop.set if reached.model else self.context.stop_run
             stop(reached)
             self.settling.end("stopped")
             return None
-        with self.shop.budget.holding(reservation):
-            turn = await self.lane.gate.turn(
+        with self.context.budget.holding(reservation):
+            permit = await self.lane.limiter.permit(
                 self.lane.stop, images=self.job.images_wanted, tokens=self._tokens_expected()
             )
-            if turn is None:
+            if permit is None:
                 reservation.settle(None)
                 self.settling.end("stopped")
                 return None
-            with turn:
-                return await self._take_turn(turn, attempt, reservation)
+            with permit:
+                return await self._take_turn(permit, attempt, reservation)
 
     async def _take_turn(
-        self, turn: Turn, attempt: int, reservation: Reservation
+        self, permit: Permit, attempt: int, reservation: Reservation
     ) -> Verdict | None:
         """Load, say so, send, and conclude; None when nothing was sent."""
-        self._turn = turn
+        self._permit = permit
         pictures = await self._load(attempt)
         if pictures is None:
             reservation.settle(None)
             return None
         await self.log.started(attempt)
-        reservation.day = self.shop.ledger.state.open_charges[self.log.key, attempt].day
-        turn.leaves()
+        reservation.day = self.context.ledger.state.open_charges[self.log.key, attempt].day
+        permit.leaves()
         verdict, body = await self._post(attempt, pictures)
         await self._conclude(attempt, verdict, body, reservation)
         return verdict
@@ -134,11 +134,11 @@ class _Life:
         files = [picture for picture in wanted if picture.path is not None]
 
         def load() -> dict[Picture, bytes]:
-            self.shop.outputs.prepare(self.job.output_path(0))
+            self.context.outputs.prepare(self.job.output_path(0))
             return {file: payload(file) for file in files}
 
         try:
-            return await self.shop.offload(load)
+            return await self.context.threads(load)
         except (SourceChanged, OSError) as changed:
             error = ErrorRecord(kind="bad_request", message=f"not sent: {changed}")
             await self.log.failed(attempt, error, final=False)
@@ -147,11 +147,11 @@ class _Life:
 
     async def _post(self, attempt: int, pictures: dict[Picture, bytes]) -> tuple[Verdict, bytes]:
         """POST and classify; the raw body of a whole reply comes along, for quarantine."""
-        request = self.shop.dialect.submit(self.job, self._endpoint_now())
+        request = self.context.dialect.submit(self.job, self._endpoint_now())
         sending = Sending()
         try:
-            exchange = await self.shop.transport.exchange(
-                request, pictures, timeout_seconds=self.shop.settings.timeout, sending=sending
+            exchange = await self.context.transport.exchange(
+                request, pictures, timeout_seconds=self.context.settings.timeout, sending=sending
             )
         except anyio.get_cancelled_exc_class():
             whole = sending.broken_off("network", "").sent_whole
@@ -159,8 +159,8 @@ class _Life:
                 await self._interrupt(attempt, interrupted(sent_whole=whole))
             raise
         body = exchange.reply.body if exchange.reply else b""
-        verdict = classify(exchange, self.shop.dialect.read_submit)
-        if isinstance(verdict, Accepted) and holds_secret(verdict.task, self.shop.secrets):
+        verdict = classify(exchange, self.context.dialect.read_submit)
+        if isinstance(verdict, Accepted) and holds_secret(verdict.task, self.context.secrets):
             error = ErrorRecord(kind="broken_reply", message="the task's id holds the API key")
             verdict = Uncertain(error, body)  # an id goes into the ledger and into paths
         return verdict, body
@@ -179,27 +179,27 @@ class _Life:
             case NotCharged(error=error):
                 reservation.settle(None)
                 await self.log.unsent(attempt, error)
-                if self._turn is not None:
-                    self.settling.unserved(error, self._turn)
+                if self._permit is not None:
+                    self.settling.unserved(error, self._permit)
             case Uncertain(error=error, body=kept):
                 await self.settling.quarantine(attempt, kept)
                 await self.settling.unknown(attempt, error)
             case Refusal(rejected=rejected, headers=headers):
-                self.lane.gate.outage.served()
+                self.lane.limiter.outage.served()
                 await self.settling.refused(attempt, rejected, reservation, headers=headers)
             case Accepted(task=task):
-                self.lane.gate.answered()
+                self.lane.limiter.answered()
                 await self.log.accepted(attempt, task)
                 await self._follow(attempt, task, reservation)
             case Produced():
-                self.lane.gate.answered()
+                self.lane.limiter.answered()
                 # What is here and paid for is kept, even when the run is being cancelled.
                 with anyio.CancelScope(shield=not _has_links(verdict)):
                     received = await self._receive(attempt, verdict)
                     if not received.is_whole and not _has_links(verdict):
                         await self.settling.quarantine(attempt, body)
                     await self.settling.produced(
-                        attempt, verdict, received, reservation, turn=self._turn
+                        attempt, verdict, received, reservation, permit=self._permit
                     )
 
     async def _follow(self, attempt: int, task: str, reservation: Reservation) -> None:
@@ -216,7 +216,7 @@ class _Life:
         match ending:
             case Produced() if received is not None:
                 await self.settling.produced(
-                    attempt, ending, received, reservation, turn=self._turn, task=task
+                    attempt, ending, received, reservation, permit=self._permit, task=task
                 )
             case Rejected(scope="run" | "lane"):
                 self.settling.halt(ending)
@@ -235,47 +235,47 @@ class _Life:
     async def _ask(self, task: str) -> Answer:
         """One poll; whatever the network does is only a poll that must be repeated."""
         try:
-            request = self.shop.dialect.poll(task, self._endpoint_now())
+            request = self.context.dialect.poll(task, self._endpoint_now())
         except ValueError as error:  # a ledger from elsewhere may hold anything
             return Answer(Rejected("expired", None, None, f"not a task's id: {error}"))
         # A connection that hangs must not outlast the Task's own deadline.
-        seconds = min(self.shop.settings.timeout, self.lane.model.poll.timeout)
-        exchange = await self.shop.transport.exchange(request, {}, timeout_seconds=seconds)
+        seconds = min(self.context.settings.timeout, self.lane.model.poll.timeout)
+        exchange = await self.context.transport.exchange(request, {}, timeout_seconds=seconds)
         if exchange.reply is None:
             self._endpoint += not exchange.connected
             message = exchange.error or "no answer"
             return Answer(Rejected("network", exchange.status, None, message, retry_safe=True))
-        wait = retry_after_seconds(exchange.reply.headers, self.shop.wall_clock())
-        return Answer(self.shop.dialect.read_poll(exchange.reply), wait)
+        wait = retry_after_seconds(exchange.reply.headers, self.context.wall_clock())
+        return Answer(self.context.dialect.read_poll(exchange.reply), wait)
 
     async def _receive(self, attempt: int, produced: Produced) -> Received:
         return await receive(
             self.job,
             attempt,
             produced,
-            outputs=self.shop.outputs,
+            outputs=self.context.outputs,
             download=partial(
                 patient_download,
-                self.shop.transport,
-                timeout_seconds=self.shop.settings.timeout,
-                chance=self.shop.chance,
+                self.context.transport,
+                timeout_seconds=self.context.settings.timeout,
+                chance=self.context.chance,
             ),
-            offload=self.shop.offload,
+            threads=self.context.threads,
         )
 
     async def _back_off(self, retry: int, verdict: NotCharged) -> None:
         """Wait before another Attempt: as the server asks, the whole lane; else with jitter."""
-        if verdict.is_overrun and self._turn is not None:
-            self.lane.gate.overrun(self._turn)
+        if verdict.is_overrun and self._permit is not None:
+            self.lane.limiter.overrun(self._permit)
         if verdict.is_network:
             self._endpoint += 1
-        asked = retry_after_seconds(verdict.headers, self.shop.wall_clock())
+        asked = retry_after_seconds(verdict.headers, self.context.wall_clock())
         if asked is not None:
-            self.lane.gate.penalize(asked)
-        await self.lane.stop.sleep((asked or 0.0) + backoff_seconds(retry, self.shop.chance))
+            self.lane.limiter.penalize(asked)
+        await self.lane.stop.sleep((asked or 0.0) + backoff_seconds(retry, self.context.chance))
 
     def _endpoint_now(self) -> Endpoint:
-        endpoints = self.shop.transport.endpoints
+        endpoints = self.context.transport.endpoints
         return endpoints[self._endpoint % len(endpoints)]
 
     def _tokens_expected(self) -> float:

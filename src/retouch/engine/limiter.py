@@ -55,23 +55,23 @@ class Stop:
         await self._left.wait()
 
 
-class Turn:
-    """One request's pass through its lane's gate: a `with` block around the request.
+class Permit:
+    """One request's pass through its lane's limiter: a `with` block around the request.
 
     It counts against the limits from when it is given; `leaves` says when the request is sent.
     Left without that, it was never sent and is given back.
     """
 
-    def __init__(self, gate: Gate, images: int, tokens: float) -> None:
+    def __init__(self, limiter: Limiter, images: int, tokens: float) -> None:
         now = anyio.current_time()
-        self._gate = gate
+        self._limiter = limiter
         self._taken = [
-            (each, each.limit.take(now, each.units(images, tokens))) for each in gate.limited
+            (each, each.limit.take(now, each.units(images, tokens))) for each in limiter.limited
         ]
-        self.cuts_when_sent = gate.concurrency.cuts
+        self.cuts_when_sent = limiter.concurrency.cuts
         self.left_at = now
 
-    def __enter__(self) -> Turn:
+    def __enter__(self) -> Permit:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -81,7 +81,7 @@ class Turn:
     def leaves(self) -> None:
         """The request goes out now."""
         now = self.left_at = anyio.current_time()
-        self.cuts_when_sent = self._gate.concurrency.cuts
+        self.cuts_when_sent = self._limiter.concurrency.cuts
         for each, entry in self._taken:
             each.limit.leave(now, entry)
 
@@ -106,7 +106,7 @@ class Limited:
         return {"requests": 1, "images": images, "tokens": tokens}[self.unit]
 
 
-class Gate:
+class Limiter:
     """One lane's admission: places in flight and rates."""
 
     def __init__(self, limits: Limits) -> None:
@@ -143,7 +143,7 @@ class Gate:
             self.in_flight -= slots
             self._wake()
 
-    async def turn(self, stop: Stop, *, images: int = 1, tokens: float = 0) -> Turn | None:
+    async def permit(self, stop: Stop, *, images: int = 1, tokens: float = 0) -> Permit | None:
         """Wait until one more request keeps every limit, and take its turn; first come, first
         served. None, with nothing taken, when `stop` is set."""
         async with self._queue:
@@ -152,7 +152,7 @@ class Gate:
                 if wait <= 0:
                     self._retries.request()
                     self._probe_later()
-                    return Turn(self, images, tokens)
+                    return Permit(self, images, tokens)
                 await stop.sleep(min(wait, LOOK_AGAIN_SECONDS) if self.outage.probes else wait)
         return None
 
@@ -165,13 +165,13 @@ class Gate:
         now = anyio.current_time()
         self._not_before = max(self._not_before, now + seconds)
 
-    def overrun(self, turn: Turn) -> None:
+    def overrun(self, permit: Permit) -> None:
         """The server has too much: fewer at once."""
-        self.concurrency.overrun(self.in_flight, turn.cuts_when_sent)
+        self.concurrency.overrun(self.in_flight, permit.cuts_when_sent)
 
-    def unserved(self, turn: Turn) -> bool:
+    def unserved(self, permit: Permit) -> bool:
         """The request of this turn was not served; whether that tells something new."""
-        is_news = self.outage.unserved(anyio.current_time(), turn.left_at)
+        is_news = self.outage.unserved(anyio.current_time(), permit.left_at)
         self._probe_later()
         return is_news
 

@@ -32,7 +32,7 @@ _NOTHING = 1e-9
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class WindowEntry:
     """What one request takes of a limit; `at` is when it left, None while it has not."""
 
     units: float
@@ -47,7 +47,7 @@ class RateLimit:
         self.per_minute = per_minute
         self._spacing = WINDOW_SECONDS / per_minute * MARGIN
         self._next_free = float("-inf")
-        self._log: deque[tuple[float, Entry]] = deque()  # with the times they left, in order
+        self._log: deque[tuple[float, WindowEntry]] = deque()  # with the times they left, in order
         self._logged = 0.0
         self._pending = 0.0
 
@@ -59,15 +59,15 @@ class RateLimit:
         self._forget(now)
         return max(0.0, self._next_free - now, self._overfull(now, units))
 
-    def take(self, now: float, units: float = 1) -> Entry:
+    def take(self, now: float, units: float = 1) -> WindowEntry:
         """Take `units`; the time after them is taken, too. A late caller catches up a little."""
         late = now - self._next_free
         begins = self._next_free if 0 < late <= CATCH_UP_SECONDS else max(now, self._next_free)
         self._next_free = begins + units * self._spacing
         self._pending += units
-        return Entry(units)
+        return WindowEntry(units)
 
-    def leave(self, now: float, entry: Entry) -> None:
+    def leave(self, now: float, entry: WindowEntry) -> None:
         """The request was sent now: from here on it is in the window."""
         if entry.at is None and not entry.is_gone:
             entry.at = now
@@ -75,13 +75,13 @@ class RateLimit:
             self._logged += entry.units
             self._log.append((now, entry))
 
-    def give_back(self, entry: Entry) -> None:
+    def give_back(self, entry: WindowEntry) -> None:
         """The request was not sent after all."""
         if entry.at is None and not entry.is_gone:
             entry.is_gone = True
             self._pending -= entry.units
 
-    def correct(self, now: float, entry: Entry, units: float) -> None:
+    def correct(self, now: float, entry: WindowEntry, units: float) -> None:
         """A request turned out to take `units`, not what was taken for it.
 
         Less counts from when it left; more counts from now, for nobody knows when it was used.
@@ -92,7 +92,7 @@ class RateLimit:
         self._next_free += more * self._spacing
         if more > 0:
             self._logged += more
-            self._log.append((now, Entry(more, now)))
+            self._log.append((now, WindowEntry(more, now)))
         elif not entry.is_gone:
             self._logged += more
             entry.units = units

@@ -26,7 +26,7 @@ from retouch.ledger.records import (
     Unsent,
     UsageRecord,
 )
-from retouch.ledger.terms import asked_of
+from retouch.ledger.terms import terms_of
 from retouch.money import Money
 from retouch.text import one_clean_line, without_secrets
 
@@ -67,7 +67,7 @@ class _Work(TypedDict):
     source: str
 
 
-class JobLog:
+class Recorder:
     """The Records of one Job."""
 
     def __init__(
@@ -102,7 +102,7 @@ class JobLog:
             Started(
                 **self._work(attempt),
                 ceiling=self.ceiling,
-                asked=asked_of(self._job),
+                terms=terms_of(self._job),
             )
         )
 

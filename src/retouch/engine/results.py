@@ -22,7 +22,7 @@ from retouch.engine.pacing import backoff_seconds
 from retouch.job import Job
 from retouch.ledger.records import FileRecord
 from retouch.pictures import called, measure, sniff
-from retouch.threads import Offload
+from retouch.threads import Threads
 from retouch.transport import Downloaded, DownloadFailed, Transport
 
 Download = Callable[[str], Awaitable[Downloaded | DownloadFailed]]
@@ -70,7 +70,7 @@ async def receive(
     *,
     outputs: Outputs,
     download: Download,
-    offload: Offload,
+    threads: Threads,
 ) -> Received:
     """Keep every picture of a result. Raises StorageFailed."""
     files: list[FileRecord] = []
@@ -78,7 +78,7 @@ async def receive(
     failed: DownloadFailed | None = None
     for index, picture in enumerate(produced.pictures):
         one = _One(job, attempt, index, outputs)
-        got = await _kept(picture, one, download, offload)
+        got = await _kept(picture, one, download, threads)
         if isinstance(got, FileRecord):
             files.append(got)
         elif isinstance(got, DownloadFailed):
@@ -90,24 +90,24 @@ async def receive(
 
 
 async def _kept(
-    picture: EncodedPicture | LinkedPicture, one: _One, download: Download, offload: Offload
+    picture: EncodedPicture | LinkedPicture, one: _One, download: Download, threads: Threads
 ) -> FileRecord | DownloadFailed | str:
     """The picture kept; or how its download failed; or what is wrong with it."""
     if isinstance(picture, EncodedPicture):
         decoded = _decoded(picture)
         if decoded is None:
             return "is not base64"
-        return await offload(partial(one.keep, decoded)) or _NONE
+        return await threads(partial(one.keep, decoded)) or _NONE
     data = b""
     for _ in range(FETCHES):
         got = await download(picture.url)
         if isinstance(got, DownloadFailed):
             return got
         data = got.data
-        kept = await offload(partial(one.keep, data))
+        kept = await threads(partial(one.keep, data))
         if kept is not None:
             return kept
-        await offload(partial(one.quarantine, data))
+        await threads(partial(one.quarantine, data))
         if not _was_harmed(data):
             return _NONE
     return DownloadFailed("broken_reply", 200, f"what comes is {called(data)}, or cut short")

@@ -19,12 +19,13 @@ from retouch.job import Job
 from retouch.ledger import read
 from retouch.ledger.decision import NOTHING_REDONE, Decision, Hold, Poll, Redo, Send, Skip, decide
 from retouch.ledger.outcome import Outcome
-from retouch.ledger.records import FileRecord
+from retouch.ledger.records import FileRecord, TermsRecord
 from retouch.ledger.state import Replay
+from retouch.ledger.terms import terms_of
 from retouch.manifest import Model
 
 
-class Lane(Protocol):
+class JobStream(Protocol):
     """The stream of Jobs for one model, as the plan makes it: enumerated anew each time."""
 
     @property
@@ -69,7 +70,7 @@ Choice = Decision | Reuse
 
 
 @dataclass(frozen=True, slots=True)
-class Surveyor:
+class Selection:
     """Decides about Jobs against the state of a ledger."""
 
     state: Replay
@@ -123,10 +124,10 @@ def _lies_where_planned(job: Job, files: tuple[FileRecord, ...]) -> bool:
 
 
 @dataclass(slots=True)
-class LaneSurvey:
+class LaneCount:
     """One lane counted: what is there, what is held and what would be sent, and why."""
 
-    lane: Lane
+    lane: JobStream
     done: int = 0
     reused: int = 0
     held: int = 0
@@ -162,16 +163,54 @@ class LaneSurvey:
                 self.reasons[reason] += 1
 
 
-def survey(lane: Lane, surveyor: Surveyor) -> Iterator[tuple[Job, Choice]]:
+def choices(lane: JobStream, selection: Selection) -> Iterator[tuple[Job, Choice]]:
     """Each Job of the lane with what would be done about it, lazily."""
     for job in lane.jobs():
-        yield job, surveyor.choose(job)
+        yield job, selection.choose(job)
 
 
-def tally(lane: Lane, surveyor: Surveyor) -> LaneSurvey:
+def tally(lane: JobStream, selection: Selection) -> LaneCount:
     """The lane's Jobs counted by what would be done about them."""
-    counted = LaneSurvey(lane)
-    for job, choice in survey(lane, surveyor):
+    counted = LaneCount(lane)
+    for job, choice in choices(lane, selection):
         counted.count(choice)
-        counted.missing += isinstance(choice, Skip) and surveyor.is_missing_pictures(job.key)
+        counted.missing += isinstance(choice, Skip) and selection.is_missing_pictures(job.key)
     return counted
+
+
+_WORDS = {"sent": "unknown", "resolved": "not charged"}
+
+
+class Changes:
+    """The reasons of Jobs to be sent, against one ledger's state."""
+
+    def __init__(self, state: Replay) -> None:
+        self._known: dict[tuple[str, str, str], list[TermsRecord | None]] = {}
+        for outcome in state.outcomes.values():
+            began = outcome.began
+            if began is not None:
+                place = (began.model, began.prompt, began.source)
+                self._known.setdefault(place, []).append(began.terms)
+
+    def reason(self, job: Job, send: Send) -> str:
+        """One of: new, input/prompt/option changed, failed, unknown, missing, unsent, ..."""
+        if send.reason != "new":
+            return _WORDS.get(send.reason, send.reason)
+        earlier = self._known.get((job.model, job.prompt.id, job.source.name))
+        if not earlier:
+            return "new"
+        terms = terms_of(job)
+        told = [_changed(terms, before) for before in earlier if before is not None]
+        if not told:
+            return "changed"
+        parts = min(told, key=len)
+        return f"{' and '.join(parts)} changed" if parts else "new"  # alike: one more repeat
+
+
+def _changed(now: TermsRecord, before: TermsRecord) -> tuple[str, ...]:
+    pairs = (
+        ("input", now.input, before.input),
+        ("prompt", now.prompt, before.prompt),
+        ("option", now.options, before.options),
+    )
+    return tuple(name for name, new, old in pairs if new != old)

@@ -17,10 +17,10 @@ from retouch.costs.pricing import cost_of
 from retouch.dialects.base import Produced, Rejected
 from retouch.engine.budget import Reservation
 from retouch.engine.classify import error_of
-from retouch.engine.context import Ended, JobEnd, LaneTools, Shop
-from retouch.engine.limiter import Turn
+from retouch.engine.context import Context, Ended, JobEnd, LaneTools
+from retouch.engine.limiter import Permit
 from retouch.engine.pacing import retry_after_seconds
-from retouch.engine.recorder import NOTHING_PAID, JobLog, Paid, usage_record
+from retouch.engine.recorder import NOTHING_PAID, Paid, Recorder, usage_record
 from retouch.engine.results import Received
 from retouch.errors import Refused, WorkRefused
 from retouch.job import Job
@@ -34,8 +34,8 @@ _NOTHING_SAID: Mapping[str, str] = MappingProxyType({})
 class Settling:
     """The ends of one Job's Attempts in this run."""
 
-    def __init__(self, job: Job, lane: LaneTools, shop: Shop, log: JobLog) -> None:
-        self.job, self.lane, self.shop, self.log = job, lane, shop, log
+    def __init__(self, job: Job, lane: LaneTools, context: Context, log: Recorder) -> None:
+        self.job, self.lane, self.context, self.log = job, lane, context, log
         self.began = anyio.current_time()
 
     async def produced(
@@ -45,7 +45,7 @@ class Settling:
         received: Received,
         reservation: Reservation,
         *,
-        turn: Turn | None = None,
+        permit: Permit | None = None,
         task: str | None = None,
     ) -> None:
         """A result that was paid for: `done` if anything of it could be kept."""
@@ -59,8 +59,8 @@ class Settling:
         paid = Paid(usage_record(produced.usage), cost)
         if cost is not None:
             reservation.settle(cost.money)
-        if turn is not None:
-            turn.used(produced.usage.total_tokens)
+        if permit is not None:
+            permit.used(produced.usage.total_tokens)
         if not received.files:
             await self._nothing_kept(attempt, produced, received, paid, task)
             return
@@ -133,20 +133,20 @@ class Settling:
         kind = Refused if rejected.kind == "auth" else WorkRefused
         refused = kind(message, hint=self._when_to_come_back(headers))
         if rejected.scope == "run":
-            self.shop.stop_run(refused)
+            self.context.stop_run(refused)
         elif rejected.scope == "lane":
             self.lane.stop.set(refused)
 
-    def unserved(self, error: ErrorRecord, turn: Turn) -> None:
+    def unserved(self, error: ErrorRecord, permit: Permit) -> None:
         """Nothing was charged. A server that serves nothing for long gets no more of this lane."""
-        outage, patience = self.lane.gate.outage, self.shop.settings.stop_after_outage
-        is_news = self.lane.gate.unserved(turn)
+        outage, patience = self.lane.limiter.outage, self.context.settings.stop_after_outage
+        is_news = self.lane.limiter.unserved(permit)
         said = f"{self.job.model}: nothing is served any more ({self.log.scrubbed(error).message})"
         if outage.is_over(anyio.current_time(), patience):
             hint = "nothing was charged for it; run again when the server is back"
             self.lane.stop.set(WorkRefused(said, hint=hint))
         elif is_news and outage.probes == TOLD_AT_PROBE:
-            self.shop.say(f"{said}; asking now and then, for {patience / 60:.0f} min at most")
+            self.context.say(f"{said}; asking now and then, for {patience / 60:.0f} min at most")
 
     def _lost(self, error: ErrorRecord) -> None:
         """What was answered may have been charged, and there is no picture: not for ever."""
@@ -161,7 +161,7 @@ class Settling:
 
     def _when_to_come_back(self, headers: Mapping[str, str]) -> str:
         """What the server said of it, in words; "" where it said nothing."""
-        now = self.shop.wall_clock()
+        now = self.context.wall_clock()
         asked = retry_after_seconds(headers, now, cap=COME_BACK_CAP_SECONDS)
         if asked is None:
             return ""
@@ -177,7 +177,7 @@ class Settling:
     async def quarantine(self, attempt: int, body: bytes) -> None:
         if body:
             name = f"{self.log.key}-{attempt}"
-            await self.shop.offload(lambda: self.shop.outputs.quarantine(name, body))
+            await self.context.threads(lambda: self.context.outputs.quarantine(name, body))
 
     def end(
         self,
@@ -188,4 +188,4 @@ class Settling:
         error: ErrorRecord | None = None,
     ) -> None:
         shown = self.log.scrubbed(error) if error else None
-        self.shop.ended(JobEnd(self.job, ended, paid, files, shown))
+        self.context.ended(JobEnd(self.job, ended, paid, files, shown))

@@ -57,7 +57,7 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class RunOptions:
     """What the user asked of this run: at most `limit` Jobs sent, `deadline_seconds` from now."""
 
     limit: int | None = None

@@ -1,6 +1,6 @@
 """The append-only, hash-chained file of Records (DESIGN §4).
 
-`reading` takes a ledger with suspicion, `torn` knows what a crash may leave behind, `head` says
+`reading` takes a ledger with suspicion, `recovery` knows what a crash may leave, `head` says
 beside the file where it ended cleanly, `writing` appends durably. No line is ever changed.
 """
 

@@ -40,7 +40,7 @@ class Unsettled:
     n: int = 1
 
 
-class Pending:
+class PendingCharges:
     """Gathers, Record by Record, what is open; memory holds no more than that."""
 
     def __init__(self) -> None:
@@ -88,10 +88,10 @@ class Pending:
         place = (record.key, record.attempt)
         if place not in self._open:
             ceiling = record.ceiling.money if record.ceiling else None
-            asked = record.asked if isinstance(record, Started) else None
+            terms = record.terms if isinstance(record, Started) else None
             self._open[place] = Unsettled(
                 *place, record.at, record.model, record.prompt, record.source, ceiling,
-                n=asked.n if asked else 1,
+                n=terms.n if terms else 1,
             )  # fmt: skip
         if isinstance(record, Unknown):
             task = record.task or self._open[place].task

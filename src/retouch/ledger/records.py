@@ -74,7 +74,7 @@ class ErrorRecord(_Part, frozen=True, kw_only=True):
     message: str
 
 
-class AskedRecord(_Part, frozen=True, kw_only=True, omit_defaults=True):
+class TermsRecord(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """What a Job asked for: digests of its input, prompt text and options (12 hex digits each),
     and the options a price or a check of the result looks at."""
 
@@ -128,7 +128,7 @@ class _OfWork(_OfAttempt, frozen=True, kw_only=True):
 
 class Started(_OfWork, frozen=True, kw_only=True, tag="started"):
     ceiling: AmountRecord | None = None
-    asked: AskedRecord | None = None
+    terms: TermsRecord | None = None
 
 
 class Unsent(_OfAttempt, frozen=True, kw_only=True, tag="unsent"):

@@ -130,9 +130,9 @@ class Replay:
         """Remember the most tokens that were counted: ceilings may not lie below."""
         if record.usage is not None:
             known = self.outcomes.get(record.key)
-            asked = known.began.asked if known and known.began else None
+            terms = known.began.terms if known and known.began else None
             observed = self.observed.setdefault(record.model, Observed())
-            images = asked.n if asked else kept
+            images = terms.n if terms else kept
             observed.take(record.usage.input_tokens, record.usage.output_tokens, images)
 
     def _resolved(self, record: Resolved) -> None:

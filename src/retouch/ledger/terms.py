@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import orjson
 
 from retouch.job import Job, OptionValue
-from retouch.ledger.records import AskedRecord
+from retouch.ledger.records import TermsRecord
 from retouch.text import url_without_signature
 
 DIGEST_DIGITS = 12
@@ -32,12 +32,12 @@ class Observed:
         self.output_tokens_per_image = max(self.output_tokens_per_image, each)
 
 
-def asked_of(job: Job) -> AskedRecord:
+def terms_of(job: Job) -> TermsRecord:
     """What `job` asks for."""
     mask = job.source.mask
     pictures = [picture.identity for picture in job.pictures]
     size, quality = size_and_quality(job)
-    return AskedRecord(
+    return TermsRecord(
         input=_digest([pictures, mask.identity if mask else None]),
         prompt=_digest(job.prompt.text),
         options=_digest([_unsigned(job.options), job.placement]),

@@ -26,7 +26,7 @@ from retouch.ledger.records import AnyRecord, encode
 from retouch.ledger.recovery import digest_of
 from retouch.ledger.state import Replay
 from retouch.storage.durable import require_regular, storage_failed, sync_folder, write_all
-from retouch.threads import Offload, in_thread
+from retouch.threads import Threads, in_thread
 
 Say = Callable[[str], None]
 
@@ -54,7 +54,7 @@ class Ledger:
         run: str,
         state: Replay,
         end: End,
-        offload: Offload,
+        threads: Threads,
         now: Callable[[], datetime],
     ) -> None:
         self.path = path
@@ -67,7 +67,7 @@ class Ledger:
         self._gathering = _Group()
         self._lock = anyio.Lock()
         self._broken: StorageFailed | None = None
-        self._offload = offload
+        self._threads = threads
         self._now = now
         self._last_at = datetime.min.replace(tzinfo=UTC)
 
@@ -96,7 +96,7 @@ class Ledger:
         stamped, lines, prev = self._chained(group.records)
         data = b"".join(lines)
         try:
-            await self._offload(lambda: self._write(data))
+            await self._threads(lambda: self._write(data))
         except OSError as error:
             self._broken = storage_failed(self.path, error)
             return
@@ -152,7 +152,7 @@ async def open_ledger(
     path: Path,
     run: str,
     *,
-    offload: Offload = in_thread,
+    threads: Threads = in_thread,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     say: Say = _silent,
 ) -> AsyncIterator[Ledger]:
@@ -170,7 +170,7 @@ async def open_ledger(
     except OSError as error:
         raise storage_failed(path, error) from error
     try:
-        ledger = Ledger(descriptor, path, run=run, state=state, end=end, offload=offload, now=now)
+        ledger = Ledger(descriptor, path, run=run, state=state, end=end, threads=threads, now=now)
         yield ledger
         try:
             ledger.close_cleanly()

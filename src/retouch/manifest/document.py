@@ -12,16 +12,16 @@ from retouch.manifest.scalars import Scalar
 Location = tuple[str | int, ...]
 
 
-class Refusal:
+class Unfit:
     """Stands where a value was refused, so that nothing else complains about it."""
 
     def __repr__(self) -> str:
         return "<refused>"
 
 
-REFUSED = Refusal()
+REFUSED = Unfit()
 
-Data = Scalar | Refusal | tuple["Data", ...] | Mapping[str, "Data"]
+Data = Scalar | Unfit | tuple["Data", ...] | Mapping[str, "Data"]
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class Node:
     kind: Literal["scalar", "list", "mapping"]
     line: int
     column: int
-    value: Scalar | Refusal = None
+    value: Scalar | Unfit = None
     written: str = ""
     items: list[Node] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)

@@ -11,7 +11,6 @@ from typing import Literal
 
 from retouch.errors import InputRefused, Problem
 from retouch.manifest.document import Data, Document, Location
-from retouch.manifest.files import read_bytes
 from retouch.manifest.messages import validated
 from retouch.manifest.model import Manifest
 from retouch.manifest.names import unfit_for_a_path
@@ -25,7 +24,8 @@ from retouch.manifest.rules import (
     placed,
     version_problem,
 )
-from retouch.manifest.yaml_reader import parse
+from retouch.manifest.yaml_reader import MAXIMUM_BYTES, parse
+from retouch.storage.reading import read_bytes
 
 WHAT_A_MANIFEST_IS = (
     "a manifest is a YAML mapping with the keys version, inputs, prompts and models; "
@@ -80,7 +80,9 @@ class Loaded:
 
 def load(path: Path, *, dialects: Collection[str] | None = None) -> Loaded:
     """Read a manifest from a file; see `read`. Raises InputRefused with every problem at once."""
-    text = read_bytes(path, str(path), "check the path; `retouch init` writes a starter")
+    text = read_bytes(
+        path, str(path), "check the path; `retouch init` writes a starter", MAXIMUM_BYTES
+    )
     absolute = path.absolute()
     return _read(text, str(path), absolute, dialects)
 

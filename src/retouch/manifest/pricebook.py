@@ -9,12 +9,12 @@ from datetime import date
 from pathlib import Path
 
 from retouch.errors import InputRefused, Problem
-from retouch.manifest.files import read_bytes
 from retouch.manifest.messages import validated
 from retouch.manifest.price_rules import incomplete_price
 from retouch.manifest.prices import FilePrice, PriceTable
 from retouch.manifest.rules import Finding, in_order, items, placed, version_problem
-from retouch.manifest.yaml_reader import parse
+from retouch.manifest.yaml_reader import MAXIMUM_BYTES, parse
+from retouch.storage.reading import read_bytes
 
 WHAT_A_PRICE_FILE_IS = (
     "a price file is a YAML mapping with the keys version and prices; `retouch schema prices` "
@@ -50,7 +50,7 @@ class PriceFile:
 def load_prices(path: Path) -> PriceFile:
     """Read a price file; raises InputRefused with every problem at once."""
     file = str(path)
-    text = read_bytes(path, file, "check the path")
+    text = read_bytes(path, file, "check the path", MAXIMUM_BYTES)
     document = parse(text, file)
     data = document.root.data() if document.root else None
     if not isinstance(data, Mapping):

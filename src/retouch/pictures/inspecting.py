@@ -17,10 +17,9 @@ from pathlib import Path
 from PIL import Image
 
 from retouch.pictures.facts import BadPicture, Facts, Role
-from retouch.pictures.gifs import gif_frames
-from retouch.pictures.sniffing import called, sniff
+from retouch.pictures.sniffing import called, gif_frames, sniff
 from retouch.pictures.structure import Flaw, Skeleton, skeleton
-from retouch.storage.reading import Unreadable, read_regular
+from retouch.storage.reading import UnreadableFile, read_regular
 from retouch.text import one_clean_line
 
 PIXEL_CAP = 89_478_485  # Pillow's own limit: beyond it a file of some kB may unpack to gigabytes
@@ -45,7 +44,7 @@ def inspect(
     """
     try:
         data = read_regular(path, within)
-    except Unreadable as error:
+    except UnreadableFile as error:
         return BadPicture(path, error.reason, error.remedy)
     if not data:
         return BadPicture(path, "is empty (0 bytes)", "get it again")
@@ -55,7 +54,7 @@ def inspect(
         found = skeleton(data)
         _refuse_oversized(found)
         return _decoded(path, data, found, role)
-    except Unreadable as error:
+    except UnreadableFile as error:
         return BadPicture(path, error.reason, error.remedy)
     except Flaw as error:
         return BadPicture(path, str(error), "get it again, or save it anew")
@@ -76,13 +75,13 @@ def _not_taken(data: bytes) -> tuple[str, str]:
 def _refuse_oversized(found: Skeleton) -> None:
     size = f"{found.width}x{found.height}"
     if found.width * found.height > PIXEL_CAP:
-        raise Unreadable(
+        raise UnreadableFile(
             f"has {found.width * found.height:,} pixels ({size}); at most {PIXEL_CAP:,} are "
             "decoded",
             "scale it down",
         )
     if found.frames > 1:
-        raise Unreadable(
+        raise UnreadableFile(
             f"is animated ({found.frames} frames), which is not supported",
             "save the frame that is meant as a picture of its own",
         )
@@ -150,7 +149,7 @@ def _levels(image: Image.Image, *, has_alpha: bool) -> tuple[int, int]:
     if has_alpha and darkest == brightest:
         alpha = image.convert("RGBA").getchannel("A").getextrema()
         if alpha[0] != alpha[1]:
-            raise Unreadable(
+            raise UnreadableFile(
                 "has its shape in its transparency alone; in a mask white is edited and black is "
                 "kept",
                 "save it as black and white, without transparency",

@@ -17,7 +17,7 @@ from retouch.job import Picture
 from retouch.pictures.facts import Facts
 from retouch.pictures.inspecting import PIXEL_CAP, decoding_lock
 from retouch.pictures.structure import Flaw, skeleton
-from retouch.storage.reading import Unreadable, read_regular
+from retouch.storage.reading import UnreadableFile, read_regular
 
 
 class SourceChanged(Exception):
@@ -30,7 +30,7 @@ def payload(picture: Picture) -> bytes:
         raise ValueError("a picture given by URL has no bytes to send")
     try:
         data = read_regular(picture.path)
-    except Unreadable as error:
+    except UnreadableFile as error:
         raise SourceChanged(f"{picture.path.name} {error.reason}, since it was planned") from None
     if f"sha256:{hashlib.sha256(data).hexdigest()}" != picture.digest:
         raise SourceChanged(f"{picture.path.name} has changed since it was planned; run again")

@@ -7,8 +7,8 @@ Reads files, writes nothing but its cache, sends nothing.
 """
 
 from retouch.plan.digests import DigestCache
-from retouch.plan.inspections import Progress
+from retouch.plan.inspections import OnProgress
 from retouch.plan.lanes import build
 from retouch.plan.planned import BadSource, Lane, Plan
 
-__all__ = ["BadSource", "DigestCache", "Lane", "Plan", "Progress", "build"]
+__all__ = ["BadSource", "DigestCache", "Lane", "OnProgress", "Plan", "build"]

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from retouch.job import Picture, Source
 from retouch.manifest import Input, Loaded
 from retouch.pictures import BadPicture, Facts, Role
-from retouch.plan.candidates import Candidate
+from retouch.plan.candidates import Candidate, is_url
 from retouch.plan.inspections import Album
 from retouch.plan.planned import BadSource
-from retouch.plan.urls import is_url
-from retouch.plan.warnings import Tally
+from retouch.plan.warnings import Warnings
 from retouch.text import one_clean_line, url_without_signature
 
 
@@ -42,7 +41,7 @@ def files_of(candidates: Iterable[Candidate]) -> Iterator[tuple[str, Role]]:
 class Checks:
     """Makes Sources of candidates; files shared by many are one Picture."""
 
-    def __init__(self, loaded: Loaded, album: Album, tally: Tally) -> None:
+    def __init__(self, loaded: Loaded, album: Album, tally: Warnings) -> None:
         self._loaded = loaded
         self._album = album
         self._tally = tally

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from retouch.storage.reading import Unreadable, resolved
+from retouch.storage.reading import UnreadableFile, resolved
 from retouch.text import one_clean_line
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -176,6 +176,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _leads_outside(folder: Path, path: str) -> Trouble | None:
     try:
         resolved(folder / path, folder)
-    except Unreadable as error:
+    except UnreadableFile as error:
         return Trouble(path, error.reason, error.remedy)
     return None

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from retouch.pictures import BadPicture, Facts, Role, inspect
 from retouch.plan.digests import DigestCache
-from retouch.storage.reading import Unreadable, resolved
+from retouch.storage.reading import UnreadableFile, resolved
 
 THREADS = 2  # decoding lets other threads run; more would hold more decoded pictures at once
 _CHUNK = 64
 
-Progress = Callable[[int], object]
+OnProgress = Callable[[int], object]
 """Told how many more files were looked at."""
 
 
@@ -34,7 +34,9 @@ class Album:
         """What `look` found."""
         return self._found[reference, role]
 
-    def look(self, wanted: Iterable[tuple[str, Role]], on_progress: Progress | None = None) -> None:
+    def look(
+        self, wanted: Iterable[tuple[str, Role]], on_progress: OnProgress | None = None
+    ) -> None:
         """Look at every file once, those that the cache does not know in parallel."""
         unknown: list[tuple[str, Role, os.stat_result | None]] = []
         distinct = dict.fromkeys(wanted)
@@ -55,7 +57,7 @@ class Album:
     def _inspect(
         self,
         unknown: list[tuple[str, Role, os.stat_result | None]],
-        on_progress: Progress | None,
+        on_progress: OnProgress | None,
     ) -> None:
         remaining = iter(unknown)
         look = partial(_inspected, self.folder)
@@ -90,7 +92,7 @@ class Album:
             try:
                 resolved(folder, self.folder)
                 known = True
-            except Unreadable:
+            except UnreadableFile:
                 known = False
             self._folders[str(folder)] = known
         return known

@@ -19,14 +19,14 @@ from retouch.plan.paths import OutputPaths
 from retouch.plan.planned import BadSource, Identity, Lane, identity
 from retouch.plan.prompts import Variant
 from retouch.plan.validation import check_prompts
-from retouch.plan.warnings import Tally
+from retouch.plan.warnings import Warnings
 from retouch.text import one_clean_line
 
 
 class LaneBuilder:
     """Builds the lane of the manifest's model `index`; what is wrong gathers in `problems`."""
 
-    def __init__(self, loaded: Loaded, dialect: Dialect, index: int, tally: Tally) -> None:
+    def __init__(self, loaded: Loaded, dialect: Dialect, index: int, tally: Warnings) -> None:
         self.loaded = loaded
         self.model = loaded.manifest.models[index]
         self.problems: list[Problem] = []

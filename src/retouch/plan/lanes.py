@@ -15,7 +15,7 @@ from retouch.plan.candidates import Candidate, empty_cell
 from retouch.plan.checked import Checked, Checks, files_of
 from retouch.plan.columns import BUILT_IN, OF_A_JOB
 from retouch.plan.digests import DigestCache
-from retouch.plan.inspections import Album, Progress
+from retouch.plan.inspections import Album, OnProgress
 from retouch.plan.lane import LaneBuilder
 from retouch.plan.paths import OutputPaths, output_paths
 from retouch.plan.planned import BadSource, Lane, Plan
@@ -24,7 +24,7 @@ from retouch.plan.results import feeding_on_results
 from retouch.plan.sources import gather
 from retouch.plan.templates import TemplateError
 from retouch.plan.validation import check_paths, undefined
-from retouch.plan.warnings import Tally
+from retouch.plan.warnings import Warnings
 from retouch.text import one_clean_line
 
 
@@ -34,14 +34,14 @@ def build(
     *,
     outputs: Path,
     cache: DigestCache,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Plan:
     """The plan of a manifest, whose results go to `outputs`/<its name>. Sends and writes nothing.
 
     Everything wrong is in the Plan's `problems` and `bad_sources`; nothing is raised for it.
     """
     problems: list[Problem] = []
-    tally = Tally()
+    tally = Warnings()
     prompts = variants(loaded, problems)
     candidates = gather(loaded, outputs, problems)
     paths = _paths(loaded, candidates, problems)

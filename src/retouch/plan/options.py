@@ -17,7 +17,7 @@ from retouch.job import Options, OptionValue
 from retouch.manifest import Loaded, Location, Model
 from retouch.manifest.kinds import PlainValue
 from retouch.manifest.messages import close_to
-from retouch.plan.urls import unfit_url
+from retouch.plan.candidates import unfit_url
 from retouch.text import one_clean_line
 
 _KINDS = {

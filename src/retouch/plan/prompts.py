@@ -18,7 +18,7 @@ from retouch.errors import Problem
 from retouch.manifest import Loaded, Location, PromptTemplate
 from retouch.manifest.names import same_path
 from retouch.plan.templates import Template, TemplateError, parse
-from retouch.storage.reading import Unreadable, read_regular
+from retouch.storage.reading import UnreadableFile, read_regular
 from retouch.text import one_clean_line
 
 VALUE_CHARACTERS = 40
@@ -51,7 +51,7 @@ def variants(loaded: Loaded, problems: list[Problem]) -> tuple[Variant, ...]:
             template = parse(_text_of(prompt, loaded.folder))
         except TemplateError as error:
             problems.append(loaded.problem(location, str(error), error.remedy))
-        except Unreadable as error:
+        except UnreadableFile as error:
             what = f"{prompt.file} {error.reason}"
             problems.append(loaded.problem(location, what, error.remedy))
         else:
@@ -70,7 +70,7 @@ def _text_of(prompt: PromptTemplate, folder: Path) -> str:
         return data.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError as error:
         what = f"is not UTF-8 (byte {error.start})"
-        raise Unreadable(what, "save it as UTF-8") from None
+        raise UnreadableFile(what, "save it as UTF-8") from None
 
 
 def _warn_unused(

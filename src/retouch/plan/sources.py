@@ -14,13 +14,12 @@ from pathlib import Path
 
 from retouch.errors import Problem
 from retouch.manifest import Input, Loaded, Location
-from retouch.plan.candidates import Candidate, empty_cell, normal, shown_url
+from retouch.plan.candidates import Candidate, empty_cell, is_url, normal, shown_url, unfit_url
 from retouch.plan.columns import BUILT_IN, Columns, path_of_url
 from retouch.plan.globs import Trouble, UnfitPattern, compiled, find
 from retouch.plan.results import Results, results_of
-from retouch.plan.tables import Row, read_table, read_urls
+from retouch.plan.tables import TableRow, read_table, read_urls
 from retouch.plan.templates import Template, TemplateError, parse
-from retouch.plan.urls import is_url, unfit_url
 from retouch.text import one_clean_line, url_without_query
 
 
@@ -142,7 +141,7 @@ class _Reading:
                 if candidate is not None:
                     yield candidate
 
-    def _of_row(self, row: Row, file: str, *, urls_only: bool) -> Candidate | None:
+    def _of_row(self, row: TableRow, file: str, *, urls_only: bool) -> Candidate | None:
         column = row.header.index("image")
         named = row.values[column].strip()
         what, remedy = "", ""

@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 
 from retouch.errors import Problem
-from retouch.storage.reading import Unreadable, read_regular
+from retouch.storage.reading import UnreadableFile, read_regular
 from retouch.text import one_clean_line
 
 TABLE_CAP_BYTES = 1024**3
@@ -26,7 +26,7 @@ PROBLEM_CAP = 100  # of one table: the rest would tell nothing new
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """One row: `line` is its first line (in Parquet, its number), counted from 1."""
 
     line: int
@@ -34,7 +34,7 @@ class Row:
     values: tuple[str, ...]
 
 
-def read_table(path: Path, shown: str, within: Path) -> Iterator[Row | Problem]:
+def read_table(path: Path, shown: str, within: Path) -> Iterator[TableRow | Problem]:
     """The rows of a table and what is wrong with it; `shown` names it in messages."""
     readers = {".csv": _csv, ".jsonl": _json_lines, ".ndjson": _json_lines, ".parquet": _parquet}
     reader = readers.get(path.suffix.lower())
@@ -45,7 +45,7 @@ def read_table(path: Path, shown: str, within: Path) -> Iterator[Row | Problem]:
         return
     try:
         data = read_regular(path, within, TABLE_CAP_BYTES)
-    except Unreadable as error:
+    except UnreadableFile as error:
         yield Problem(shown, 0, 0, f"the table {error.reason}", error.remedy)
         return
     problems = 0
@@ -59,11 +59,11 @@ def read_table(path: Path, shown: str, within: Path) -> Iterator[Row | Problem]:
         yield item
 
 
-def read_urls(path: Path, shown: str, within: Path) -> Iterator[Row | Problem]:
+def read_urls(path: Path, shown: str, within: Path) -> Iterator[TableRow | Problem]:
     """The URLs of a list, one a line, as rows with one column; blank lines and # are passed."""
     try:
         text = _text(read_regular(path, within, TABLE_CAP_BYTES), shown)
-    except Unreadable as error:
+    except UnreadableFile as error:
         yield Problem(shown, 0, 0, f"the list {error.reason}", error.remedy)
         return
     if isinstance(text, Problem):
@@ -71,7 +71,7 @@ def read_urls(path: Path, shown: str, within: Path) -> Iterator[Row | Problem]:
         return
     for line, url in enumerate(text.splitlines(), start=1):
         if url.strip() and not url.lstrip().startswith("#"):
-            yield Row(line, ("image",), (url.strip(),))
+            yield TableRow(line, ("image",), (url.strip(),))
 
 
 def _text(data: bytes, shown: str) -> str | Problem:
@@ -111,7 +111,7 @@ def _advice(header: Sequence[str]) -> str:
     return "name the column that holds the picture's path or URL `image`"
 
 
-def _csv(data: bytes, shown: str) -> Iterator[Row | Problem]:
+def _csv(data: bytes, shown: str) -> Iterator[TableRow | Problem]:
     text = _text(data, shown)
     if isinstance(text, Problem):
         yield text
@@ -139,15 +139,17 @@ def _csv(data: bytes, shown: str) -> Iterator[Row | Problem]:
         yield Problem(shown, 1, 1, "the table is empty", "begin it with a header: image,...")
 
 
-def _row(line: int, header: tuple[str, ...], cells: tuple[str, ...], shown: str) -> Row | Problem:
+def _row(
+    line: int, header: tuple[str, ...], cells: tuple[str, ...], shown: str
+) -> TableRow | Problem:
     if len(cells) != len(header):
         what = f"the row has {len(cells)} cells, the header {len(header)}"
         remedy = "quote cells that hold commas, and give each column a cell"
         return Problem(shown, line, min(len(cells), len(header)) + 1, what, remedy)
-    return Row(line, header, cells)
+    return TableRow(line, header, cells)
 
 
-def _json_lines(data: bytes, shown: str) -> Iterator[Row | Problem]:
+def _json_lines(data: bytes, shown: str) -> Iterator[TableRow | Problem]:
     headers: dict[tuple[str, ...], tuple[str, ...]] = {}
     has_rows = False
     for line, written in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
@@ -155,17 +157,17 @@ def _json_lines(data: bytes, shown: str) -> Iterator[Row | Problem]:
             continue
         has_rows = True
         row = _json_row(line, written, shown)
-        if isinstance(row, Row):
+        if isinstance(row, TableRow):
             known = headers.setdefault(row.header, row.header)  # one tuple for all rows alike
             problem = None if known is not row.header else _header_problem(known, shown, line)
-            yield problem or Row(line, known, row.values)
+            yield problem or TableRow(line, known, row.values)
         else:
             yield row
     if not has_rows:
         yield Problem(shown, 1, 1, "the table is empty", 'write rows like {"image": "cat.jpg"}')
 
 
-def _json_row(line: int, written: bytes, shown: str) -> Row | Problem:
+def _json_row(line: int, written: bytes, shown: str) -> TableRow | Problem:
     try:
         found = orjson.loads(written)
     except orjson.JSONDecodeError as error:
@@ -181,7 +183,7 @@ def _json_row(line: int, written: bytes, shown: str) -> Row | Problem:
             what = f"`{one_clean_line(name, 60)}` is a list or an object"
             return Problem(shown, line, column, what, "cells are texts or numbers")
         cells.append(cell)
-    return Row(line, tuple(found), tuple(cells))
+    return TableRow(line, tuple(found), tuple(cells))
 
 
 def _cell(value: object) -> str | None:
@@ -193,7 +195,7 @@ def _cell(value: object) -> str | None:
     return str(value) if isinstance(value, str | int | float) else None
 
 
-def _parquet(data: bytes, shown: str) -> Iterator[Row | Problem]:
+def _parquet(data: bytes, shown: str) -> Iterator[TableRow | Problem]:
     try:
         parquet = importlib.import_module("pyarrow.parquet")  # an extra: not there for everybody
     except ImportError:
@@ -221,10 +223,10 @@ def _parquet(data: bytes, shown: str) -> Iterator[Row | Problem]:
 
 def _parquet_row(
     number: int, header: tuple[str, ...], values: Sequence[object], shown: str
-) -> Row | Problem:
+) -> TableRow | Problem:
     cells = tuple(map(_cell, values))
     for column, cell in enumerate(cells, start=1):
         if cell is None:
             what = f"`{one_clean_line(header[column - 1], 60)}` is of a kind that is no text"
             return Problem(shown, number, column, what, "cells are texts or numbers")
-    return Row(number, header, tuple(cell or "" for cell in cells))
+    return TableRow(number, header, tuple(cell or "" for cell in cells))

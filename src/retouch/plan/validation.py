@@ -13,7 +13,7 @@ from retouch.manifest.messages import close_to
 from retouch.plan.paths import PATH_BYTES, Collisions
 from retouch.plan.planned import Lane, identity, rendered
 from retouch.plan.prompts import Variant
-from retouch.plan.warnings import Tally
+from retouch.plan.warnings import Warnings
 from retouch.text import one_clean_line
 
 COLLISIONS_SAID = 20
@@ -28,12 +28,12 @@ class Renderings:
 
 
 def check_prompts(
-    loaded: Loaded, lane: Lane, by_images: Mapping[int, Capabilities], tally: Tally
+    loaded: Loaded, lane: Lane, by_images: Mapping[int, Capabilities], tally: Warnings
 ) -> Renderings:
     """Render every prompt of the lane once; count those that ask for different work."""
     known: dict[tuple[str | None, ...], dict[str, str]] = {}
     missing: dict[tuple[str, str], Problem] = {}
-    faults = Tally()
+    faults = Warnings()
     renderings = 0
     for source in lane.sources:
         texts: dict[str, str] = {}

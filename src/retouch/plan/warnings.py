@@ -19,7 +19,7 @@ class _Count:
     examples: list[str] = field(default_factory=list)
 
 
-class Tally:
+class Warnings:
     """Counts by place and text; `problems` says each once."""
 
     def __init__(self) -> None:

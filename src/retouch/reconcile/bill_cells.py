@@ -1,4 +1,4 @@
-"""What is written in one cell of a bill: a day or time, a number, a currency.
+"""What is written in one cell of a bill: a number, a currency (a day or time: `dialects.bill`).
 
 Nothing is guessed silently: what could be read in two ways is refused.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
+from retouch.dialects.bill import UnreadableCell
 from retouch.errors import InputRefused
 from retouch.manifest.currencies import CODES, meant
 from retouch.text import one_clean_line
@@ -26,46 +27,7 @@ SIGNS: Mapping[str, frozenset[str]] = {
 _NUMBER = re.compile(
     r"[+-]?(\d{1,15}|[1-9]\d{0,2}(,\d{3}){1,4})?(\.\d{0,18})?([eE][+-]?0?\d)?", re.ASCII
 )
-_DAY = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})|(\d{4})(\d\d)(\d\d)", re.ASCII)
 _NOTHING = ("", "-", "--", "—")
-_FIRST_YEAR = 2000  # earlier ones are days written in another order
-
-
-class Unreadable(Exception):
-    """Why a cell or a line cannot be used."""
-
-    def __init__(self, what: str, remedy: str = "") -> None:
-        super().__init__(what)
-        self.remedy = remedy
-
-
-def when(text: str, zone: timezone) -> tuple[str, datetime | None]:
-    """A day as YYYY-MM-DD in the bill's zone, and the time if one is written."""
-    written = re.sub("[年月]", "-", text.strip()).replace("日", " ").strip()
-    found = _DAY.match(written)
-    try:
-        day = _day(found)
-        time = written[found.end() :].strip(" T").replace(" ", "") if found else ""
-        if not time:
-            return day.isoformat(), None
-        # Spreadsheets write eight o'clock as 8:00.
-        time = f"0{time}" if time[1:2] == ":" else time
-        at = datetime.fromisoformat(f"{day.isoformat()}T{time}")
-        at = at.astimezone(zone) if at.tzinfo else at.replace(tzinfo=zone)
-    except (ValueError, OverflowError):
-        what = f"`{one_clean_line(text, 40)}` is no day or time"
-        raise Unreadable(what, "write 2025-10-02") from None
-    return at.date().isoformat(), at
-
-
-def _day(found: re.Match[str] | None) -> date:
-    """The day of a match of _DAY; raises ValueError."""
-    if found is None:
-        raise ValueError("no day")
-    parts = found.group(1, 3, 4) if found[1] else found.group(5, 6, 7)
-    if int(parts[0]) < _FIRST_YEAR:
-        raise ValueError("written in another order")
-    return date(*map(int, parts))
 
 
 def number(text: str, role: str) -> Decimal | None:
@@ -78,7 +40,7 @@ def number(text: str, role: str) -> Decimal | None:
     bare = ("-" + bare[1:-1] if in_brackets else bare).replace("\u2212", "-")
     if not _NUMBER.fullmatch(bare) or not any(map(str.isdigit, bare)):
         remedy = "write it like 1,234.56" if re.search(r"\d", text) else "check --columns"
-        raise Unreadable(f"`{one_clean_line(text, 40)}` is no number ({role})", remedy)
+        raise UnreadableCell(f"`{one_clean_line(text, 40)}` is no number ({role})", remedy)
     return Decimal(bare.replace(",", ""))
 
 
@@ -89,7 +51,7 @@ def currency(text: str) -> str | None:
     code = meant(text)
     if code not in CODES:
         what = f"`{one_clean_line(text, 20)}` is no currency"
-        raise Unreadable(what, "write three letters, like CNY")
+        raise UnreadableCell(what, "write three letters, like CNY")
     return code
 
 

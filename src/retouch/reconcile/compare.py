@@ -16,9 +16,9 @@ from decimal import Decimal, localcontext
 
 from retouch.dialects.bill import Bill, Line, Measure
 from retouch.money import EXACT, Money
-from retouch.reconcile.differences import ZERO, Difference, Reconciliation, Suspect, Verdict
+from retouch.reconcile.differences import ZERO, Difference, Finding, Reconciliation, Suspect
 from retouch.reconcile.matching import Left, is_itemised, offsets, unmatched
-from retouch.reconcile.ours import Cell, Doubt, Entry, Ours, ceilings
+from retouch.reconcile.ours import Cell, Doubt, Ours, OwnCharge, ceilings
 
 MIDNIGHT = timedelta(minutes=15)
 NAMED = 5
@@ -33,7 +33,7 @@ def reconcile(ours: Ours, bill: Bill, currency: str | None) -> Reconciliation:
         offset = _offset(cells.values(), bill.measures, unit)
         terms = _Terms(bill.measures, currency, unit, offset)
         found: list[Difference] = []
-        verdicts: list[Verdict] = []
+        verdicts: list[Finding] = []
         for cell in sorted(cells):
             compared = _Comparison(cell, cells[cell], terms)
             rows = compared.differences()
@@ -47,7 +47,7 @@ def reconcile(ours: Ours, bill: Bill, currency: str | None) -> Reconciliation:
 class _Content:
     """What both sides hold of one cell."""
 
-    entries: list[Entry]
+    entries: list[OwnCharge]
     lines: list[Line]
     doubts: list[Doubt]
 
@@ -206,7 +206,7 @@ class _Comparison:
             yield from (_of_ours(each, "not on the bill: ") for each in entries)
             yield from (_of_theirs(each, "") for each in lines)
 
-    def verdicts(self, rows: Sequence[Difference]) -> Iterable[Verdict]:
+    def verdicts(self, rows: Sequence[Difference]) -> Iterable[Finding]:
         """What the bill decides about the cell's unknown Attempts: nothing where it is in doubt.
 
         Tasks on file are left alone: the next run asks for them, and their pictures are kept.
@@ -220,25 +220,25 @@ class _Comparison:
         ):
             return
         if not any(row.gap for row in rows):
-            yield from (Verdict(doubt, None) for doubt in doubts)
+            yield from (Finding(doubt, None) for doubt in doubts)
             return
         gaps = [row for row in rows if row.measure == "amount" and row.gap]
         if len(gaps) != 1:
             return
         gap = Money(gaps[0].gap, gaps[0].currency or "")
         if len(doubts) == 1:
-            yield Verdict(doubts[0], gap)
+            yield Finding(doubts[0], gap)
             return
         amounts = [each.amount for each in ceilings(doubts, gap.currency)]
         if amounts == [gap.amount / len(doubts)] * len(doubts):  # each at its whole ceiling
-            yield from (Verdict(doubt, doubt.attempt.ceiling) for doubt in doubts)
+            yield from (Finding(doubt, doubt.attempt.ceiling) for doubt in doubts)
 
 
-def _sum(sides: Iterable[Entry] | Iterable[Line], measure: Measure) -> Decimal:
+def _sum(sides: Iterable[OwnCharge] | Iterable[Line], measure: Measure) -> Decimal:
     return sum((side.measures.get(measure, ZERO) for side in sides), ZERO)
 
 
-def _of_ours(entry: Entry, word: str) -> Suspect:
+def _of_ours(entry: OwnCharge, word: str) -> Suspect:
     amount = entry.measures.get("amount")
     cost = f", {amount} {entry.currency}" if amount is not None else ""
     task = f", task {entry.task}" if entry.task else ""
@@ -254,7 +254,7 @@ def _of_theirs(line: Line, word: str) -> Suspect:
     return Suspect(f"{word}not in the ledger: line {line.number}{cost}{name}", line=line.number)
 
 
-def _forgive_midnight(rows: Sequence[Difference], entries: Sequence[Entry]) -> None:
+def _forgive_midnight(rows: Sequence[Difference], entries: Sequence[OwnCharge]) -> None:
     """Opposite rests of two neighbouring days cancel where as much was charged at midnight."""
     near = _at_midnight(entries)
     by_place = {(row.day, row.model, row.measure, row.currency): row for row in rows}
@@ -268,7 +268,7 @@ def _forgive_midnight(rows: Sequence[Difference], entries: Sequence[Entry]) -> N
                 each.explained, each.by_midnight, each.suspects = each.gap, True, ()
 
 
-def _at_midnight(entries: Sequence[Entry]) -> Mapping[tuple[str, str, Measure], Decimal]:
+def _at_midnight(entries: Sequence[OwnCharge]) -> Mapping[tuple[str, str, Measure], Decimal]:
     """What was charged close to the midnight that begins a day, by day, model and measure."""
     sums: dict[tuple[str, str, Measure], Decimal] = defaultdict(lambda: ZERO)
     for entry in entries:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, timezone
 from decimal import Decimal
 
-from retouch.dialects.bill import MEASURES, Bill, Line
+from retouch.dialects.bill import MEASURES, Bill, Line, UnreadableCell, when
 from retouch.errors import InputRefused, Problem
-from retouch.reconcile.bill_cells import SIGNS, Unreadable, currency, number, when
+from retouch.reconcile.bill_cells import SIGNS, currency, number
 from retouch.text import one_clean_line
 
 ROLES = ("date", "model", *MEASURES, "currency", "id")
@@ -52,7 +52,7 @@ def read_csv(name: str, text: str, columns: str = "", zone: timezone = UTC) -> B
             if any(cell.strip() for cell in row):
                 try:
                     sheet.read(row, reader.line_num)
-                except Unreadable as error:
+                except UnreadableCell as error:
                     problems.append(Problem(name, reader.line_num, 1, str(error), error.remedy))
     except csv.Error as error:
         raise InputRefused([Problem(name, reader.line_num, 1, f"is no CSV: {error}")]) from None
@@ -75,20 +75,20 @@ class _Sheet:
     signs: set[str] = field(default_factory=set)
 
     def read(self, row: Sequence[str], line_number: int) -> None:
-        """Take in one row; raises Unreadable."""
+        """Take in one row; raises UnreadableCell."""
         cells = {role: row[at].strip() for role, at in self.places.items() if at < len(row)}
         if _is_total(cells):
             figure = one_clean_line(cells.get("amount", "") or "no amount", 40)
             self.left_out.append(f"{line_number}: left out, a total or of no day ({figure})")
             return
         if "date" not in cells or "model" not in cells:
-            raise Unreadable(f"has {len(row)} cells, fewer than the header")
+            raise UnreadableCell(f"has {len(row)} cells, fewer than the header")
         day, at = when(cells["date"], self.zone)
         code = currency(cells.get("currency", ""))
         said = ((each, self._number(cells.get(each, ""), each)) for each in MEASURES)
         measures = {measure: value for measure, value in said if value is not None}
         if not measures:
-            raise Unreadable("has no figure", "check --columns, or take the line out")
+            raise UnreadableCell("has no figure", "check --columns, or take the line out")
         self._check_signs(cells.get("amount", ""), code)
         model, name = cells["model"], cells.get("id", "")
         self.lines.append(Line(line_number, day, model, measures, code, name, at))
@@ -96,7 +96,7 @@ class _Sheet:
     def _number(self, text: str, role: str) -> Decimal | None:
         if not self.has_commas and "," in text and "." not in text:
             what = f"`{one_clean_line(text, 40)}` may be two numbers ({role})"
-            raise Unreadable(what, "write it like 1234.56")
+            raise UnreadableCell(what, "write it like 1234.56")
         return number(text, role)
 
     def _check_signs(self, amount: str, code: str | None) -> None:
@@ -106,7 +106,7 @@ class _Sheet:
                 self.signs.add(sign)
             elif code not in SIGNS[sign]:
                 what = f"`{one_clean_line(amount, 40)}` is not an amount in {code}"
-                raise Unreadable(what, "check --columns")
+                raise UnreadableCell(what, "check --columns")
 
 
 def _is_total(cells: Mapping[str, str]) -> bool:

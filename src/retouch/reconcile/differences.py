@@ -51,7 +51,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Finding:
     """What the bill decides about an unknown Attempt; None charged: it was not."""
 
     doubt: Doubt
@@ -63,7 +63,7 @@ class Reconciliation:
     """All cells, in order, and what the bill decides."""
 
     differences: tuple[Difference, ...]
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[Finding, ...]
 
     @property
     def unexplained(self) -> list[Difference]:

@@ -14,9 +14,9 @@ from itertools import accumulate
 from typing import TypeVar
 
 from retouch.dialects.bill import Line, Measure
-from retouch.reconcile.ours import Entry
+from retouch.reconcile.ours import OwnCharge
 
-_Side = TypeVar("_Side", Entry, Line)
+_Side = TypeVar("_Side", OwnCharge, Line)
 _TIMED = 50  # left over at most this many alike are told apart by their times
 
 
@@ -24,19 +24,19 @@ _TIMED = 50  # left over at most this many alike are told apart by their times
 class Left:
     """What has no partner on the other side; `of_alike`: these are so many of as many alike."""
 
-    ours: tuple[Entry, ...]
+    ours: tuple[OwnCharge, ...]
     theirs: tuple[Line, ...]
     is_exact: bool
 
 
-def is_itemised(entries: Sequence[Entry], lines: Sequence[Line]) -> bool:
+def is_itemised(entries: Sequence[OwnCharge], lines: Sequence[Line]) -> bool:
     """Whether lines look like single requests rather than sums."""
     single = all(line.measures.get("requests", 1) == 1 for line in lines)
     return single and len(lines) > 1 and 2 * len(lines) >= len(entries)
 
 
 def unmatched(
-    entries: Sequence[Entry],
+    entries: Sequence[OwnCharge],
     lines: Sequence[Line],
     measures: Sequence[Measure],
     unit: Decimal,
@@ -44,7 +44,7 @@ def unmatched(
 ) -> Left:
     """What of one cell's entries and lines is left over. `unit` is what amounts are rounded to,
     `offset` the seconds by which our times are usually later."""
-    left_ours: list[Entry] = []
+    left_ours: list[OwnCharge] = []
     left_theirs: list[Line] = []
     is_exact = True
     for mine, yours in _buckets(entries, lines, measures, unit):
@@ -58,7 +58,7 @@ def unmatched(
 
 
 def offsets(
-    entries: Sequence[Entry], lines: Sequence[Line], measures: Sequence[Measure], unit: Decimal
+    entries: Sequence[OwnCharge], lines: Sequence[Line], measures: Sequence[Measure], unit: Decimal
 ) -> list[float]:
     """Seconds that our times are later by, from requests that have one partner and no other."""
     return [
@@ -69,14 +69,14 @@ def offsets(
 
 
 def _buckets(
-    entries: Sequence[Entry], lines: Sequence[Line], measures: Sequence[Measure], unit: Decimal
-) -> list[tuple[list[Entry], list[Line]]]:
+    entries: Sequence[OwnCharge], lines: Sequence[Line], measures: Sequence[Measure], unit: Decimal
+) -> list[tuple[list[OwnCharge], list[Line]]]:
     """Both sides, those that measure the same together; what is matched by its id left out."""
     by_id = {line.id: line for line in lines if line.id}
     matched = {name for entry in entries for name in (entry.task, entry.key) if name in by_id}
     ours = [e for e in entries if e.task not in matched and e.key not in matched]
     theirs = [line for line in lines if line.id not in matched]
-    buckets: dict[tuple[Decimal, ...], tuple[list[Entry], list[Line]]] = {}
+    buckets: dict[tuple[Decimal, ...], tuple[list[OwnCharge], list[Line]]] = {}
     for entry in ours:
         buckets.setdefault(_values(entry, measures, unit), ([], []))[0].append(entry)
     for line in theirs:
@@ -84,7 +84,9 @@ def _buckets(
     return list(buckets.values())
 
 
-def _values(side: Entry | Line, measures: Sequence[Measure], unit: Decimal) -> tuple[Decimal, ...]:
+def _values(
+    side: OwnCharge | Line, measures: Sequence[Measure], unit: Decimal
+) -> tuple[Decimal, ...]:
     """What a side measures, comparable: amounts rounded to `unit`, nothing said as -1."""
     found = []
     for measure in measures:
@@ -96,11 +98,11 @@ def _values(side: Entry | Line, measures: Sequence[Measure], unit: Decimal) -> t
 
 
 def _paired(
-    ours: list[Entry], theirs: list[Line], unit: Decimal
-) -> tuple[tuple[Entry, ...], tuple[Line, ...]]:
+    ours: list[OwnCharge], theirs: list[Line], unit: Decimal
+) -> tuple[tuple[OwnCharge, ...], tuple[Line, ...]]:
     """Take out pairs whose amounts are one unit apart: the bill rounds otherwise."""
     left = sorted(theirs, key=lambda line: line.measures.get("amount", Decimal(0)))
-    kept: list[Entry] = []
+    kept: list[OwnCharge] = []
     for entry in ours:
         amount = entry.measures.get("amount")
         near = next(
@@ -119,7 +121,7 @@ def _paired(
 
 
 def _surplus(
-    many: Sequence[_Side], few: Sequence[Entry] | Sequence[Line], offset: float | None
+    many: Sequence[_Side], few: Sequence[OwnCharge] | Sequence[Line], offset: float | None
 ) -> list[_Side]:
     """Those of `many` that have no partner among `few`, all being alike.
 
@@ -171,12 +173,12 @@ def _cut(longer: list[float], shorter: list[float], offset: float) -> tuple[floa
 
 
 def _are_timed(
-    one: Sequence[Entry] | Sequence[Line], other: Sequence[Entry] | Sequence[Line]
+    one: Sequence[OwnCharge] | Sequence[Line], other: Sequence[OwnCharge] | Sequence[Line]
 ) -> bool:
     return all(each.at is not None for side in (one, other) for each in side)
 
 
-def _seconds(side: Entry | Line) -> float:
+def _seconds(side: OwnCharge | Line) -> float:
     if side.at is None:
         raise ValueError("a side without a time is never aligned by it")
     return side.at.timestamp()

@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timezone
 from decimal import Decimal
 
 from retouch.dialects.bill import Measure
-from retouch.ledger.pending import Pending, Unsettled
+from retouch.ledger.pending import PendingCharges, Unsettled
 from retouch.ledger.records import AnyRecord, Done, Failed, Resolved
 from retouch.money import Money
-from retouch.report.places import Period
+from retouch.report.sums import Period
 
 Cell = tuple[str, str]  # a day in the bill's zone, and a model
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class OwnCharge:
     """One charged Attempt; `at` is when that was recorded, in the bill's zone."""
 
     key: str
@@ -51,7 +51,7 @@ class Ours:
     """What ledgers say was charged, and what they leave open; filled ledger by ledger."""
 
     def __init__(self, zone: timezone = UTC, period: Period | None = None) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[OwnCharge] = []
         self.doubts: list[Doubt] = []
         self._zone = zone
         self._period = period or Period()
@@ -59,7 +59,7 @@ class Ours:
     def read(self, ledger: int, records: Iterable[AnyRecord], shared: int = 0) -> None:
         """Take in a whole ledger, known as number `ledger`; of a copy, only the Attempts begun
         after its `shared` first records."""
-        pending = Pending()
+        pending = PendingCharges()
         for number, record in enumerate(records):
             known = None
             if isinstance(record, Done | Failed | Resolved):
@@ -72,13 +72,15 @@ class Ours:
             elif isinstance(record, Done | Failed):
                 self._charged(record, known, pending)
             if number == shared - 1:
-                pending = Pending()  # what was open in the shared part is the other copy's
+                pending = PendingCharges()  # what was open in the shared part is the other copy's
         for each in pending.open():
             day = self._local(each.at).date().isoformat()
             if self._period.holds(day):
                 self.doubts.append(Doubt(ledger, each, day))
 
-    def _charged(self, record: Done | Failed, known: Unsettled | None, pending: Pending) -> None:
+    def _charged(
+        self, record: Done | Failed, known: Unsettled | None, pending: PendingCharges
+    ) -> None:
         """An answered Attempt; one of unknown cost stays a doubt and is no entry."""
         is_paid = isinstance(record, Done) or record.billed == "yes"
         if not is_paid or pending.get(record.key, record.attempt) is not None:
@@ -97,7 +99,7 @@ class Ours:
         currency = record.cost.currency if record.cost else None
         task = record.task or (known.task if known else None)
         words = (record.model, record.prompt, record.source, task, currency)
-        self._add(Entry(record.key, self._local(record.at), *words, measures))
+        self._add(OwnCharge(record.key, self._local(record.at), *words, measures))
 
     def _settled(self, record: Resolved, known: Unsettled) -> None:
         if record.verdict == "charged" and record.amount is not None:
@@ -107,9 +109,9 @@ class Ours:
                 "images": Decimal(known.n),
             }
             words = (known.model, known.prompt, known.source, known.task, record.amount.currency)
-            self._add(Entry(record.key, self._local(known.at), *words, measures))
+            self._add(OwnCharge(record.key, self._local(known.at), *words, measures))
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: OwnCharge) -> None:
         if self._period.holds(entry.cell[0]):
             self.entries.append(entry)
 

@@ -5,8 +5,7 @@ DESIGN §2 (confirmed, unknown between bounds, none) stay apart. Memory holds th
 still open and a few examples, never the Records.
 """
 
-from retouch.report.places import DIMENSIONS, Dimension, Grouping, Period
-from retouch.report.sums import Sums
+from retouch.report.sums import DIMENSIONS, Dimension, Grouping, Period, Sums
 from retouch.report.tally import Tally
 from retouch.report.waste import Kept, Waste
 

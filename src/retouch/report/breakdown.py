@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Protocol
 
-from retouch.report.places import Grouping, Period, label_of
-from retouch.report.sums import Sums
+from retouch.report.sums import Grouping, Period, Sums, label_of
 
-Row = tuple[str | None, ...]
+RowKey = tuple[str | None, ...]
 FINE_ROWS = 50_000  # more, and they are added up
 
 
@@ -35,7 +34,7 @@ class Breakdown:
     and the grouping's values. The grouping () is the totals. `days` are those that rows are of."""
 
     def __init__(self, groupings: Iterable[Grouping], period: Period) -> None:
-        self.rows: dict[Grouping, dict[Row, Sums]] = {(): {}} | {each: {} for each in groupings}
+        self.rows: dict[Grouping, dict[RowKey, Sums]] = {(): {}} | {each: {} for each in groupings}
         self.days: set[str] = set()
         self._period = period
         wanted = {dimension for grouping in self.rows for dimension in grouping}

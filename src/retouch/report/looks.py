@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from retouch.pictures import PIXEL_CAP, measure
-from retouch.storage.reading import Unreadable, read_regular
+from retouch.storage.reading import UnreadableFile, read_regular
 
 CELLS = 128
 AFAR = 32  # cells of the coarser look, which tells places apart and no detail
@@ -36,7 +36,7 @@ def fingerprint(path: Path) -> Image.Image | None:
             upright = ImageOps.exif_transpose(picture)
             return upright.convert("RGB").resize((CELLS, CELLS), Image.Resampling.BOX)
     except (
-        Unreadable,
+        UnreadableFile,
         OSError,
         ValueError,
         SyntaxError,

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
 from retouch.money import EXACT, exact
-from retouch.report.breakdown import Row
-from retouch.report.places import Grouping
-from retouch.report.sums import Sums
+from retouch.report.breakdown import RowKey
+from retouch.report.sums import Grouping, Sums
 from retouch.report.tally import Tally
 from retouch.report.waste import Waste
 
@@ -91,7 +90,7 @@ def columns_of(grouping: Grouping) -> list[str]:
     return list(_row(grouping, (None, *grouping), Sums()))
 
 
-def _ordered(grouping: Grouping, rows: dict[Row, Sums]) -> list[tuple[Row, Sums]]:
+def _ordered(grouping: Grouping, rows: dict[RowKey, Sums]) -> list[tuple[RowKey, Sums]]:
     """By day and run where these lead; else the dearest first, each currency for itself.
 
     What has no price comes last.
@@ -122,7 +121,7 @@ def _totals(currency: str | None, sums: Sums) -> Plain:
     }
 
 
-def _row(grouping: Grouping, key: Row, sums: Sums) -> Plain:
+def _row(grouping: Grouping, key: RowKey, sums: Sums) -> Plain:
     each = sums.cost_per_kept
     shown: Plain = dict(zip(grouping, key[1:], strict=True))
     return {

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
 from retouch.money import EXACT
-from retouch.report.places import Grouping
 from retouch.report.rows import AMOUNTS, Plain, Review, Value
+from retouch.report.sums import Grouping
 from retouch.text import one_clean_line
 
 NO_PRICE = "no price"

@@ -4,8 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from decimal import Decimal
+from typing import Literal, get_args
 
 from retouch.ledger.records import UsageRecord
+
+Dimension = Literal["model", "prompt", "label", "source", "day", "run"]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+Grouping = tuple[Dimension, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Days (UTC, YYYY-MM-DD) from `since` to `until`, both included; empty: no bound."""
+
+    since: str = ""
+    until: str = ""
+
+    def holds(self, day: str) -> bool:
+        return self.since <= day and (not self.until or day <= self.until)
+
+
+def label_of(folder: str) -> str:
+    """The name of a source's folder, given its path: as in prompts and outputs."""
+    return folder.rpartition("/")[2]
+
 
 _NOTHING = UsageRecord()
 

@@ -16,7 +16,6 @@ from typing import Protocol
 from retouch.ledger.records import (
     AmountRecord,
     AnyRecord,
-    AskedRecord,
     CostRecord,
     Done,
     Failed,
@@ -24,13 +23,13 @@ from retouch.ledger.records import (
     Reused,
     RunBegins,
     Started,
+    TermsRecord,
     Unknown,
     Unsent,
 )
 from retouch.money import EXACT, Money
-from retouch.report.breakdown import Breakdown, Row
-from retouch.report.places import Grouping, Period
-from retouch.report.sums import Sums
+from retouch.report.breakdown import Breakdown, RowKey
+from retouch.report.sums import Grouping, Period, Sums
 from retouch.report.waste import Example, Kept, Wasted, waste_of_done, waste_of_failure
 
 Begun = Started | Unknown | Done | Failed
@@ -40,7 +39,7 @@ Begun = Started | Unknown | Done | Failed
 class OtherPrices(Protocol):
     """Prices that were not those of the run."""
 
-    def cost(self, record: Done | Failed, asked: AskedRecord | None) -> CostRecord | None:
+    def cost(self, record: Done | Failed, terms: TermsRecord | None) -> CostRecord | None:
         """What a charged Attempt would have cost; None: no price, or too little was counted."""
         ...
 
@@ -80,7 +79,7 @@ class Tally:
         self._currencies: dict[str, str] = {}
 
     @property
-    def rows(self) -> dict[Grouping, dict[Row, Sums]]:
+    def rows(self) -> dict[Grouping, dict[RowKey, Sums]]:
         """Each grouping's rows; their keys are the currency and the grouping's values."""
         return self._breakdown.rows
 
@@ -146,10 +145,10 @@ class Tally:
         if (record.key, record.attempt) in self._others:
             return
         begun = self._answered(record)
-        asked = begun.asked if isinstance(begun, Started) else None
-        cost = self._cost(record, asked)
+        terms = begun.terms if isinstance(begun, Started) else None
+        cost = self._cost(record, terms)
         self._charge(record, begun, cost, len(record.files))
-        kinds = waste_of_done(record, asked)
+        kinds = waste_of_done(record, terms)
         if (kinds or self._on_kept) and self._period.holds(record.at[:10]):
             kept = Kept(record, cost)
             for kind in kinds:
@@ -169,7 +168,7 @@ class Tally:
         if record.billed == "unknown":
             self._open[record.key, record.attempt] = begun
         elif record.billed == "yes":
-            cost = self._cost(record, begun.asked if isinstance(begun, Started) else None)
+            cost = self._cost(record, begun.terms if isinstance(begun, Started) else None)
             self._charge(record, begun, cost, 0)
             if self._period.holds(day):
                 words = (record.key, record.model, record.prompt, record.source)
@@ -232,11 +231,11 @@ class Tally:
         else:
             _pay(sums, cost)
 
-    def _cost(self, record: Done | Failed, asked: AskedRecord | None) -> CostRecord | None:
+    def _cost(self, record: Done | Failed, terms: TermsRecord | None) -> CostRecord | None:
         """What it cost, or would have cost; what lies outside the period costs nothing here."""
         if self._prices is None or not self._period.holds(record.at[:10]):
             return record.cost
-        cost = self._prices.cost(record, asked)
+        cost = self._prices.cost(record, terms)
         if cost is not None:  # so that what is compared is of the same Attempts
             self._note_recorded(record.cost)
         return cost

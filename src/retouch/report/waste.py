@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from retouch.ledger.records import AskedRecord, CostRecord, Done, Failed, FileRecord
+from retouch.ledger.records import CostRecord, Done, Failed, FileRecord, TermsRecord
 from retouch.money import Money
 
 WasteKind = Literal[
@@ -88,23 +88,23 @@ def waste_of_failure(failed: Failed) -> WasteKind:
     return "refused_after_billing" if failed.error.kind == "content" else "no_picture"
 
 
-def waste_of_done(done: Done, asked: AskedRecord | None) -> list[WasteKind]:
+def waste_of_done(done: Done, terms: TermsRecord | None) -> list[WasteKind]:
     """What is wrong with a finished Job, by its records."""
     kinds: list[WasteKind] = []
-    came_short = len(done.files) < asked.n if asked else any(map(_FEWER.match, done.warnings))
+    came_short = len(done.files) < terms.n if terms else any(map(_FEWER.match, done.warnings))
     if came_short:
         kinds.append("fewer_than_asked")
-    is_sized = asked and (asked.size or asked.aspect_ratio)
-    if asked and is_sized and any(not _has_size(file, asked) for file in done.files):
+    is_sized = terms and (terms.size or terms.aspect_ratio)
+    if terms and is_sized and any(not _has_size(file, terms) for file in done.files):
         kinds.append("wrong_size")
     return kinds
 
 
-def _has_size(file: FileRecord, asked: AskedRecord) -> bool:
-    size = _SIZE.fullmatch(asked.size or "")
+def _has_size(file: FileRecord, terms: TermsRecord) -> bool:
+    size = _SIZE.fullmatch(terms.size or "")
     if size:
         return (file.width, file.height) == (int(size[1]), int(size[2]))
-    ratio = _RATIO.fullmatch(asked.aspect_ratio or "")
+    ratio = _RATIO.fullmatch(terms.aspect_ratio or "")
     if not ratio or not file.height or not int(ratio[2]):
         return True
     wanted = Decimal(ratio[1]) / Decimal(ratio[2])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 
 from retouch.costs.pricing import cost_at, in_batch
-from retouch.ledger.records import AskedRecord, CostRecord, Done, Failed, UsageRecord
+from retouch.ledger.records import CostRecord, Done, Failed, TermsRecord, UsageRecord
 from retouch.manifest import Price
 from retouch.money import Money
 from retouch.text import one_clean_line
@@ -36,14 +36,14 @@ class WhatIf:
         """Go on with other prices: the next ledger's."""
         self._price_on, self._prices = price_on, {}
 
-    def cost(self, record: Done | Failed, asked: AskedRecord | None) -> CostRecord | None:
+    def cost(self, record: Done | Failed, terms: TermsRecord | None) -> CostRecord | None:
         """What a charged Attempt would have cost; None: no price, or too little was counted."""
         price = self._price(record.model, record.at[:10])
         if price is None:
             self.unpriced.add(record.model)
             return None
         pictures = len(record.files) if isinstance(record, Done) else 0
-        size, quality = (asked.size, asked.quality) if asked else (None, None)
+        size, quality = (terms.size, terms.quality) if terms else (None, None)
         cost = cost_at(price, record.usage or UsageRecord(), pictures, size, quality)
         if cost is None or not self.is_batch:
             return cost

@@ -10,6 +10,7 @@ import os
 import stat
 from pathlib import Path
 
+from retouch.errors import InputRefused, Problem
 from retouch.text import one_clean_line
 
 FILE_CAP_BYTES = 256 * 1024 * 1024
@@ -24,7 +25,7 @@ _KINDS = (
 )
 
 
-class Unreadable(Exception):
+class UnreadableFile(Exception):
     """Why a file cannot be read, in one clause, and what to do."""
 
     def __init__(self, reason: str, remedy: str = "") -> None:
@@ -34,7 +35,10 @@ class Unreadable(Exception):
 
 
 def read_regular(path: Path, within: Path | None = None, cap: int = FILE_CAP_BYTES) -> bytes:
-    """The bytes of a regular file of at most `cap` bytes, inside `within`. Raises Unreadable."""
+    """The bytes of a regular file of at most `cap` bytes, inside `within`.
+
+    Raises UnreadableFile.
+    """
     real = resolved(path, within)
     try:
         _refuse_irregular(os.lstat(real).st_mode)
@@ -43,18 +47,18 @@ def read_regular(path: Path, within: Path | None = None, cap: int = FILE_CAP_BYT
             status = os.fstat(descriptor)
             _refuse_irregular(status.st_mode)
             if status.st_size > cap:
-                raise Unreadable(f"has {status.st_size:,} bytes; at most {cap:,} are read")
+                raise UnreadableFile(f"has {status.st_size:,} bytes; at most {cap:,} are read")
             return file.read(cap + 1)
     except OSError as error:
         raise _translated(error) from None
 
 
 def resolved(path: Path, within: Path | None = None) -> Path:
-    """Where the path leads, every link followed. Raises Unreadable if nowhere or outside."""
+    """Where the path leads, every link followed. Raises UnreadableFile if nowhere or outside."""
     try:
         real = path.resolve(strict=True)
         if within is not None and not real.is_relative_to(within.resolve()):
-            raise Unreadable(
+            raise UnreadableFile(
                 "leads outside the manifest's folder",
                 "copy it into the folder; links out of it are not followed",
             )
@@ -62,18 +66,49 @@ def resolved(path: Path, within: Path | None = None) -> Path:
         raise _translated(error) from None
     except (RuntimeError, ValueError) as error:  # a loop of links (Python 3.11, 3.12); a NUL
         what = "is a link that leads to itself" if isinstance(error, RuntimeError) else "is no path"
-        raise Unreadable(f"is not a regular file: {what}") from None
+        raise UnreadableFile(f"is not a regular file: {what}") from None
     return real
 
 
 def _refuse_irregular(mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
-        raise Unreadable(f"is not a regular file but {kind}", "name a picture's file")
+        raise UnreadableFile(f"is not a regular file but {kind}", "name a picture's file")
 
 
-def _translated(error: OSError) -> Unreadable:
+def _translated(error: OSError) -> UnreadableFile:
     name = os.strerror(error.errno) if error.errno else one_clean_line(str(error))
     if isinstance(error, FileNotFoundError):
-        return Unreadable("is not there (or is a link to something that is not)", "check its name")
-    return Unreadable(f"cannot be read: {name} (errno {error.errno})", "check its permissions")
+        return UnreadableFile(
+            "is not there (or is a link to something that is not)", "check its name"
+        )
+    return UnreadableFile(f"cannot be read: {name} (errno {error.errno})", "check its permissions")
+
+
+def read_bytes(path: Path, file: str, if_missing: str, cap: int) -> bytes:
+    """The file's bytes, at most one more than `cap`.
+
+    `file` is its name for messages, `if_missing` what to do where there is none.
+    """
+    try:
+        # O_NONBLOCK: opening a FIFO must not wait for somebody to write into it
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                raise InputRefused([Problem(file, 0, 0, *_no_file(path))])
+            return opened.read(cap + 1)
+    except FileNotFoundError:
+        raise InputRefused([Problem(file, 0, 0, "no such file", if_missing)]) from None
+    except IsADirectoryError:
+        raise InputRefused([Problem(file, 0, 0, *_no_file(path))]) from None
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or error}"
+        raise InputRefused([Problem(file, 0, 0, what, "make it readable")]) from None
+    except ValueError:
+        raise InputRefused([Problem(repr(file), 0, 0, "no path", "correct it")]) from None
+
+
+def _no_file(path: Path) -> tuple[str, str]:
+    if path.is_dir():
+        return "is a folder", "name the file in it"
+    return "is not a regular file", "name a file"

@@ -14,8 +14,7 @@ from typing import Literal
 import httpx
 import pybase64
 
-from retouch.dialects.base import Base64, Request, Segment
-from retouch.engine.classify import Exchange
+from retouch.dialects.base import Base64, Exchange, Request, Segment
 from retouch.job import Picture
 
 Pictures = Mapping[Picture, bytes] | Callable[[Picture], bytes]

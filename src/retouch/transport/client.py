@@ -20,8 +20,7 @@ import anyio
 import httpcore
 import httpx
 
-from retouch.dialects.base import Endpoint, Reply, Request
-from retouch.engine.classify import Exchange
+from retouch.dialects.base import Endpoint, Exchange, Reply, Request
 from retouch.text import one_clean_line, without_secrets
 from retouch.transport.addresses import resolve
 from retouch.transport.body import Body, BreakKind, Pictures, Sending

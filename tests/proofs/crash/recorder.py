@@ -107,7 +107,7 @@ class Recorder:
                 within.setattr(os, name, getattr(self, f"_{name}"))
             yield
 
-    def _gate(self, what: str) -> None:
+    def _limiter(self, what: str) -> None:
         """Let one change pass, refuse it, or die."""
         if self.is_dead:
             raise Killed
@@ -157,7 +157,7 @@ class Recorder:
         place = self._place(path, dir_fd)
         if place is None:
             return self._open_(path, flags, mode, dir_fd)
-        self._gate(f"open {place[1]}")
+        self._limiter(f"open {place[1]}")
         try:
             known = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -180,7 +180,7 @@ class Recorder:
         place = self._place(path, dir_fd)
         if place is None:
             return _REAL["mkdir"](path, mode, dir_fd=dir_fd)  # type: ignore[no-any-return]
-        self._gate(f"mkdir {place[1]}")
+        self._limiter(f"mkdir {place[1]}")
         _REAL["mkdir"](path, mode, dir_fd=dir_fd)
         node = self._born(os.stat(path, dir_fd=dir_fd).st_ino, "folder")
         return self._note(Entered(place[0], ((place[1], node),)))
@@ -189,7 +189,7 @@ class Recorder:
         place = self._place(name, more.get("dst_dir_fd"))
         if place is None:
             return _REAL["link"](source, name, **more)  # type: ignore[no-any-return]
-        self._gate(f"link {place[1]}")
+        self._limiter(f"link {place[1]}")
         _REAL["link"](source, name, **more)
         node = self._nodes[os.stat(name, dir_fd=more.get("dst_dir_fd")).st_ino]
         return self._note(Entered(place[0], ((place[1], node),)))
@@ -198,7 +198,7 @@ class Recorder:
         place = self._place(path, dir_fd)
         if place is None:
             return _REAL["unlink"](path, dir_fd=dir_fd)  # type: ignore[no-any-return]
-        self._gate(f"unlink {place[1]}")
+        self._limiter(f"unlink {place[1]}")
         _REAL["unlink"](path, dir_fd=dir_fd)
         return self._note(Entered(place[0], ((place[1], None),)))
 
@@ -208,7 +208,7 @@ class Recorder:
         if old is None or new is None:
             return _REAL["replace"](source, name, **more)  # type: ignore[no-any-return]
         assert old[0] == new[0], "renames stay in their folder"
-        self._gate(f"rename {new[1]}")
+        self._limiter(f"rename {new[1]}")
         _REAL["replace"](source, name, **more)
         node = self._nodes[os.stat(name, dir_fd=more.get("dst_dir_fd")).st_ino]
         return self._note(Entered(new[0], ((old[1], None), (new[1], node))))
@@ -219,7 +219,7 @@ class Recorder:
         opened = self._opened.get(descriptor)
         if opened is None:
             return _REAL["write"](descriptor, data)  # type: ignore[no-any-return]
-        self._gate("write")
+        self._limiter("write")
         node, appends = opened
         offset = (
             os.fstat(descriptor).st_size if appends else _REAL["lseek"](descriptor, 0, os.SEEK_CUR)
@@ -232,14 +232,14 @@ class Recorder:
         opened = self._opened.get(descriptor)
         if opened is None:
             return _REAL["ftruncate"](descriptor, size)  # type: ignore[no-any-return]
-        self._gate("ftruncate")
+        self._limiter("ftruncate")
         _REAL["ftruncate"](descriptor, size)
         return self._note(Resized(opened[0], size))
 
     def _fsync(self, descriptor: int) -> None:
         opened = self._opened.get(descriptor)
         if opened is not None:
-            self._gate("fsync")
+            self._limiter("fsync")
             self._note(Synced(opened[0]))
 
     _fdatasync = _fsync

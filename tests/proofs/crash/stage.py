@@ -1,6 +1,6 @@
 """A real batch on a disk that fails, with the provider's own book as the oracle.
 
-Ledger, outputs, gate and jobs are the program's; the network is in process and time is virtual.
+Ledger, outputs, limiter and jobs are the program's; the network is in process and time is virtual.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import pytest
 from retouch.dialects import DIALECTS
 from retouch.dialects.base import Endpoint
 from retouch.engine.batch import Batch
-from retouch.engine.budget import Budget
+from retouch.engine.budget import Purse
 from retouch.engine.outputs import Outputs
-from retouch.engine.selection import Surveyor
-from retouch.engine.summary import Orders, Summary
+from retouch.engine.selection import Selection
+from retouch.engine.summary import RunOptions, Summary
 from retouch.errors import StorageFailed
 from retouch.job import Job
 from retouch.ledger import open_ledger
@@ -139,7 +139,7 @@ class Stage:
             open_ledger(
                 self.folder / "ledger.jsonl",
                 f"run-{self._runs}",
-                offload=a_moment_later,
+                threads=a_moment_later,
                 say=self.said.append,
             ) as ledger,
             open_transport(
@@ -152,14 +152,14 @@ class Stage:
                 transport=transport,
                 ledger=ledger,
                 outputs=outputs,
-                surveyor=Surveyor(ledger.state, outputs),
-                budget=Budget(),
+                selection=Selection(ledger.state, outputs),
+                budget=Purse(),
                 prices=PRICES,
                 settings=RunSettings(timeout=60.0),
-                orders=Orders(seed=self.seed),
+                run_options=RunOptions(seed=self.seed),
                 observer=Watcher(),
                 secrets=(CANARY,),
-                offload=a_moment_later,
+                threads=a_moment_later,
             )
             return await self._batch.run()
 

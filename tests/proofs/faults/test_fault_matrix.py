@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from retouch.engine.summary import Orders
+from retouch.engine.summary import RunOptions
 from retouch.errors import Refused
 from retouch.ledger.records import Failed, Unknown, Unsent
 from retouch.manifest import RunSettings
@@ -221,7 +221,9 @@ async def test_a_fallback_hears_only_what_is_unsent(
         work.fallback_urls = (
             f"{scheme}://{'localhost' if first.tls else '127.0.0.1'}:{there.port}",
         )
-        await work.run([lane_for(instant, "submit", "sync", in_memory)], orders=Orders(seed=1))
+        await work.run(
+            [lane_for(instant, "submit", "sync", in_memory)], run_options=RunOptions(seed=1)
+        )
     has_all = instant.has_whole_request
     assert second.heard["submit"] == second.charges == (0 if has_all else 1)
     assert first.charges == (1 if has_all and not instant.redirects else 0)

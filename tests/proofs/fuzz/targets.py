@@ -20,6 +20,7 @@ from retouch.dialects import DIALECTS
 from retouch.dialects.base import (
     Accepted,
     Endpoint,
+    Exchange,
     LinkedPicture,
     Pending,
     Produced,
@@ -27,7 +28,7 @@ from retouch.dialects.base import (
     Reply,
     Unreadable,
 )
-from retouch.engine.classify import Exchange, classify
+from retouch.engine.classify import classify
 from retouch.errors import InputRefused, LedgerDamaged
 from retouch.ledger import read as read_ledger
 from retouch.ledger.decision import Redo, decide
@@ -152,7 +153,7 @@ def lines() -> tuple[bytes, ...]:
     events: tuple[dict[str, object], ...] = (
         {"event": "run", "manifest": "m.yaml", "manifest_sha256": "0" * 64, "retouch": "0.1.0",
          "provider": "qiniu", "base_url": "https://api.example.com/v1", "jobs": 3},
-        {"event": "started", **began, "ceiling": ceiling, "asked": asked},
+        {"event": "started", **began, "ceiling": ceiling, "terms": asked},
         {"event": "unsent", "key": key, "attempt": 1, "error": error},
         {"event": "started", **began, "attempt": 2, "ceiling": ceiling},
         {"event": "accepted", "key": key, "attempt": 2, "task": "t-1"},

@@ -31,7 +31,7 @@ class ServerError:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ErrorRow:
     """One kind of refusal; `kind` None: whether it was charged is not known. `told`: only where
     the body is an error document. `retry_safe`: surely unbilled and worth another attempt."""
 
@@ -73,10 +73,10 @@ def _row(
     scope: Scope = "job",
     retry_safe: bool = False,
     told: bool = False,
-) -> Row:
+) -> ErrorRow:
     pattern = re.compile(words, re.IGNORECASE) if words else None
     named = frozenset(names.split())
-    return Row(reason, kind, frozenset(at), named, pattern, scope, retry_safe, told)
+    return ErrorRow(reason, kind, frozenset(at), named, pattern, scope, retry_safe, told)
 
 
 CONTENT_WORDS = re.compile(
@@ -95,7 +95,7 @@ _A_LIMIT = r"quota|limit|exceed|exhaust|额度|限额|配额|上限"
 _A_DAY = r"\bdaily\b|\bper day\b|/day\b|\brpd\b|每日|每天|当日|今日"
 _REFUSING = (*range(400, 500), 500, 503)
 
-ROWS: tuple[Row, ...] = (
+ROWS: tuple[ErrorRow, ...] = (
     # --- What the server names: permanent, for a model or for all -----------------------------
     _row(
         "bad_request",

@@ -23,7 +23,7 @@ from retouch.dialects.openai_like.error_table import (
     CONTENT_WORDS,
     ROWS,
     VANISHED_WORDS,
-    Row,
+    ErrorRow,
     ServerError,
 )
 
@@ -127,7 +127,7 @@ def task_failed(document: Document, status: int, *, images: int | None) -> Rejec
     )
 
 
-def _row_for(status: int, error: ServerError | None) -> Row | None:
+def _row_for(status: int, error: ServerError | None) -> ErrorRow | None:
     """The first row that matches; behind a 2xx, by what the body says alone."""
     if not 200 <= status < 300:
         return next((row for row in ROWS if row.matches(status, error)), None)

@@ -13,10 +13,8 @@ from decimal import Decimal
 import msgspec
 
 from retouch.dialects.base import Endpoint, Request
-from retouch.dialects.bill import Bill, Line, Measure, decoded
+from retouch.dialects.bill import Bill, Line, Measure, UnreadableCell, when
 from retouch.errors import InputRefused, Problem
-from retouch.reconcile.bill_cells import Unreadable, when
-from retouch.reconcile.csv_bill import read_csv
 from retouch.text import one_clean_line
 
 DAYS_AT_ONCE = 31
@@ -58,19 +56,6 @@ def usage_requests(endpoint: Endpoint, first: date, last: date) -> Iterator[Requ
         start = end
 
 
-def read_bill(name: str, text: bytes, columns: str = "", zone: timezone = UTC) -> Bill:
-    """A bill from a file's bytes: the usage JSON if it begins like one, else CSV.
-
-    Raises InputRefused with file and line, also for a bill without lines.
-    """
-    words = decoded(name, text)
-    is_json = words.lstrip()[:1] in ("{", "[")
-    bill = usage_bill(name, [text], zone) if is_json else read_csv(name, words, columns, zone)
-    if not bill.lines:
-        raise InputRefused([Problem(name, 0, 0, "the bill has no lines", "export it again")])
-    return bill
-
-
 def usage_bill(name: str, replies: Iterable[bytes], zone: timezone = UTC) -> Bill:
     """The bodies of one or more exports as a Bill (perhaps without lines). Raises InputRefused."""
     sums: dict[tuple[str, str], dict[Measure, Decimal]] = {}
@@ -80,7 +65,7 @@ def usage_bill(name: str, replies: Iterable[bytes], zone: timezone = UTC) -> Bil
             for model, measure, day, value in _values(reply, ignored, zone):
                 cell = sums.setdefault((day, model), {})
                 cell[measure] = cell.get(measure, Decimal(0)) + value
-    except (msgspec.MsgspecError, Unreadable, RecursionError) as error:
+    except (msgspec.MsgspecError, UnreadableCell, RecursionError) as error:
         what = f"is no usage export: {one_clean_line(str(error), 200)}"
         raise InputRefused([Problem(name, 0, 0, what, "export it again, or give a CSV")]) from None
     lines = [Line(0, day, model, measures) for (day, model), measures in sorted(sums.items())]
@@ -94,7 +79,7 @@ def _values(
     """Model, measure, day and value of everything in one export."""
     usage = msgspec.json.decode(reply.removeprefix(b"\xef\xbb\xbf"), type=_Usage)
     if not usage.status:
-        raise Unreadable("its status is false")
+        raise UnreadableCell("its status is false")
     for entry in usage.data:
         for item in entry.items:
             measure = _measure(f"{item.name} {item.unit}".lower())
