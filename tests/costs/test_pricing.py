@@ -25,12 +25,13 @@ UNKNOWN_MODEL = Capabilities("other", "sync", (), ())
 BY_TOKENS = Price(currency="CNY", input_per_million=Decimal("2.1"), output_per_million=Decimal(210))
 SOURCES = Path(__file__).parents[2] / "src" / "retouch"
 MONEY_MODULES = (
-    "money", "pricing", "budget", "estimate/costing", "estimate/history", "manifest/prices",
-    "manifest/pricebook", "report/rows",
+    "money", "costs/pricing", "engine/budget", "costs/estimate", "costs/history",
+    "manifest/prices", "manifest/pricebook", "report/rows",
     "report/sums", "report/tally", "report/what_if", "report/breakdown", "report/waste",
-    "report/bill", "report/bill_cells", "report/csv_bill", "report/usage_export", "report/sheets",
-    "report/ours", "report/pending", "report/differences", "report/parquet",
-    "cli/amounts", "cli/budgets", "cli/appraisal", "cli/confirm", "cli/resolve", "cli/reconcile",
+    "dialects/bill", "reconcile/bill_cells", "reconcile/csv_bill", "dialects/qiniu/usage",
+    "report/sheets", "reconcile/ours", "ledger/pending", "reconcile/differences",
+    "report/parquet", "cli/budgets", "engine/forecast", "cli/confirm", "cli/resolve",
+    "cli/reconcile",
 )  # fmt: skip
 
 

@@ -188,11 +188,11 @@ def test_waste_is_named() -> None:
     wide = TermsRecord(input="a", prompt="b", options="c", aspect_ratio="16:9")
     cost = CostRecord(amount="0.1", currency="CNY", basis="tokens", price="p")
     records = [
-        started(1, asked=two), done(1),
-        started(2, asked=wide), done(2, files=(file_of(2, 1344, 768),)),
-        started(3, asked=wide), done(3, files=(file_of(3, 1024, 1024),)),
+        started(1, terms=two), done(1),
+        started(2, terms=wide), done(2, files=(file_of(2, 1344, 768),)),
+        started(3, terms=wide), done(3, files=(file_of(3, 1024, 1024),)),
         started(4), failed(4, "yes", cost=cost),
-        started(5, asked=two), done(5, files=(file_of(5, 512, 512), file_of(6))),
+        started(5, terms=two), done(5, files=(file_of(5, 512, 512), file_of(6))),
     ]  # fmt: skip
     found = {each.kind: each for each in tallied(records).wasted.rows()}
     assert found["fewer_than_asked"].jobs == 1

@@ -29,7 +29,7 @@ from retouch.ledger.records import (
 
 GEMINI, KLING = "gemini-2.5-flash-image", "kling-v2"
 FIRST = datetime(2025, 10, 2, 8, tzinfo=UTC)
-ASKED = TermsRecord(input="0" * 12, prompt="1" * 12, options="2" * 12)
+TERMS = TermsRecord(input="0" * 12, prompt="1" * 12, options="2" * 12)
 CEILING = AmountRecord(amount="0.600000", currency="CNY")
 
 
@@ -75,7 +75,7 @@ def words(number: int, model: str = GEMINI, attempt: int = 1) -> dict[str, objec
 
 
 def started(number: int, at: datetime = FIRST, **more: object) -> Started:
-    said = {"ceiling": CEILING, "terms": ASKED} | words(number) | more
+    said = {"ceiling": CEILING, "terms": TERMS} | words(number) | more
     return Started(at=stamp(at), **said)  # type: ignore[arg-type]
 
 

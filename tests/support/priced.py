@@ -85,7 +85,7 @@ def was_done(job: Job, number: int) -> list[AnyRecord]:
     at = FIRST + timedelta(seconds=number)
     words = words_of(job)
     return [
-        started(number, at, asked=terms_of(job), **words),
+        started(number, at, terms=terms_of(job), **words),
         done(number, at=at, files=(), **words),
     ]
 
@@ -94,7 +94,7 @@ def is_unknown(job: Job, number: int) -> list[AnyRecord]:
     """A life whose request may have been charged."""
     at = FIRST + timedelta(seconds=number)
     words = words_of(job)
-    return [started(number, at, asked=terms_of(job), **words), unknown(number, at, **words)]
+    return [started(number, at, terms=terms_of(job), **words), unknown(number, at, **words)]
 
 
 def priced(folder: Path, pictures: int = 5) -> Priced:
