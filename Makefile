@@ -3,9 +3,20 @@ SHELL := /bin/sh
 PYTHON ?= python3
 MANIFEST ?= manifests/quickstart.yaml
 ARGS ?=
+EXTRAS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+# A lock holds everything and is installed as it stands: pip resolves nothing, so that what is
+# published later changes nothing. Twice quiet: errors only.
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q -q
+INSTALL := $(PIP) install --no-deps
+LOCKED := $(INSTALL) --require-hashes -r
+PIP_CHECK := out=$$($(BIN)/python -m pip check --disable-pip-version-check) || { echo "$$out" >&2; exit 1; }
+LOCKED_EXTRAS := $(patsubst requirements-%.lock,%,$(filter-out requirements-dev.lock,$(wildcard requirements-*.lock)))
+UNKNOWN_EXTRAS := $(filter-out $(LOCKED_EXTRAS),$(EXTRAS))
+ifneq ($(UNKNOWN_EXTRAS),)
+$(error EXTRAS has no $(UNKNOWN_EXTRAS); there are: $(LOCKED_EXTRAS))
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup dev run plan status report verify export test check format bench torture lock clean
@@ -18,16 +29,24 @@ $(VENV)/.setup: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "retouch needs Python 3.11 or newer")'
 	@echo "setting up $(VENV) ..." >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) --require-hashes -r requirements.lock
-	@$(PIP) --no-deps --no-build-isolation -e .
+	@$(LOCKED) requirements.lock
+	@$(INSTALL) --no-build-isolation -e .
+	@$(PIP_CHECK)
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.setup
 	@echo "setting up what tests and checks need ..." >&2
-	@$(PIP) --require-hashes -r requirements-dev.lock
+	@$(LOCKED) requirements-dev.lock
+	@$(PIP_CHECK)
 	@touch $@
 
-setup: $(VENV)/.setup ## install retouch and the rehearsal service into .venv
+$(VENV)/.extra-%: requirements-%.lock $(VENV)/.setup
+	@echo "setting up the extra $* ..." >&2
+	@$(LOCKED) $<
+	@$(PIP_CHECK)
+	@touch $@
+
+setup: $(VENV)/.setup $(EXTRAS:%=$(VENV)/.extra-%) ## install retouch and the rehearsal service into .venv; EXTRAS='ray storage' too
 
 dev: $(VENV)/.dev ## install what tests and checks need too
 
@@ -66,9 +85,17 @@ torture: dev ## the crash, fault and fuzz proofs at full size (an hour)
 bench: dev ## speed, as ratios against references in the same run
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-lock: dev ## renew the locked dependencies
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --all-extras --custom-compile-command 'make lock' -o requirements-dev.lock pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra rehearsal --extra build --custom-compile-command 'make lock' -c requirements-dev.lock -o requirements.lock pyproject.toml
+# One look-up decides every version (dev's); the other locks are parts of it. An extra's lock holds
+# what requirements.lock does not.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-annotate --custom-compile-command 'make lock' pyproject.toml
+$(BIN)/uv: # not from dev: what pyproject.toml asks for anew is in no lock yet
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(LOCKED) requirements-dev.lock
+
+lock: $(BIN)/uv ## renew the locked dependencies
+	@$(COMPILE) --all-extras -o requirements-dev.lock $(ARGS)
+	@$(COMPILE) --extra rehearsal --extra build -c requirements-dev.lock -o requirements.lock
+	@for extra in $(LOCKED_EXTRAS); do $(COMPILE) --extra $$extra $$(sed -En 's/^([a-z0-9._-]+).*==.*/--no-emit-package \1/p' requirements.lock) -c requirements-dev.lock -o requirements-$$extra.lock || exit; done
 
 clean: ## remove what setup and the checks made (never outputs/)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis .coverage*
