@@ -19,7 +19,7 @@ $(error EXTRAS has no $(UNKNOWN_EXTRAS); there are: $(LOCKED_EXTRAS))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run plan status report verify export test check format bench torture lock clean
+.PHONY: help setup dev run plan status report verify export test check format bench torture fresh lock clean
 
 help: ## print the targets
 	@echo "usage: make TARGET [MANIFEST=$(MANIFEST)] [ARGS='--limit 5']"
@@ -31,12 +31,12 @@ $(VENV)/.setup: requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(LOCKED) requirements.lock
 	@$(INSTALL) --no-build-isolation -e .
-	@$(PIP_CHECK)
+	@ls $(VENV)/.dev $(VENV)/.extra-* >/dev/null 2>&1 || { $(PIP_CHECK); } # else the rest follows first
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.setup
 	@echo "setting up what tests and checks need ..." >&2
-	@$(LOCKED) requirements-dev.lock
+	@$(LOCKED) requirements-dev.lock --no-compile
 	@$(PIP_CHECK)
 	@touch $@
 
@@ -46,7 +46,7 @@ $(VENV)/.extra-%: requirements-%.lock $(VENV)/.setup
 	@$(PIP_CHECK)
 	@touch $@
 
-setup: $(VENV)/.setup $(EXTRAS:%=$(VENV)/.extra-%) ## install retouch and the rehearsal service into .venv; EXTRAS='ray storage' too
+setup: $(VENV)/.setup $(EXTRAS:%=$(VENV)/.extra-%) ## install retouch and rehearsals into .venv; EXTRAS='ray storage' too
 
 dev: $(VENV)/.dev ## install what tests and checks need too
 
@@ -78,6 +78,9 @@ check: dev ## format, lint, types, layers, tests with coverage
 format: dev ## format the code and mend what lint can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+fresh: ## prove that a fresh clone sets itself up, whatever is published later (some minutes)
+	@$(PYTHON) tests/proofs/fresh_machine.py
 
 torture: dev ## the crash, fault and fuzz proofs at full size (an hour)
 	@$(BIN)/python -m tests.proofs.torture $(ARGS)
