@@ -11,10 +11,11 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import bodies, jobs, ledger, transport
+from tests.bench import bodies, jobs, ledger, startup, transport
 from tests.bench.measured import Measured
 
 TOPICS = {
+    "startup": startup.measure,
     "bodies": bodies.measure,
     "transport": transport.measure,
     "jobs": jobs.measure,

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from retouch.cli.tables import print_table
+from retouch.cli.console import print_table
 
 
 @pytest.mark.parametrize("width", [20, 60, 100])

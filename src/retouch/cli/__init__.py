@@ -1,5 +1,6 @@
-"""The command line: a file a command; each says its NAME, HELP and arguments, and runs to an exit
-code. Data goes to stdout, everything else to stderr. One handler turns errors into messages.
+"""The command line: a file a command; each says its arguments and runs to an exit code.
+
+Data goes to stdout, everything else to stderr. One handler turns errors into messages.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ import argparse
 import os
 import re
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Protocol
@@ -19,19 +19,22 @@ from retouch.cli.output import say
 from retouch.errors import InputRefused, Interrupted, RetouchError
 from retouch.text import fit_for_terminal, without_secrets
 
-COMMANDS = (
-    "plan",
-    "run",
-    "status",
-    "report",
-    "reconcile",
-    "resolve",
-    "verify",
-    "schema",
-    "init",
-    "serve",
-    "explain",
-)
+# The help stands here, so that a list of commands imports none of them.
+COMMANDS = {
+    "plan": "what a run would do and cost, and every problem with the inputs; sends nothing",
+    "run": "edit the pictures of a manifest; what is paid for is never paid for again",
+    "status": "counts by outcome, cost so far, what is held and why",
+    "report": "cost review: by model, prompt, folder, source, day, run; waste; "
+    "many ledgers at once",
+    "reconcile": "ledgers against the provider's bill: differences by day and model, "
+    "and what explains them",
+    "resolve": "list what may have been charged without an answer, and settle it",
+    "verify": "check the ledger's chain, its costs, the pictures' digests; name orphans",
+    "schema": "print the JSON Schema of a manifest, for editors that check as you type",
+    "init": "write a commented manifest to start from",
+    "serve": "run the rehearsal service as a server on this machine (offline, free, real edits)",
+    "explain": "show which edits the rehearsal service reads out of a prompt",
+}
 
 _NAMED_LIKE_SECRETS = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 
@@ -41,9 +44,6 @@ EPILOG = """exit codes: 0 all done, 1 ended with jobs failed or held, 2 manifest
 
 class Command(Protocol):
     """What each module of this package offers."""
-
-    NAME: str
-    HELP: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the command's arguments."""
@@ -63,12 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"retouch {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    # Only the command asked for is imported whole: a run with nothing to do ends at once.
-    for name in COMMANDS if not words or words[0] not in COMMANDS else (words[0],):
-        command: Command = import_module(f"retouch.cli.{name}")
-        one = commands.add_parser(command.NAME, help=command.HELP, description=command.HELP)
-        command.add_arguments(one)
-        one.set_defaults(run=command.run)
+    asked = next((word for word in words if word in COMMANDS), None)
+    for name, text in COMMANDS.items():
+        one = commands.add_parser(name, help=text, description=text)
+        if name == asked:  # no other is imported
+            command: Command = import_module(f"retouch.cli.{name}")
+            command.add_arguments(one)
+            one.set_defaults(run=command.run)
     arguments = parser.parse_args(words)
     try:
         code: int = arguments.run(arguments)
@@ -117,6 +118,8 @@ def _tell_defect(error: BaseException) -> int:
     Its last line is the message of whatever failed, which may hold what a server sent, and that
     may hold the key: no secret of the environment is let through.
     """
+    import traceback  # noqa: PLC0415 - start-up time
+
     from retouch.transport.credentials import secrets_of  # noqa: PLC0415 - start-up time
 
     hidden = tuple(

@@ -8,9 +8,6 @@ from dataclasses import asdict
 
 from retouch.errors import Refused
 
-NAME = "explain"
-HELP = "show which edits the rehearsal service reads out of a prompt"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""

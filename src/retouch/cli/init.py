@@ -13,9 +13,6 @@ from retouch.errors import InputRefused, Problem, StorageFailed
 from retouch.manifest import read
 from retouch.manifest.starter import starter
 
-NAME = "init"
-HELP = "write a commented manifest to start from"
-
 DEFAULT_PATH = Path("manifest.yaml")
 _STORAGE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 

@@ -7,10 +7,12 @@ after an interrupted one nothing is heard any more, down to the exit code.
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from types import FrameType, TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    import asyncio
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -19,6 +21,8 @@ class Interrupts:
     """Listens for the length of a `with` block, in the main thread."""
 
     def __init__(self) -> None:
+        import asyncio  # noqa: PLC0415 - start-up time: every command imports this module
+
         self.count = 0
         self._told = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -44,6 +48,8 @@ class Interrupts:
 
     async def next(self) -> int:
         """Wait for the next signal; returns how many there were with it."""
+        import asyncio  # noqa: PLC0415 - imported by then
+
         self._loop = asyncio.get_running_loop()
         while self.count <= self._told:
             self._news.clear()

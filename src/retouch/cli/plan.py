@@ -9,8 +9,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localc
 from rich.console import Console
 from rich.text import Text
 
+from retouch.cli.console import WIDTH, print_table, stdout_console
 from retouch.cli.output import json_text, say
-from retouch.cli.tables import WIDTH, print_table, stdout_console
 from retouch.cli.workspace import Workspace, add_manifest, make_plan, open_workspace
 from retouch.costs.estimate import Estimate, Range
 from retouch.engine.forecast import LaneForecast, forecast_lanes
@@ -24,8 +24,6 @@ from retouch.money import EXACT, exact, shown
 from retouch.plan import Plan
 from retouch.text import one_clean_line
 
-NAME = "plan"
-HELP = "what a run would do and cost, and every problem with the inputs; sends nothing"
 EXIT_PROBLEMS = 2
 _MILLIONTH = Decimal("0.000001")
 

@@ -31,8 +31,6 @@ from retouch.reconcile.reading import read_bill
 from retouch.storage.lock import exclusive
 from retouch.text import one_clean_line
 
-NAME = "reconcile"
-HELP = "ledgers against the provider's bill: differences by day and model, and what explains them"
 BILL_CAP_BYTES = 512 * 1024 * 1024
 
 

@@ -24,8 +24,6 @@ from retouch.report.waste import Wasted
 from retouch.report.what_if import PriceOn, WhatIf
 from retouch.text import one_clean_line
 
-NAME = "report"
-HELP = "cost review: by model, prompt, folder, source, day, run; waste; many ledgers at once"
 FORMATS = ("table", "csv", "json", "markdown", "html", "parquet")
 NAMED = 5  # ledgers: more are counted
 LOOKED_AT = 500  # pictures that are looked at without being asked to: some seconds' worth

@@ -12,9 +12,9 @@ from typing import Literal
 import anyio
 
 from retouch.cli.budgets import amount_of
+from retouch.cli.console import print_table, stdout_console
 from retouch.cli.ledgers import add_ledger, one_ledger
 from retouch.cli.output import json_text, say
-from retouch.cli.tables import print_table, stdout_console
 from retouch.errors import InputRefused
 from retouch.ledger import Reader, open_ledger
 from retouch.ledger.pending import PendingCharges, Unsettled
@@ -23,8 +23,6 @@ from retouch.money import Money, exact, total
 from retouch.storage.lock import exclusive
 from retouch.text import one_clean_line
 
-NAME = "resolve"
-HELP = "list what may have been charged without an answer, and settle it"
 Resolution = Literal["charged", "not_charged"]
 _KEY_PART = 6  # digits of a key that name it, where no other begins alike
 

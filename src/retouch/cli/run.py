@@ -42,8 +42,6 @@ from retouch.storage.durable import make_folder, replace_whole
 from retouch.storage.lock import exclusive
 from retouch.text import how_many, one_clean_line, without_signatures
 
-NAME = "run"
-HELP = "edit the pictures of a manifest; what is paid for is never paid for again"
 _KEY_DIGITS = 64
 _DEADLINE = re.compile(r"([0-9]{1,9})([smh]?)")
 

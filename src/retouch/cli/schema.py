@@ -7,9 +7,6 @@ import json
 
 from retouch.manifest.schema import manifest_schema, prices_schema
 
-NAME = "schema"
-HELP = "print the JSON Schema of a manifest, for editors that check as you type"
-
 _SCHEMAS = {"manifest": manifest_schema, "prices": prices_schema}
 
 

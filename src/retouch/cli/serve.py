@@ -12,9 +12,6 @@ from retouch.errors import InputRefused, Refused
 if TYPE_CHECKING:
     from retouch_rehearsal.faults import Faults
 
-NAME = "serve"
-HELP = "run the rehearsal service as a server on this machine (offline, free, real edits)"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""

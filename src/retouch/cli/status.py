@@ -13,9 +13,6 @@ from retouch.ledger.state import Replay
 from retouch.money import Money, exact, total
 from retouch.text import one_clean_line
 
-NAME = "status"
-HELP = "counts by outcome, cost so far, what is held and why"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `retouch status`."""

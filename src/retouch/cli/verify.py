@@ -25,8 +25,6 @@ from retouch.manifest import Loaded, load
 from retouch.money import exact, total
 from retouch.text import one_clean_line
 
-NAME = "verify"
-HELP = "check the ledger's chain, its costs, the pictures' digests; name orphans"
 _LISTED = 100  # of a kind, for people
 _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 

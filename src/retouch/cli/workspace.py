@@ -5,21 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from retouch.cli.output import say
 from retouch.dialects import DIALECTS
 from retouch.dialects.base import Dialect
-from retouch.engine.forecast import neighbours
 from retouch.errors import InputRefused, Problem, StorageFailed
-from retouch.ledger.state import Replay
 from retouch.manifest import Loaded, Price, load
-from retouch.plan import DigestCache, Plan, build
+
+if TYPE_CHECKING:
+    from retouch.ledger.state import Replay
+    from retouch.plan import Plan
 
 REHEARSAL_SUFFIX = ".rehearsal"
 
@@ -45,6 +46,8 @@ class Workspace:
 
     def neighbours(self) -> Iterator[Replay]:
         """What the ledgers of other manifests say of the same provider, read as asked for."""
+        from retouch.engine.forecast import neighbours  # noqa: PLC0415 - start-up time
+
         reused = (self.loaded.folder / name for name in self.loaded.manifest.reuse)
         provider = "rehearsal" if self.is_rehearsal else self.dialect.NAME
         return neighbours(self.ledger, self.root, reused, provider)
@@ -90,21 +93,32 @@ def make_plan(workspace: Workspace) -> Plan:
 
     Raises InputRefused with every problem at once, StorageFailed.
     """
+    from retouch.plan import DigestCache, build  # noqa: PLC0415 - start-up: `status` plans nothing
+
     try:
         workspace.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageFailed(f"{workspace.root}: {error.strerror}") from error
-    with (
-        DigestCache.open(workspace.root) as cache,
-        tqdm(unit="picture", desc="reading", leave=False, disable=not sys.stderr.isatty()) as bar,
-    ):
+    with DigestCache.open(workspace.root) as cache, _counting_pictures() as on_progress:
         return build(
             workspace.loaded,
             workspace.dialect,
             outputs=workspace.root,
             cache=cache,
-            on_progress=bar.update,
+            on_progress=on_progress,
         )
+
+
+@contextmanager
+def _counting_pictures() -> Iterator[Callable[[int], object]]:
+    """A bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _count: None
+        return
+    from tqdm import tqdm  # noqa: PLC0415 - start-up time
+
+    with tqdm(unit="picture", desc="reading", leave=False) as bar:
+        yield bar.update
 
 
 def refuse_problems(workspace: Workspace, plan: Plan) -> None:

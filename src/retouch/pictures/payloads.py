@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Collection
 from io import BytesIO
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from retouch.job import Picture
 from retouch.pictures.facts import Facts
@@ -58,6 +58,8 @@ def transformed(data: bytes, transforms: Collection[str]) -> bytes:
         warnings.simplefilter("ignore")
         image: Image.Image = Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
         if "orient" in transforms:
+            from PIL import ImageOps  # noqa: PLC0415 - start-up time: `plan` converts nothing
+
             image = ImageOps.exif_transpose(image)
     profile = image.info.get("icc_profile")
     if "convert" in transforms:
