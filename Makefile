@@ -89,7 +89,7 @@ bench: dev ## speed, as ratios against references in the same run
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 # One look-up decides every version (dev's); the other locks are parts of it. An extra's lock holds
-# what requirements.lock does not.
+# what requirements.lock does not; for a new extra, begin with an empty requirements-NAME.lock.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-annotate --custom-compile-command 'make lock' pyproject.toml
 $(BIN)/uv: # not from dev: what pyproject.toml asks for anew is in no lock yet
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

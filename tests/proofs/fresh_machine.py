@@ -93,7 +93,6 @@ def _bare_environment(folder: Path, stubs: Path) -> dict[str, str]:
         "PIP_FIND_LINKS": " ".join(filter(None, links)),
         "PIP_CACHE_DIR": str(folder / "cache"),
         "PIP_NO_COMPILE": "1",  # few of these modules are imported here
-        "HOME": str(folder),
     }
 
 
