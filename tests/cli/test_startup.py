@@ -3,9 +3,12 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from retouch.cli import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = str(ROOT / "manifests" / "quickstart.yaml")
@@ -60,3 +63,10 @@ def test_plan_imports_no_event_loop_and_no_bar_that_nobody_sees(tmp_path: Path) 
     modules = ran(tmp_path, "plan", QUICKSTART)
     assert {"PIL", "rich"} <= modules
     assert modules & (NETWORK | REHEARSAL | DATASETS | {"jinja2", "tqdm"}) == set()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_list_is_there_once_it_is_asked_for(name: str) -> None:
+    command = import_module(f"retouch.cli.{name}")
+    assert callable(command.add_arguments)
+    assert callable(command.run)
