@@ -20,6 +20,7 @@ from pathlib import Path
 OLDEST_PIP = "22.3"  # what Python 3.11.0 brought; later Pythons bring newer ones and need them
 STUB_VERSION = "9999.0"
 ROOT = Path(__file__).parents[2]
+_PIP = [".venv/bin/python", "-m", "pip", "--disable-pip-version-check"]
 PINNED = re.compile(r"^([a-z0-9._-]+)(?:\[[^]]*\])?==", re.MULTILINE)
 OURS_TO_SAY = re.compile(r"setting up \S.* ...$")
 
@@ -101,9 +102,6 @@ def _make_venv(clone: Path, env: Mapping[str, str]) -> str:
     if sys.version_info < (3, 12):
         _run([*_PIP, "install", "-qq", f"pip=={OLDEST_PIP}"], clone, env)
     return _run([*_PIP, "--version"], clone, env).split()[1]
-
-
-_PIP = [".venv/bin/python", "-m", "pip", "--disable-pip-version-check"]
 
 
 def _check_stubs_lure(clone: Path, env: Mapping[str, str]) -> None:
