@@ -7,6 +7,7 @@ knows of each Attempt: where it stands and what it may have cost. Tests compare 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
@@ -74,8 +75,9 @@ class Life:
 class Teller:
     """Writes legal Records, one at a time, and keeps the world's own book of them."""
 
-    def __init__(self, keys: int = 3) -> None:
-        self.lives = {f"k{number}": Life(f"k{number}") for number in range(keys)}
+    def __init__(self, keys: int | Iterable[str] = 3) -> None:
+        names = (f"k{number}" for number in range(keys)) if isinstance(keys, int) else keys
+        self.lives = {name: Life(name) for name in names}
         self.records: list[AnyRecord] = []
         self.unpriced = 0
 

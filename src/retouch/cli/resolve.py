@@ -16,9 +16,10 @@ from retouch.cli.console import print_table, stdout_console
 from retouch.cli.ledgers import add_ledger, one_ledger
 from retouch.cli.output import json_text, say
 from retouch.errors import InputRefused
-from retouch.ledger import Reader, open_ledger
-from retouch.ledger.pending import PendingCharges, Unsettled
+from retouch.ledger import open_ledger, read
+from retouch.ledger.charges import Charge
 from retouch.ledger.records import AmountRecord, Resolved
+from retouch.ledger.state import Replay
 from retouch.money import Money, exact, total
 from retouch.storage.lock import exclusive
 from retouch.text import one_clean_line
@@ -49,16 +50,16 @@ def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     path = one_ledger(arguments).path
     if not (arguments.charged or arguments.not_charged):
-        pending = _pending(path)
-        _tell(list(pending.unsettled()), as_json=arguments.json)
-        for note in _others(pending):
+        state = read(path)
+        _tell(list(state.unsettled()), as_json=arguments.json)
+        for note in _others(state):
             say(note)
         return 0
     if not path.exists():
         raise InputRefused(f"{path}: there is no ledger yet")
     with exclusive(path.parent):
         # Read under the lock: what is chosen is what is settled.
-        chosen = _chosen(list(_pending(path).unsettled()), arguments)
+        chosen = _chosen(read(path), arguments)
         amounts = _amounts(chosen, arguments.amount)
         verdict: Resolution = "charged" if arguments.charged else "not_charged"
         note = one_clean_line(arguments.note)
@@ -92,30 +93,33 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputRefused("--amount goes with --charged")
 
 
-def _pending(path: Path) -> PendingCharges:
-    pending = PendingCharges()
-    for record in Reader(path):
-        pending.apply(record)
-    return pending
-
-
-def _others(pending: PendingCharges) -> Iterator[str]:
+def _others(state: Replay) -> Iterator[str]:
     """What a review counts as unknown too, and nobody need settle."""
-    polled = sum(each.is_polled for each in pending.open())
-    settled = sum(each.is_settled for each in pending.open())
+    polled = sum(map(state.is_polled, state.open_charges.values()))
+    settled = sum(each.standing == "resolved" for each in state.open_charges.values())
     if polled:
         yield f"tasks on file, which the next run asks for: {polled:,}"
     if settled:
         yield f"settled as charged before, nobody knew how much: {settled:,}"
 
 
-def _chosen(unsettled: list[Unsettled], arguments: argparse.Namespace) -> list[Unsettled]:
-    """What the user named. Raises InputRefused for a key that names none, or several jobs."""
+def _chosen(state: Replay, arguments: argparse.Namespace) -> list[Charge]:
+    """What the user named: of Tasks that the next run asks for, only those that a run gave up.
+
+    Raises InputRefused for a key that names none, or several jobs.
+    """
+    unsettled = list(state.unsettled())
     if arguments.all:
         return unsettled
-    chosen: dict[tuple[str, int], Unsettled] = {}
+    given_up = (
+        each
+        for each in state.open_charges.values()
+        if state.is_polled(each) and state.outcomes[each.key].state == "unknown"
+    )
+    named = [*unsettled, *given_up]
+    chosen: dict[tuple[str, int], Charge] = {}
     for word in arguments.keys:
-        found = [each for each in unsettled if each.key.startswith(word)]
+        found = [each for each in named if each.key.startswith(word)]
         if not found or len(word) < _KEY_PART:
             raise InputRefused(
                 f"resolve {one_clean_line(word, 80)}: no unknown job has this key",
@@ -127,7 +131,7 @@ def _chosen(unsettled: list[Unsettled], arguments: argparse.Namespace) -> list[U
     return list(chosen.values())
 
 
-def _amounts(chosen: list[Unsettled], said: str | None) -> list[AmountRecord | None]:
+def _amounts(chosen: list[Charge], said: str | None) -> list[AmountRecord | None]:
     """What each was charged: `0.28`, in the one currency of their ceilings, or `0.28CNY`.
 
     Raises InputRefused where the currency is not theirs, or not clear.
@@ -153,7 +157,7 @@ def _amounts(chosen: list[Unsettled], said: str | None) -> list[AmountRecord | N
     return [AmountRecord(amount=exact(money.amount), currency=money.currency) for _ in chosen]
 
 
-def _tell(unsettled: list[Unsettled], *, as_json: bool) -> None:
+def _tell(unsettled: list[Charge], *, as_json: bool) -> None:
     if as_json:
         print(json_text([_plain(each) for each in unsettled]))
         return
@@ -172,7 +176,7 @@ def _tell(unsettled: list[Unsettled], *, as_json: bool) -> None:
     )
 
 
-def _row(each: Unsettled) -> tuple[str, ...]:
+def _row(each: Charge) -> tuple[str, ...]:
     task = f" · task {each.task}" if each.task else ""
     words = one_clean_line(f"{each.source} · {each.prompt} · {each.model}{task}")
     ceiling = str(each.ceiling) if each.ceiling else "no price"
@@ -180,7 +184,7 @@ def _row(each: Unsettled) -> tuple[str, ...]:
     return each.key[:12], sent, ceiling, f"{words}\n{one_clean_line(each.reason, 160)}"
 
 
-def _plain(each: Unsettled) -> dict[str, object]:
+def _plain(each: Charge) -> dict[str, object]:
     ceiling = each.ceiling
     return {
         "key": each.key,
@@ -197,7 +201,7 @@ def _plain(each: Unsettled) -> dict[str, object]:
     }
 
 
-def _say_settled(chosen: list[Unsettled], arguments: argparse.Namespace) -> None:
+def _say_settled(chosen: list[Charge], arguments: argparse.Namespace) -> None:
     if not chosen:
         say("nothing is unknown: nothing was settled")
         return

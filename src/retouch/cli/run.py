@@ -36,7 +36,7 @@ from retouch.errors import InputRefused, Interrupted, StorageFailed
 from retouch.ledger import Ledger, open_ledger
 from retouch.ledger.decision import Redo
 from retouch.ledger.records import RunBegins, RunEnds
-from retouch.money import Money, exact, total
+from retouch.money import Money, exact
 from retouch.plan import Plan
 from retouch.storage.durable import make_folder, replace_whole
 from retouch.storage.lock import exclusive
@@ -196,8 +196,6 @@ async def _end(ledger: Ledger, summary: Summary) -> None:
     if summary.stopped is not None or summary.lane_stops:
         outcome = "interrupted" if isinstance(summary.stopped, Interrupted) else "stopped"
     state = ledger.state
-    open_ceilings = [charge.ceiling for charge in state.open_charges.values()]
-    unknown = total(ceiling for ceiling in open_ceilings if ceiling is not None)
     try:
         await ledger.append(
             RunEnds(
@@ -205,7 +203,7 @@ async def _end(ledger: Ledger, summary: Summary) -> None:
                 counts=dict(sorted(state.counts().items())),
                 cost={
                     "confirmed": _amounts(state.totals.confirmed),
-                    "unknown_high": _amounts(unknown),
+                    "unknown_high": _amounts(state.unknown_high),
                 },
             )
         )

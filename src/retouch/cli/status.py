@@ -7,10 +7,12 @@ import argparse
 from retouch.cli.output import json_text
 from retouch.cli.workspace import add_manifest, open_workspace
 from retouch.ledger import read
+from retouch.ledger.charges import NO_ANSWER
+from retouch.ledger.decision import Redo
 from retouch.ledger.outcome import Outcome
 from retouch.ledger.records import Failed, Unknown
 from retouch.ledger.state import Replay
-from retouch.money import Money, exact, total
+from retouch.money import Money, exact
 from retouch.text import one_clean_line
 
 
@@ -24,21 +26,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Print where the manifest's ledger stands."""
     workspace = open_workspace(arguments)
     state = read(workspace.ledger)
-    found = _status(state)
+    redo = Redo(unknown=workspace.loaded.manifest.run.on_unknown == "retry")
+    found = _status(state, redo)
     found = {"manifest": workspace.loaded.manifest.name, "virtual": workspace.is_rehearsal} | found
     if arguments.json:
         print(json_text(found))
     else:
-        _print(state, workspace.is_rehearsal)
+        _print(state, redo, workspace.is_rehearsal)
     return 0
 
 
-def _status(state: Replay) -> dict[str, object]:
+def _status(state: Replay, redo: Redo) -> dict[str, object]:
     return {
         "outcomes": dict(sorted(state.counts().items())),
         "cost": {
             "confirmed": _amounts(state.totals.confirmed),
-            "unknown_high": _amounts(_unknown(state)),
+            "unknown_high": _amounts(state.unknown_high),
             "unpriced": state.totals.unpriced,
         },
         "images": state.totals.images,
@@ -47,7 +50,7 @@ def _status(state: Replay) -> dict[str, object]:
             "output": state.totals.output_tokens,
             "total": state.totals.total_tokens,
         },
-        "held": [_held(key, outcome) for key, outcome in _holding(state)],
+        "held": [_held(key, outcome) for key, outcome in state.held(redo)],
     }
 
 
@@ -55,22 +58,9 @@ def _amounts(sums: dict[str, Money]) -> dict[str, str]:
     return {currency: exact(money.amount) for currency, money in sums.items()}
 
 
-def _unknown(state: Replay) -> dict[str, Money]:
-    ceilings = (charge.ceiling for charge in state.open_charges.values())
-    return total(ceiling for ceiling in ceilings if ceiling is not None)
-
-
-def _holding(state: Replay) -> list[tuple[str, Outcome]]:
-    return [
-        (key, outcome)
-        for key, outcome in state.outcomes.items()
-        if outcome.state in ("unknown", "sent")
-    ]
-
-
 def _held(key: str, outcome: Outcome) -> dict[str, object]:
     decided = outcome.decided
-    reason = decided.error.message if isinstance(decided, Unknown | Failed) else "no answer on file"
+    reason = decided.error.message if isinstance(decided, Unknown | Failed) else NO_ANSWER
     began = outcome.began
     ceiling = began.ceiling if began else None
     return {
@@ -86,17 +76,17 @@ def _held(key: str, outcome: Outcome) -> dict[str, object]:
     }
 
 
-def _print(state: Replay, is_virtual: bool) -> None:
+def _print(state: Replay, redo: Redo, is_virtual: bool) -> None:
     counts = state.counts()
     print(", ".join(f"{number} {word}" for word, number in sorted(counts.items())) or "no jobs yet")
     virtual = " (virtual)" if is_virtual else ""
     for money in state.totals.confirmed.values():
         print(f"confirmed {money}{virtual}")
-    for money in _unknown(state).values():
+    for money in state.unknown_high.values():
         print(f"unknown between 0 and {money}{virtual}")
     if state.totals.unpriced:
         print(f"{state.totals.unpriced} charged attempts are unpriced")
-    for key, outcome in _holding(state):
+    for key, outcome in state.held(redo):
         found = _held(key, outcome)
         task = f" · task {found['task']}" if found["task"] else ""
         held = f"held {key[:12]} · {found['source']} · {found['prompt']} · {found['model']}{task}"

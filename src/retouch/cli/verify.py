@@ -22,7 +22,7 @@ from retouch.ledger import Reader
 from retouch.ledger.records import Done, FileRecord, Reused
 from retouch.ledger.state import Replay
 from retouch.manifest import Loaded, load
-from retouch.money import exact, total
+from retouch.money import exact
 from retouch.text import one_clean_line
 
 _LISTED = 100  # of a kind, for people
@@ -107,10 +107,8 @@ def _as_run(found: Found) -> Loaded | None:
 
 
 def _sum_up(state: Replay, audit: CostAudit, findings: Findings) -> None:
-    ceilings = (charge.ceiling for charge in state.open_charges.values())
-    unknown = total(ceiling for ceiling in ceilings if ceiling is not None)
     findings.confirmed = {code: exact(each.amount) for code, each in state.totals.confirmed.items()}
-    findings.unknown_high = {code: exact(each.amount) for code, each in unknown.items()}
+    findings.unknown_high = {code: exact(each.amount) for code, each in state.unknown_high.items()}
     findings.unpriced = state.totals.unpriced
     findings.wrong_costs = audit.found.wrong
     findings.costs_checked = audit.found.checked
@@ -127,8 +125,7 @@ def _read(
     reader, state, known = Reader(path), Replay(), set[str]()
     noted = None if against is None else against[:16]
     for record in reader:
-        state.apply(record)
-        audit.apply(record)
+        audit.apply(record, state.apply(record))
         if isinstance(record, Done | Reused):
             known.update(file.path for file in record.files)
         if noted is not None and reader.end.prev == noted:

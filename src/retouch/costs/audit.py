@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from retouch.costs.pricing import cost_at
+from retouch.ledger.charges import Posting
 from retouch.ledger.records import (
     AnyRecord,
     CostRecord,
     Done,
     Failed,
     RunBegins,
-    Started,
     TermsRecord,
     UsageRecord,
 )
@@ -41,7 +41,6 @@ class CostAudit:
         self.last_run: RunBegins | None = None
         self._loaded = loaded
         self._prices: dict[str, Price] = {}
-        self._terms: dict[tuple[str, int], TermsRecord | None] = {}
 
     @property
     def prices_changed(self) -> bool:
@@ -51,16 +50,14 @@ class CostAudit:
         now = self._loaded.prices.sha256 if self._loaded.prices else None
         return self.last_run.prices_sha256 != now
 
-    def apply(self, record: AnyRecord) -> None:
-        """Take in one Record."""
+    def apply(self, record: AnyRecord, posting: Posting | None) -> None:
+        """Take in one Record, and what it did to its Charge."""
         match record:
             case RunBegins():
                 self.last_run = record
                 self._prices = {price.name: price for price in self._known(record)}
-            case Started():
-                self._terms[record.key, record.attempt] = record.terms
             case Done() | Failed() if record.cost is not None:
-                self._check(record, record.cost)
+                self._check(record, record.cost, posting.charge.terms if posting else None)
 
     def _known(self, run: RunBegins) -> Iterator[Price]:
         """The prices that are surely the run's."""
@@ -74,9 +71,8 @@ class CostAudit:
             if model.price is not None and (is_same or model.price.id is None):
                 yield model.price
 
-    def _check(self, record: Done | Failed, cost: CostRecord) -> None:
+    def _check(self, record: Done | Failed, cost: CostRecord, terms: TermsRecord | None) -> None:
         price = self._prices.get(cost.price)
-        terms = self._terms.pop((record.key, record.attempt), None)
         pictures = self._pictures(record)
         if price is None or pictures is None or (price.per_image_by and terms is None):
             self.found.unchecked += 1

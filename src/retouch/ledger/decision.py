@@ -44,7 +44,7 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """It may have been paid for; only the user may send it again."""
+    """No picture came, it may have been paid for, and nothing but the user's word settles that."""
 
     attempt: int
 
@@ -64,14 +64,14 @@ def decide(key: str, outcome: Outcome | None, redo: Redo = NOTHING_REDONE) -> De
     again = Send(outcome.attempt + 1, outcome.state)
     if key in redo.keys and not (outcome.state == "accepted" and outcome.task):
         return Send(outcome.attempt + 1, "asked for")
+    if outcome.is_polled and outcome.task:
+        return Poll(outcome.attempt, outcome.task)
     match outcome.state:
         case "done" | "reused":
             return Skip(outcome.state)
         case "unsent":
             return again
         case "accepted" | "sent" | "unknown":
-            if outcome.task:
-                return Poll(outcome.attempt, outcome.task)
             return again if redo.unknown else Hold(outcome.attempt)
         case "failed":
             return _decide_failed(outcome, redo, again)
@@ -87,8 +87,9 @@ def _decide_failed(outcome: Outcome, redo: Redo, again: Send) -> Decision:
     failed = outcome.decided
     if redo.failed or not isinstance(failed, Failed):
         return again
-    if failed.final or failed.billed == "yes":
-        return Skip("failed")
-    if failed.billed == "unknown" and not redo.unknown:
+    is_passing = not failed.final and failed.billed != "yes"
+    if is_passing and (redo.unknown or failed.billed == "no"):
+        return again
+    if outcome.charge is not None and outcome.charge.standing == "unknown":
         return Hold(outcome.attempt)
-    return again
+    return again if is_passing else Skip("failed")

@@ -1,10 +1,11 @@
-"""Where one Job stands, what an open Charge is, and what the closed ones add up to."""
+"""Where one Job stands, and what the settled Charges add up to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
+from retouch.ledger.charges import Charge
 from retouch.ledger.records import AnyRecord, Done, FileRecord, Reused, Started, UsageRecord
 from retouch.money import Money, total
 
@@ -18,7 +19,7 @@ class Outcome:
     """Where one Job stands: its state and the attempt that decided it.
 
     `began` is the latest `started` record (None after `reused`), `decided` the record that made
-    the state. `task` is known from `accepted` on.
+    the state. `task` is known from `accepted` on. `charge` is that attempt's, while it is open.
     """
 
     state: State
@@ -26,6 +27,12 @@ class Outcome:
     decided: AnyRecord
     began: Started | None = None
     task: str | None = None
+    charge: Charge | None = None
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether a Task is on file that the next run asks for."""
+        return bool(self.task) and self.state in ("accepted", "sent", "unknown")
 
     @property
     def files(self) -> tuple[FileRecord, ...]:
@@ -33,23 +40,9 @@ class Outcome:
         return self.decided.files if isinstance(self.decided, Done | Reused) else ()
 
 
-@dataclass(frozen=True, slots=True)
-class OpenCharge:
-    """An Attempt of which nobody knows yet whether it was charged; None ceiling = unpriced.
-
-    `day` is the UTC date it was sent on, as YYYY-MM-DD.
-    """
-
-    key: str
-    attempt: int
-    ceiling: Money | None
-    model: str
-    day: str
-
-
 @dataclass(slots=True)
 class Totals:
-    """What closed Charges add up to. `spent` is money by (model, day, currency); `unpriced`
+    """What settled Charges add up to. `spent` is money by (model, day, currency); `unpriced`
     counts charged attempts whose price is not known, `images` the pictures the server says it
     made (else those kept)."""
 

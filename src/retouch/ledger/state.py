@@ -1,10 +1,8 @@
-"""From Records to Outcomes and Charges: the one function that says where every Job stands.
+"""From Records to Outcomes: the one function that says where every Job stands.
 
-Pure and total over any prefix of a ledger. A Charge belongs to an Attempt: it opens with
-`started`, and is closed by what is known afterwards (`unsent`, `done`, `failed` with a verdict on
-billing, `resolved`). An attempt left open is unknown between nothing and its ceiling, whatever a
-later attempt of the same Job brings (DESIGN §3). Of a Job, the latest attempt decides; a record
-of an older one settles that one's Charge and nothing else. What is settled is not paid twice.
+Pure and total over any prefix of a ledger. What a Charge is, and when it is settled, is told by
+`charges`; of a Job, the latest attempt decides, and a Record of an older one settles that one's
+Charge and nothing else. What is settled is not paid twice (DESIGN §3).
 """
 
 from __future__ import annotations
@@ -13,7 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
-from retouch.ledger.outcome import OpenCharge, Outcome, State, Totals
+from retouch.ledger.charges import Charge, Charges, Posting
+from retouch.ledger.decision import NOTHING_REDONE, Hold, Redo, decide
+from retouch.ledger.outcome import Outcome, State, Totals
 from retouch.ledger.records import (
     AnyRecord,
     Done,
@@ -39,30 +39,36 @@ class Replay:
 
     def __init__(self) -> None:
         self.outcomes: dict[str, Outcome] = {}
-        self.open_charges: dict[tuple[str, int], OpenCharge] = {}
         self.totals = Totals()
         self.observed: dict[str, Observed] = {}
         self.runs = 0
         self.last_run: RunBegins | None = None
         self.last_end: RunEnds | None = None
+        self._charges = Charges()
 
-    def apply(self, record: AnyRecord) -> None:
-        """Take in one Record."""
+    @property
+    def open_charges(self) -> dict[tuple[str, int], Charge]:
+        """What is not settled, by key and attempt."""
+        return self._charges.open
+
+    def apply(self, record: AnyRecord) -> Posting | None:
+        """Take in one Record; what it did to its Attempt's Charge."""
+        posting = self._charges.apply(record)
+        if posting is not None:
+            self._post(record, posting)
         match record:
             case Started():
                 self._started(record)
             case Unsent():
-                self._close(record)
                 self._decide(record, "unsent")
             case TaskAccepted():
                 self._decide(record, "accepted", record.task)
             case Done():
-                self._charged(record, len(record.files))
                 self._decide(record, "done", record.task)
             case Failed():
-                self._failed(record)
-            case Unknown():
-                self._unknown(record)
+                self._failed(record, posting)
+            case Unknown() if posting is not None:
+                self._decide(record, "unknown", record.task)
             case Resolved():
                 self._resolved(record)
             case Reused():
@@ -74,81 +80,49 @@ class Replay:
                 self.last_run, self.last_end = record, None
             case RunEnds():
                 self.last_end = record
+        return posting
 
-    def _started(self, record: Started) -> None:
-        self._open(record)
-        known = self.outcomes.get(record.key)
-        if known is None or record.attempt >= known.attempt:
-            self.outcomes[record.key] = Outcome("sent", record.attempt, record, began=record)
+    def _post(self, record: AnyRecord, posting: Posting) -> None:
+        """Add to the totals what a Charge was settled at, and what was used."""
+        charge, _, verdict, paid = posting
+        if verdict in ("charged", "uncounted") and isinstance(record, Done | Failed):
+            kept = len(record.files) if isinstance(record, Done) else 0
+            self._observe(record, charge, kept)
+            self.totals.count(record.usage, kept)
+        if verdict == "charged":
+            self.totals.pay(paid.money if paid else None, charge.model, charge.day)
 
-    def _failed(self, record: Failed) -> None:
-        if record.billed == "no":
-            self._close(record)
-        elif record.billed == "yes":
-            self._charged(record, 0)
-        else:
-            self._unknown_charge(record)
-        self._decide(record, "failed", record.task)
-
-    def _unknown(self, record: Unknown) -> None:
-        self._unknown_charge(record)
-        self._decide(record, "unknown", record.task)
-
-    def _unknown_charge(self, record: Unknown | Failed) -> None:
-        """Open the Charge, unless it is known already what became of it."""
-        known = self.outcomes.get(record.key)
-        if (
-            known is None
-            or record.attempt > known.attempt
-            or (record.attempt == known.attempt and known.state in _OPEN_STATES)
-        ):
-            self._open(record)
-
-    def _charged(self, record: Done | Failed, kept: int) -> None:
-        """Close a Charge. One that was priced but not counted by the server stays open: it cost
-        something between nothing and its ceiling."""
-        charge = self.open_charges.get((record.key, record.attempt))
-        if self._is_settled(record, charge):
-            return
-        self._observe(record, kept)
-        self.totals.count(record.usage, kept)
-        if record.cost is None and charge is not None and charge.ceiling is not None:
-            return
-        self._close(record)
-        day = charge.day if charge else record.at[:10]
-        self.totals.pay(record.cost.money if record.cost else None, record.model, day)
-
-    def _is_settled(self, record: Done | Failed, charge: OpenCharge | None) -> bool:
-        """Whether what this attempt cost is in the totals already, or known to be nothing."""
-        known = self.outcomes.get(record.key)
-        if known is None or record.attempt > known.attempt:
-            return False
-        is_counted = record.attempt == known.attempt and _is_charged(known)
-        return charge is None or is_counted
-
-    def _observe(self, record: Done | Failed, kept: int) -> None:
+    def _observe(self, record: Done | Failed, charge: Charge, kept: int) -> None:
         """Remember the most tokens that were counted: ceilings may not lie below."""
         if record.usage is not None:
-            known = self.outcomes.get(record.key)
-            terms = known.began.terms if known and known.began else None
             observed = self.observed.setdefault(record.model, Observed())
-            images = terms.n if terms else kept
+            images = charge.terms.n if charge.terms else kept
             observed.take(record.usage.input_tokens, record.usage.output_tokens, images)
 
+    def _started(self, record: Started) -> None:
+        known = self.outcomes.get(record.key)
+        if known is None or record.attempt >= known.attempt:
+            charge = self.open_charges[record.key, record.attempt]
+            self.outcomes[record.key] = Outcome(
+                "sent", record.attempt, record, record, None, charge
+            )
+
+    def _failed(self, record: Failed, posting: Posting | None) -> None:
+        """What is settled by the user's word stays so; giving up after `unsent` is a failure."""
+        known = self.outcomes.get(record.key)
+        is_settled = posting is None and known is not None and known.attempt == record.attempt
+        if not (is_settled and known is not None and known.state == "resolved"):
+            self._decide(record, "failed", record.task)
+
     def _resolved(self, record: Resolved) -> None:
-        """Settle a Charge. One that was charged, nobody knows how much, stays open up to its
-        ceiling; its Job is settled all the same."""
-        charge = self.open_charges.get((record.key, record.attempt))
-        amount = record.amount.money if record.amount else None
-        charged = record.verdict == "charged"
-        if charge and not (charged and amount is None and charge.ceiling is not None):
-            self._close(record)
-            if charged:
-                self.totals.pay(amount, charge.model, charge.day)
+        """The Job of a Charge that was settled; one that failed for good stays failed."""
         outcome = self.outcomes.get(record.key)
         is_latest = outcome is not None and outcome.attempt == record.attempt
-        if outcome and is_latest and (outcome.state in _OPEN_STATES or _may_be_sent_again(outcome)):
-            self._decide(record, "resolved")
+        if outcome and is_latest:
+            if outcome.state in _OPEN_STATES or _may_be_sent_again(outcome):
+                self._decide(record, "resolved")
+            else:
+                outcome.charge = self.open_charges.get((record.key, record.attempt))
 
     def _decide(
         self,
@@ -164,16 +138,8 @@ class Replay:
                 return
             if record.attempt == known.attempt:
                 began, task = known.began, task or known.task
-        self.outcomes[record.key] = Outcome(state, record.attempt, record, began, task)
-
-    def _open(self, record: Started | Unknown | Failed) -> None:
-        place = (record.key, record.attempt)
-        if place not in self.open_charges:
-            ceiling = record.ceiling.money if record.ceiling else None
-            self.open_charges[place] = OpenCharge(*place, ceiling, record.model, record.at[:10])
-
-    def _close(self, record: Unsent | Done | Failed | Resolved) -> None:
-        self.open_charges.pop((record.key, record.attempt), None)
+        charge = self.open_charges.get((record.key, record.attempt))
+        self.outcomes[record.key] = Outcome(state, record.attempt, record, began, task, charge)
 
     def counted(self, currency: str, model: str | None = None, day: str | None = None) -> Money:
         """What counts towards a budget: the confirmed, and what is unknown at its ceiling."""
@@ -189,6 +155,30 @@ class Replay:
         )
         return total((*spent, *unknown)).get(currency, Money(Decimal(0), currency))
 
+    @property
+    def unknown_high(self) -> dict[str, Money]:
+        """What open Charges may come to at most, by currency."""
+        ceilings = (charge.ceiling for charge in self.open_charges.values())
+        return total(ceiling for ceiling in ceilings if ceiling is not None)
+
+    def held(self, redo: Redo = NOTHING_REDONE) -> Iterator[tuple[str, Outcome]]:
+        """Jobs that the next run leaves alone until somebody says what was charged."""
+        for key, outcome in self.outcomes.items():
+            if isinstance(decide(key, outcome, redo), Hold):
+                yield key, outcome
+
+    def is_polled(self, charge: Charge) -> bool:
+        """Whether the next run asks for the Charge's Task, and so settles it."""
+        outcome = self.outcomes.get(charge.key)
+        return outcome is not None and outcome.attempt == charge.attempt and outcome.is_polled
+
+    def unsettled(self) -> Iterator[Charge]:
+        """What may have been charged and nothing but somebody's word settles: the Charges of Jobs
+        that are held, and those of Attempts that were followed by another."""
+        for charge in self.open_charges.values():
+            if charge.is_unsettled and not self.is_polled(charge):
+                yield charge
+
     def counts(self) -> Counter[str]:
         """How many Jobs are in each state."""
         return Counter(outcome.state for outcome in self.outcomes.values())
@@ -196,19 +186,11 @@ class Replay:
     @property
     def has_tasks_out(self) -> bool:
         """Whether a Task is on file that a run would still ask for."""
-        return any(
-            each.task and each.state in ("accepted", "unknown") for each in self.outcomes.values()
-        )
+        return any(outcome.is_polled for outcome in self.outcomes.values())
 
     def unanswered(self) -> Iterator[tuple[str, Outcome]]:
         """Jobs whose last Attempt was begun and never answered for: after a crash, unknown."""
         return ((key, outcome) for key, outcome in self.outcomes.items() if outcome.state == "sent")
-
-
-def _is_charged(outcome: Outcome) -> bool:
-    """Whether the attempt that decided was charged, and is in the totals."""
-    decided = outcome.decided
-    return isinstance(decided, Done) or (isinstance(decided, Failed) and decided.billed == "yes")
 
 
 def _may_be_sent_again(outcome: Outcome) -> bool:

@@ -163,7 +163,9 @@ class _Comparison:
             case "requests":
                 return Decimal(len(doubts))
             case "images":
-                return Decimal(sum(each.attempt.n for each in doubts))
+                return Decimal(
+                    sum(each.attempt.terms.n if each.attempt.terms else 1 for each in doubts)
+                )
         most = max((e.measures.get(measure, ZERO) for e in self.content.entries), default=ZERO)
         return 2 * most * len(doubts) if most else Decimal("Infinity")
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timezone
 from decimal import Decimal
 
 from retouch.dialects.bill import Measure
-from retouch.ledger.pending import PendingCharges, Unsettled
-from retouch.ledger.records import AnyRecord, Done, Failed, Resolved
+from retouch.ledger.charges import Charge, Charges, Posting
+from retouch.ledger.records import AmountRecord, AnyRecord, Done, Failed, Resolved
 from retouch.money import Money
 from retouch.report.sums import Period
 
@@ -39,7 +39,7 @@ class Doubt:
     """One unknown Attempt, the number of its ledger, and its day in the bill's zone."""
 
     ledger: int
-    attempt: Unsettled
+    attempt: Charge
     day: str
 
     @property
@@ -59,64 +59,59 @@ class Ours:
     def read(self, ledger: int, records: Iterable[AnyRecord], shared: int = 0) -> None:
         """Take in a whole ledger, known as number `ledger`; of a copy, only the Attempts begun
         after its `shared` first records."""
-        pending = PendingCharges()
+        charges = Charges()
         for number, record in enumerate(records):
-            known = None
-            if isinstance(record, Done | Failed | Resolved):
-                known = pending.get(record.key, record.attempt)
-            pending.apply(record)
-            if number < shared:
-                continue
-            if isinstance(record, Resolved) and known is not None:
-                self._settled(record, known)
-            elif isinstance(record, Done | Failed):
-                self._charged(record, known, pending)
-            if number == shared - 1:
-                pending = PendingCharges()  # what was open in the shared part is the other copy's
-        for each in pending.open():
-            day = self._local(each.at).date().isoformat()
+            if number == shared:
+                charges.disown()
+            posting = charges.apply(record)
+            if number >= shared and posting is not None and posting.verdict == "charged":
+                self._charged(record, posting)
+        for charge in charges.open.values():
+            day = self._local(charge.at).date().isoformat()
             if self._period.holds(day):
-                self.doubts.append(Doubt(ledger, each, day))
+                self.doubts.append(Doubt(ledger, charge, day))
 
-    def _charged(
-        self, record: Done | Failed, known: Unsettled | None, pending: PendingCharges
+    def _charged(self, record: AnyRecord, posting: Posting) -> None:
+        charge, paid = posting.charge, posting.paid
+        if isinstance(record, Done | Failed):
+            self._add(charge, record.at, _counted(record), paid)
+        elif isinstance(record, Resolved) and paid is not None:
+            images = charge.terms.n if charge.terms else 1
+            counted: dict[Measure, Decimal] = {"images": Decimal(images)}
+            self._add(charge, charge.at, counted, paid)
+
+    def _add(
+        self,
+        charge: Charge,
+        at: str,
+        counted: dict[Measure, Decimal],
+        paid: AmountRecord | None,
     ) -> None:
-        """An answered Attempt; one of unknown cost stays a doubt and is no entry."""
-        is_paid = isinstance(record, Done) or record.billed == "yes"
-        if not is_paid or pending.get(record.key, record.attempt) is not None:
-            return
-        measures: dict[Measure, Decimal] = {"requests": Decimal(1)}
-        if record.cost is not None:
-            measures["amount"] = Decimal(record.cost.amount)
-        kept = len(record.files) if isinstance(record, Done) else 0
-        usage = record.usage
-        said = None if usage is None else usage.images
-        measures["images"] = Decimal(kept if said is None else said)
-        if usage is not None:
-            measures["input_tokens"] = Decimal(usage.input_tokens or 0)
-            measures["output_tokens"] = Decimal(usage.output_tokens or 0)
-            measures["total_tokens"] = Decimal(usage.total_tokens or 0)
-        currency = record.cost.currency if record.cost else None
-        task = record.task or (known.task if known else None)
-        words = (record.model, record.prompt, record.source, task, currency)
-        self._add(OwnCharge(record.key, self._local(record.at), *words, measures))
-
-    def _settled(self, record: Resolved, known: Unsettled) -> None:
-        if record.verdict == "charged" and record.amount is not None:
-            measures: dict[Measure, Decimal] = {
-                "requests": Decimal(1),
-                "amount": Decimal(record.amount.amount),
-                "images": Decimal(known.n),
-            }
-            words = (known.model, known.prompt, known.source, known.task, record.amount.currency)
-            self._add(OwnCharge(record.key, self._local(known.at), *words, measures))
-
-    def _add(self, entry: OwnCharge) -> None:
+        measures: dict[Measure, Decimal] = {"requests": Decimal(1), **counted}
+        if paid is not None:
+            measures["amount"] = Decimal(paid.amount)
+        currency = paid.currency if paid else None
+        words = (charge.model, charge.prompt, charge.source, charge.task, currency)
+        entry = OwnCharge(charge.key, self._local(at), *words, measures)
         if self._period.holds(entry.cell[0]):
             self.entries.append(entry)
 
     def _local(self, at: str) -> datetime:
         return datetime.fromisoformat(at).astimezone(self._zone)
+
+
+def _counted(record: Done | Failed) -> dict[Measure, Decimal]:
+    """What the server counted of an answered Attempt; pictures that came where it counted none."""
+    kept = len(record.files) if isinstance(record, Done) else 0
+    usage = record.usage
+    if usage is None:
+        return {"images": Decimal(kept)}
+    return {
+        "images": Decimal(kept if usage.images is None else usage.images),
+        "input_tokens": Decimal(usage.input_tokens or 0),
+        "output_tokens": Decimal(usage.output_tokens or 0),
+        "total_tokens": Decimal(usage.total_tokens or 0),
+    }
 
 
 def ceilings(doubts: Iterable[Doubt], currency: str | None) -> list[Money]:

@@ -1,8 +1,7 @@
 """The one pass over Records that a review is made of.
 
-Follows `replay` in what a Charge is and when it closes, but keeps no Outcomes: memory holds the
-rows (`breakdown`) and what is open. A Job is counted at its first Attempt, so that no set of keys
-is needed.
+Takes what a Charge is, and when it is settled, from `ledger.charges`, and keeps no Outcomes:
+memory holds the rows (`breakdown`), what is open, and each Job's last Attempt.
 """
 
 from __future__ import annotations
@@ -10,19 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from decimal import Decimal, localcontext
-from itertools import islice
 from typing import Protocol
 
+from retouch.ledger.charges import Charge, Charges, Posting
 from retouch.ledger.records import (
     AmountRecord,
     AnyRecord,
     CostRecord,
     Done,
     Failed,
-    Resolved,
     Reused,
     RunBegins,
-    Started,
     TermsRecord,
     Unknown,
     Unsent,
@@ -31,9 +28,6 @@ from retouch.money import EXACT, Money
 from retouch.report.breakdown import Breakdown, RowKey
 from retouch.report.sums import Grouping, Period, Sums
 from retouch.report.waste import Example, Kept, Wasted, waste_of_done, waste_of_failure
-
-Begun = Started | Unknown | Done | Failed
-"""The first Record of an Attempt: its model, prompt, source, run and day are the Attempt's."""
 
 
 class OtherPrices(Protocol):
@@ -74,8 +68,7 @@ class Tally:
         self._sums = self._breakdown.sums
         self._prices = prices
         self._on_kept = on_kept
-        self._open: dict[tuple[str, int], Begun] = {}
-        self._others: set[tuple[str, int]] = set()
+        self._charges = Charges(self._cost)
         self._currencies: dict[str, str] = {}
 
     @property
@@ -90,146 +83,125 @@ class Tally:
 
     def read(self, records: Iterable[AnyRecord], shared: int = 0) -> None:
         """Take in a whole ledger; its first `shared` records were counted with another copy."""
-        self._open, self._others = {}, set()
+        charges = self._charges = Charges(self._cost)
         with localcontext(EXACT):
-            every = iter(records)
-            for record in islice(every, shared):
-                self._remember(record)
-            for record in every:
-                self._apply(record)
-            for begun in self._open.values():
-                self._post_unknown(begun)
+            for number, record in enumerate(records):
+                if number == shared:
+                    charges.disown()
+                if number < shared:
+                    charges.apply(record)
+                else:
+                    self._apply(record)
+            for charge in charges.open.values():
+                self._post_unknown(charge)
             self._breakdown.add_up()
-
-    def _remember(self, record: AnyRecord) -> None:
-        """Attempts of the shared beginning are the other copy's, whatever became of them here."""
-        if isinstance(record, Started):
-            self._others.add((record.key, record.attempt))
 
     def _apply(self, record: AnyRecord) -> None:
         self.records += 1
-        if isinstance(record, Started):
-            self._begin(record)
-        elif isinstance(record, Done):
-            self._done(record)
+        posting = self._charges.apply(record)
+        if posting is not None:
+            self._post(record, posting)
+        if isinstance(record, Done):
+            if posting is not None:
+                self._done(record, posting)
         elif isinstance(record, Failed):
-            self._failed(record)
+            if self._charges.owns(record):
+                self._failed(record, posting)
         elif isinstance(record, Unknown):
-            self._unknown(record)
+            if self._charges.owns(record):
+                self._count_failure(record.error.kind, "unknown", record.at[:10])
         elif isinstance(record, Unsent):
-            self._unsent(record)
-        elif isinstance(record, Resolved):
-            self._resolved(record)
+            if posting is not None:
+                self._count_failure(record.error.kind, "unsent", record.at[:10])
         elif isinstance(record, Reused):
             self.reused += self._period.holds(record.at[:10])
         elif isinstance(record, RunBegins):
             self.providers.add(record.provider)
 
-    # --- Records ---------------------------------------------------------------------------
+    # --- Charges ---------------------------------------------------------------------------
 
-    def _begin(self, record: Begun) -> None:
-        """Open a Charge and count its Attempt, and its Job at the first one."""
-        attempt = record.attempt
-        self._open[record.key, attempt] = record
-        ceiling = _ceiling(record)
-        if ceiling is None or self._prices is not None:
-            currency = self._currency(record)
+    def _post(self, record: AnyRecord, posting: Posting) -> None:
+        """Count the Attempt where it begins, and what it was settled at."""
+        charge, is_new, verdict, paid = posting
+        if is_new:
+            self._begin(charge)
+        if verdict == "free":
+            self._sums(charge.begun, self._currency(charge), _day(record, charge)).free += 1
+        elif isinstance(record, Done | Failed) and verdict != "open":
+            self._used(record, posting)
+        elif verdict == "charged":
+            self._settled(charge, paid)
+
+    def _begin(self, charge: Charge) -> None:
+        """Count an Attempt, and its Job at the first one."""
+        bound = charge.bound
+        if bound is None or self._prices is not None:
+            currency = self._currency(charge)
         else:
-            currency = self._currencies[record.model] = ceiling.currency
-        sums = self._sums(record, currency, record.at[:10])
+            currency = self._currencies[charge.model] = bound.currency
+        sums = self._sums(charge.begun, currency, charge.day)
         sums.attempts += 1
-        if attempt == 1:
+        if charge.attempt == 1:
             sums.jobs += 1
 
-    def _done(self, record: Done) -> None:
-        if (record.key, record.attempt) in self._others:
+    def _used(self, record: Done | Failed, posting: Posting) -> None:
+        """Count what was used, and pay."""
+        charge, _, verdict, cost = posting
+        currency = None
+        if cost is not None:
+            currency = self._currencies[record.model] = cost.currency
+        elif charge.bound is not None:
+            currency = self._currency(charge)
+        sums = self._sums(charge.begun, currency, record.at[:10])
+        sums.use(record.usage, len(record.files) if isinstance(record, Done) else 0)
+        if verdict == "charged":
+            _pay(sums, cost)
+
+    def _settled(self, charge: Charge, paid: AmountRecord | None) -> None:
+        """Pay what the user said it cost."""
+        currency = paid.currency if paid else self._currency(charge)
+        _pay(self._sums(charge.begun, currency, charge.day), paid)
+        if self._prices is not None and self._period.holds(charge.day):
+            self._note_recorded(paid)
+
+    def _post_unknown(self, charge: Charge) -> None:
+        """An open Charge: up to its ceiling; of unknown price where it has none."""
+        bound = charge.bound
+        currency = bound.currency if bound else self._currency(charge)
+        if charge.standing == "uncounted" and self._currency(charge) is None:
+            # It was charged, and the other prices have none for its model.
+            self._sums(charge.begun, None, charge.day).unpriced_jobs += 1
             return
-        begun = self._answered(record)
-        terms = begun.terms if isinstance(begun, Started) else None
-        cost = self._cost(record, terms)
-        self._charge(record, begun, cost, len(record.files))
+        sums = self._sums(charge.begun, currency, charge.day)
+        sums.unknown += 1
+        if bound is None:
+            sums.unpriced_jobs += 1
+        else:
+            sums.unknown_high += Decimal(bound.amount)
+
+    # --- Jobs and waste --------------------------------------------------------------------
+
+    def _done(self, record: Done, posting: Posting) -> None:
+        terms = posting.charge.terms
         kinds = waste_of_done(record, terms)
         if (kinds or self._on_kept) and self._period.holds(record.at[:10]):
-            kept = Kept(record, cost)
+            kept = Kept(record, posting.paid)
             for kind in kinds:
                 self.wasted.add(kind, kept.example)
             if self._on_kept is not None:
                 self._on_kept(kept)
 
-    def _failed(self, record: Failed) -> None:
-        if (record.key, record.attempt) in self._others:
-            return
-        begun = self._answered(record)
+    def _failed(self, record: Failed, posting: Posting | None) -> None:
         day = record.at[:10]
         self._count_failure(record.error.kind, "failed", day)
-        sums = self._sums(begun, self._currency(begun), day)
-        sums.failed += 1
-        sums.free += record.billed == "no"
-        if record.billed == "unknown":
-            self._open[record.key, record.attempt] = begun
-        elif record.billed == "yes":
-            cost = self._cost(record, begun.terms if isinstance(begun, Started) else None)
-            self._charge(record, begun, cost, 0)
-            if self._period.holds(day):
-                words = (record.key, record.model, record.prompt, record.source)
-                self.wasted.add(
-                    waste_of_failure(record), Example(*words, cost.money if cost else None)
-                )
+        charge = posting.charge if posting else Charge(record)
+        self._sums(charge.begun, self._currency(charge), day).failed += 1
+        if posting and record.billed == "yes" and self._period.holds(day):
+            words = (record.key, record.model, record.prompt, record.source)
+            paid = posting.paid.money if posting.paid else None
+            self.wasted.add(waste_of_failure(record), Example(*words, paid))
 
-    def _unknown(self, record: Unknown) -> None:
-        place = (record.key, record.attempt)
-        if place in self._others:
-            return
-        if place not in self._open:
-            self._begin(record)
-        self._count_failure(record.error.kind, "unknown", record.at[:10])
-
-    def _unsent(self, record: Unsent) -> None:
-        begun = self._open.pop((record.key, record.attempt), None)
-        if begun is not None:
-            self._count_failure(record.error.kind, "unsent", record.at[:10])
-            self._sums(begun, self._currency(begun), begun.at[:10]).free += 1
-
-    def _resolved(self, record: Resolved) -> None:
-        begun = self._open.get((record.key, record.attempt))
-        amount = record.amount
-        charged = record.verdict == "charged"
-        if begun is None or (charged and amount is None and _ceiling(begun) is not None):
-            return  # charged, and nobody knows how much: unknown up to its ceiling
-        del self._open[record.key, record.attempt]
-        currency = amount.currency if amount else self._currency(begun)
-        sums = self._sums(begun, currency, begun.at[:10])
-        sums.free += not charged
-        if charged:
-            _pay(sums, amount)
-            if self._prices is not None and self._period.holds(begun.at[:10]):
-                self._note_recorded(amount)
-
-    # --- Charges ---------------------------------------------------------------------------
-
-    def _answered(self, record: Done | Failed) -> Begun:
-        """Take the Attempt's open Charge; one that was never opened is counted here."""
-        begun = self._open.pop((record.key, record.attempt), None)
-        if begun is None:
-            self._begin(record)
-            begun = self._open.pop((record.key, record.attempt))
-        return begun
-
-    def _charge(
-        self, record: Done | Failed, begun: Begun, cost: CostRecord | None, kept: int
-    ) -> None:
-        """Count what was used, and pay; a priced Attempt that was not counted stays open."""
-        currency = None
-        if cost is not None:
-            currency = self._currencies[record.model] = cost.currency
-        elif _ceiling(begun) is not None:
-            currency = self._currency(begun)
-        sums = self._sums(begun, currency, record.at[:10])
-        sums.use(record.usage, kept)
-        if cost is None and currency is not None:
-            self._open[record.key, record.attempt] = begun
-        else:
-            _pay(sums, cost)
+    # --- Costs -----------------------------------------------------------------------------
 
     def _cost(self, record: Done | Failed, terms: TermsRecord | None) -> CostRecord | None:
         """What it cost, or would have cost; what lies outside the period costs nothing here."""
@@ -245,25 +217,15 @@ class Tally:
             known = self.recorded.get(amount.currency)
             self.recorded[amount.currency] = known + amount.money if known else amount.money
 
-    def _post_unknown(self, begun: Begun) -> None:
-        ceiling = _ceiling(begun)
-        currency = ceiling.currency if ceiling else self._currency(begun)
-        sums = self._sums(begun, currency, begun.at[:10])
-        sums.unknown += 1
-        if ceiling is None:
-            sums.unpriced_jobs += 1
-        else:
-            sums.unknown_high += Decimal(ceiling.amount)
-
     def _count_failure(self, kind: str, event: str, day: str) -> None:
         if self._period.holds(day):
             self.failures[kind, event] += 1
 
-    def _currency(self, begun: Begun) -> str | None:
+    def _currency(self, charge: Charge) -> str | None:
         if self._prices is not None:
-            return self._prices.currency(begun.model, begun.at[:10])
-        ceiling = _ceiling(begun)
-        return ceiling.currency if ceiling else self._currencies.get(begun.model)
+            return self._prices.currency(charge.model, charge.day)
+        bound = charge.bound
+        return bound.currency if bound else self._currencies.get(charge.model)
 
 
 def _pay(sums: Sums, amount: AmountRecord | None) -> None:
@@ -273,5 +235,6 @@ def _pay(sums: Sums, amount: AmountRecord | None) -> None:
         sums.confirmed += Decimal(amount.amount)
 
 
-def _ceiling(begun: Begun) -> AmountRecord | None:
-    return None if isinstance(begun, Done) else begun.ceiling
+def _day(record: AnyRecord, charge: Charge) -> str:
+    """The day of what was answered; else the day on which the Attempt began."""
+    return record.at[:10] if isinstance(record, Failed) else charge.day

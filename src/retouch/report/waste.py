@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from retouch.ledger.records import CostRecord, Done, Failed, FileRecord, TermsRecord
+from retouch.ledger.records import AmountRecord, Done, Failed, FileRecord, TermsRecord
 from retouch.money import Money
 
 WasteKind = Literal[
@@ -41,7 +41,7 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     """A finished Job's pictures, for whoever wants to look at them."""
 
     done: Done
-    cost: CostRecord | None
+    cost: AmountRecord | None
 
     @property
     def example(self) -> Example:

@@ -1,0 +1,238 @@
+"""What a Charge is: the one fold over Records that opens and settles it (DESIGN §2, §3, §10).
+
+A Charge belongs to an Attempt. `started` opens it; `unsent`, `done`, `failed` with a verdict on
+billing, and `resolved` with an amount settle it, once: what is settled stays so, whatever a later
+Record says of that Attempt. An open Charge lies between nothing and its ceiling. An Attempt that
+was charged, nobody counted how much, stays open up to its ceiling; one without a ceiling
+(unpriced) is settled at an unknown price. Every reader of money takes its word from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from retouch.ledger.records import (
+    AmountRecord,
+    AnyRecord,
+    CostRecord,
+    Done,
+    Failed,
+    Resolved,
+    Started,
+    TaskAccepted,
+    TermsRecord,
+    Unknown,
+    Unsent,
+)
+from retouch.money import Money
+
+NO_ANSWER = "no answer on file"
+UNCOUNTED = "done, and the server did not say what it counted"
+
+Begun = Started | Unknown | Done | Failed
+"""The first Record of an Attempt: its model, prompt, source, run and day are the Attempt's."""
+
+CostOf = Callable[[Done | Failed, TermsRecord | None], CostRecord | None]
+"""What a charged Attempt cost; None: no price, or too little was counted."""
+
+
+@dataclass(slots=True)
+class Charge:
+    """What one Attempt may have cost, as far as is known.
+
+    `standing`: `unknown` whether it was charged; `uncounted`: charged, and the server did not say
+    how much; `resolved`: charged by the user's word, without an amount; `settled`.
+    """
+
+    begun: Begun
+    task: str | None = None
+    reason: str = NO_ANSWER
+    standing: Literal["unknown", "uncounted", "resolved", "settled"] = "unknown"
+
+    @property
+    def key(self) -> str:
+        return self.begun.key
+
+    @property
+    def attempt(self) -> int:
+        return self.begun.attempt
+
+    @property
+    def at(self) -> str:
+        """When the Attempt began (RFC 3339, UTC)."""
+        return self.begun.at
+
+    @property
+    def day(self) -> str:
+        """The UTC date it began on, as YYYY-MM-DD."""
+        return self.begun.at[:10]
+
+    @property
+    def model(self) -> str:
+        return self.begun.model
+
+    @property
+    def prompt(self) -> str:
+        return self.begun.prompt
+
+    @property
+    def source(self) -> str:
+        return self.begun.source
+
+    @property
+    def terms(self) -> TermsRecord | None:
+        return self.begun.terms if isinstance(self.begun, Started) else None
+
+    @property
+    def bound(self) -> AmountRecord | None:
+        """The ceiling as it was written."""
+        return None if isinstance(self.begun, Done) else self.begun.ceiling
+
+    @property
+    def ceiling(self) -> Money | None:
+        """The most it may cost; None where it is unpriced."""
+        return self.bound.money if self.bound else None
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether somebody must still say what it cost."""
+        return self.standing in ("unknown", "uncounted")
+
+
+class Posting(NamedTuple):
+    """What one Record did to a Charge.
+
+    `is_new`: the Record is the Attempt's first. `verdict`: `open` as it was, `free`, `charged`
+    (`paid` None: of unknown price), or `uncounted`: charged, and open up to its ceiling.
+    """
+
+    charge: Charge
+    is_new: bool
+    verdict: Literal["open", "free", "charged", "uncounted"]
+    paid: AmountRecord | None = None
+
+
+def _as_recorded(record: Done | Failed, _: TermsRecord | None) -> CostRecord | None:
+    """The cost that the ledger states."""
+    return record.cost
+
+
+class Charges:
+    """The state of every Charge after some Records; `apply` takes the next one.
+
+    `open` holds what is not settled, by key and attempt. `cost_of` tells what a charged Attempt
+    cost, where it is not what the ledger states.
+    """
+
+    def __init__(self, cost_of: CostOf = _as_recorded) -> None:
+        self.open: dict[tuple[str, int], Charge] = {}
+        self._cost_of = cost_of
+        self._last: dict[str, int] = {}
+        self._disowned: dict[str, int] = {}
+
+    def apply(self, record: AnyRecord) -> Posting | None:
+        """Take in one Record; None where it says nothing new about money."""
+        match record:
+            case Started():
+                return self._started(record)
+            case Done():
+                return self._charged(record, UNCOUNTED)
+            case Failed(billed="yes"):
+                return self._charged(record, record.error.message)
+            case Failed(billed="no"):
+                charge, is_new = self._charge_of(record)
+                return self._free(charge, is_new)
+            case Unknown() | Failed():
+                return self._unknown(record)
+            case Unsent():
+                return self._free(self.open.get((record.key, record.attempt)))
+            case TaskAccepted():
+                self._accepted(record)
+            case Resolved():
+                return self._resolved(record)
+        return None
+
+    def disown(self) -> None:
+        """What was begun so far belongs to another copy of this ledger, and is told there."""
+        self._disowned = dict(self._last)
+        self.open.clear()
+
+    def owns(self, record: Done | Failed | Unknown) -> bool:
+        """Whether the Record's Attempt is this copy's."""
+        return record.attempt > self._disowned.get(record.key, 0)
+
+    def _started(self, record: Started) -> Posting:
+        charge = self.open.get((record.key, record.attempt))
+        if charge is None:
+            return Posting(self._open(record), True, "open")
+        charge.standing = "unknown"
+        return Posting(charge, False, "open")
+
+    def _accepted(self, record: TaskAccepted) -> None:
+        charge = self.open.get((record.key, record.attempt))
+        if charge is not None:
+            charge.task = record.task
+            if charge.standing == "resolved":
+                charge.standing = "unknown"
+
+    def _unknown(self, record: Unknown | Failed) -> Posting | None:
+        charge, is_new = self._charge_of(record)
+        if charge is None or charge.standing == "uncounted":
+            return None
+        charge.standing, charge.reason = "unknown", record.error.message
+        charge.task = record.task or charge.task
+        return Posting(charge, is_new, "open")
+
+    def _charged(self, record: Done | Failed, reason: str) -> Posting | None:
+        charge, is_new = self._charge_of(record)
+        if charge is None or charge.standing == "uncounted":
+            return None
+        charge.task = record.task or charge.task
+        cost = self._cost_of(record, charge.terms)
+        if cost is None and charge.bound is not None:
+            charge.standing, charge.reason = "uncounted", reason
+            return Posting(charge, is_new, "uncounted")
+        return self._settle(charge, is_new, "charged", cost)
+
+    def _free(self, charge: Charge | None, is_new: bool = False) -> Posting | None:
+        if charge is None or charge.standing == "uncounted":
+            return None
+        return self._settle(charge, is_new, "free")
+
+    def _resolved(self, record: Resolved) -> Posting | None:
+        charge = self.open.get((record.key, record.attempt))
+        if charge is None:
+            return None
+        if record.verdict == "not_charged":
+            return self._settle(charge, False, "free")
+        if record.amount is None and charge.bound is not None:
+            charge.standing = "resolved"
+            return Posting(charge, False, "open")
+        return self._settle(charge, False, "charged", record.amount)
+
+    def _charge_of(self, record: Done | Failed | Unknown) -> tuple[Charge | None, bool]:
+        """The Attempt's open Charge, and whether this Record opens it; None: it is settled."""
+        charge = self.open.get((record.key, record.attempt))
+        if charge is not None:
+            return charge, False
+        if record.attempt <= self._last.get(record.key, 0):
+            return None, False
+        return self._open(record), True
+
+    def _open(self, record: Begun) -> Charge:
+        charge = self.open[record.key, record.attempt] = Charge(record)
+        self._last[record.key] = max(record.attempt, self._last.get(record.key, 0))
+        return charge
+
+    def _settle(
+        self,
+        charge: Charge,
+        is_new: bool,
+        verdict: Literal["free", "charged"],
+        paid: AmountRecord | None = None,
+    ) -> Posting:
+        charge.standing = "settled"
+        del self.open[charge.key, charge.attempt]
+        return Posting(charge, is_new, verdict, paid)
