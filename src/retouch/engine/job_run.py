@@ -6,16 +6,21 @@
         produced    -> pictures fetched, checked, written whole -> `done`
         otherwise   -> `failed` or `unknown`, at once
 
-Every way out of an Attempt writes a Record first. What cannot be written stops the run.
+Every way out of an Attempt writes a Record first. What cannot be written stops the run. What was
+paid for and is lost here but not at the server stays on file as `unknown` with its Task; what
+cannot be had again is `failed`, with its bill.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
 from functools import partial
+from types import MappingProxyType
 
 import anyio
 
-from retouch.costs.pricing import ceiling_of
+from retouch.costs.pricing import ceiling_of, cost_of
 from retouch.dialects.base import Accepted, Endpoint, LinkedPicture, Produced, Rejected
 from retouch.engine.budget import Reservation
 from retouch.engine.classify import (
@@ -27,20 +32,23 @@ from retouch.engine.classify import (
     error_of,
     interrupted,
 )
-from retouch.engine.context import Context, LaneTools
+from retouch.engine.context import Context, Ended, JobEnd, LaneTools
 from retouch.engine.limiter import Permit
 from retouch.engine.pacing import backoff_seconds, retry_after_seconds
 from retouch.engine.polling import Answer, Ending, Stopped, TimedOut
-from retouch.engine.recorder import Recorder
+from retouch.engine.recorder import NOTHING_PAID, Paid, Recorder, usage_record
 from retouch.engine.results import Received, patient_download, receive
-from retouch.engine.settle import Settling
-from retouch.errors import BudgetReached
+from retouch.errors import BudgetReached, Refused, WorkRefused
 from retouch.job import Job, Picture
 from retouch.ledger.decision import Poll, Send
-from retouch.ledger.records import ErrorRecord
+from retouch.ledger.records import ErrorRecord, FileRecord
 from retouch.pictures import SourceChanged, payload
 from retouch.text import holds_secret
 from retouch.transport import Sending
+
+COME_BACK_CAP_SECONDS = 31 * 86_400.0
+TOLD_AT_PROBE = 3  # a short outage is nobody's concern
+_NOTHING_SAID: Mapping[str, str] = MappingProxyType({})
 
 
 async def run_job(job: Job, decision: Send | Poll, lane: LaneTools, context: Context) -> None:
@@ -63,7 +71,7 @@ class _Life:
         observed = context.ledger.state.observed.get(job.model)
         self.ceiling = ceiling_of(job, lane.price, lane.capabilities, observed)
         self.log = Recorder(job, context.ledger, self.ceiling, context.secrets)
-        self.settling = Settling(job, lane, context, self.log)
+        self.began = anyio.current_time()
         self._endpoint = 0
         self._permit: Permit | None = None
 
@@ -77,7 +85,7 @@ class _Life:
             is_last = attempt + 1 == first_attempt + attempts
             if is_last or self.lane.stop or not self.lane.limiter.may_retry():
                 await self.log.failed(attempt, verdict.error, final=False)
-                self.settling.end("failed", error=verdict.error)
+                self._end("failed", error=verdict.error)
                 return
             await self._back_off(attempt + 1 - first_attempt, verdict)
 
@@ -97,7 +105,7 @@ class _Life:
         except BudgetReached as reached:
             stop = self.lane.stop.set if reached.model else self.context.stop_run
             stop(reached)
-            self.settling.end("stopped")
+            self._end("stopped")
             return None
         with self.context.budget.holding(reservation):
             permit = await self.lane.limiter.permit(
@@ -105,7 +113,7 @@ class _Life:
             )
             if permit is None:
                 reservation.settle(None)
-                self.settling.end("stopped")
+                self._end("stopped")
                 return None
             with permit:
                 return await self._take_turn(permit, attempt, reservation)
@@ -142,7 +150,7 @@ class _Life:
         except (SourceChanged, OSError) as changed:
             error = ErrorRecord(kind="bad_request", message=f"not sent: {changed}")
             await self.log.failed(attempt, error, final=False)
-            self.settling.end("failed", error=error)
+            self._end("failed", error=error)
             return None
 
     async def _post(self, attempt: int, pictures: dict[Picture, bytes]) -> tuple[Verdict, bytes]:
@@ -180,13 +188,13 @@ class _Life:
                 reservation.settle(None)
                 await self.log.unsent(attempt, error)
                 if self._permit is not None:
-                    self.settling.unserved(error, self._permit)
+                    self._unserved(error, self._permit)
             case Uncertain(error=error, body=kept):
-                await self.settling.quarantine(attempt, kept)
-                await self.settling.unknown(attempt, error)
+                await self._quarantine(attempt, kept)
+                await self._unknown(attempt, error)
             case Refusal(rejected=rejected, headers=headers):
                 self.lane.limiter.outage.served()
-                await self.settling.refused(attempt, rejected, reservation, headers=headers)
+                await self._refused(attempt, rejected, reservation, headers=headers)
             case Accepted(task=task):
                 self.lane.limiter.answered()
                 await self.log.accepted(attempt, task)
@@ -197,10 +205,8 @@ class _Life:
                 with anyio.CancelScope(shield=not _has_links(verdict)):
                     received = await self._receive(attempt, verdict)
                     if not received.is_whole and not _has_links(verdict):
-                        await self.settling.quarantine(attempt, body)
-                    await self.settling.produced(
-                        attempt, verdict, received, reservation, permit=self._permit
-                    )
+                        await self._quarantine(attempt, body)
+                    await self._produced(attempt, verdict, received, reservation)
 
     async def _follow(self, attempt: int, task: str, reservation: Reservation) -> None:
         """Poll a Task to its end; asked once more when its result is not there or has expired."""
@@ -215,22 +221,174 @@ class _Life:
                 break
         match ending:
             case Produced() if received is not None:
-                await self.settling.produced(
-                    attempt, ending, received, reservation, permit=self._permit, task=task
-                )
+                await self._produced(attempt, ending, received, reservation, task)
             case Rejected(scope="run" | "lane"):
-                self.settling.halt(ending)
-                self.settling.end("accepted", error=error_of(ending))
+                self._halt(ending)
+                self._end("accepted", error=error_of(ending))
             case Rejected(kind="expired"):
-                await self.settling.unknown(attempt, error_of(ending), task)
+                await self._unknown(attempt, error_of(ending), task)
             case Rejected():
-                await self.settling.refused(attempt, ending, reservation, task)
+                await self._refused(attempt, ending, reservation, task)
             case TimedOut(waited_seconds=seconds, last_status=status):
                 message = f"not finished after {seconds:.0f} s (last: {status})"
                 error = ErrorRecord(kind="timeout", message=message)
-                await self.settling.unknown(attempt, error, task)
+                await self._unknown(attempt, error, task)
             case _:
-                self.settling.end("accepted")
+                self._end("accepted")
+
+    # --- Ends of an Attempt: what it cost is settled, written and told
+
+    async def _produced(
+        self,
+        attempt: int,
+        produced: Produced,
+        received: Received,
+        reservation: Reservation,
+        task: str | None = None,
+    ) -> None:
+        """A result that was paid for: `done` if anything of it could be kept."""
+        is_short = len(received.files) < len(produced.pictures)
+        if task is not None and received.failed is not None and is_short:
+            # Paid for and still at the server: the next run asks for this Task again.
+            error = ErrorRecord(kind=received.failed.kind, message="; ".join(received.problems))
+            await self._unknown(attempt, error, task)
+            return
+        cost = cost_of(produced.usage, len(produced.pictures), self.job, self.lane.price)
+        paid = Paid(usage_record(produced.usage), cost)
+        if cost is not None:
+            reservation.settle(cost.money)
+        if self._permit is not None:
+            self._permit.used(produced.usage.total_tokens)
+        if not received.files:
+            await self._nothing_kept(attempt, produced, received, paid, task)
+            return
+        warnings = [*produced.warnings, *received.problems]
+        if len(received.files) < self.job.images_wanted:
+            warnings.append(f"{len(received.files)} of {self.job.images_wanted} pictures came")
+        self.lane.losses.gained()
+        await self.log.done(
+            attempt,
+            paid,
+            received.files,
+            seconds=anyio.current_time() - self.began,
+            task=task,
+            warnings=tuple(warnings),
+        )
+        self._end("done", paid=paid, files=received.files)
+
+    async def _nothing_kept(
+        self,
+        attempt: int,
+        produced: Produced,
+        received: Received,
+        paid: Paid,
+        task: str | None,
+    ) -> None:
+        """Paid for, and no picture to show for it: final, it would fail (and cost) again."""
+        if produced.pictures:
+            error = ErrorRecord(kind="broken_reply", message="; ".join(received.problems))
+        else:
+            said = "; ".join(produced.warnings) or "the server sent no picture and no reason"
+            error = ErrorRecord(kind="content", message=said)
+        await self.log.failed(attempt, error, billed="yes", paid=paid, task=task)
+        self._lost(error)
+        self._end("failed", paid=paid, error=error)
+
+    async def _refused(
+        self,
+        attempt: int,
+        rejected: Rejected,
+        reservation: Reservation,
+        task: str | None = None,
+        *,
+        headers: Mapping[str, str] = _NOTHING_SAID,
+    ) -> None:
+        """The server said no. What stops a lane or the run is not the Job's fault: not final."""
+        error = error_of(rejected)
+        cost = None
+        if rejected.billed == "yes" and rejected.usage is not None:
+            cost = cost_of(rejected.usage, 0, self.job, self.lane.price)
+        if rejected.billed == "no":
+            reservation.settle(None)
+        elif cost is not None:
+            reservation.settle(cost.money)
+        await self.log.failed(
+            attempt,
+            error,
+            billed=rejected.billed,
+            final=rejected.scope == "job",
+            paid=Paid(usage_record(rejected.usage), cost),
+            task=task,
+        )
+        self._halt(rejected, headers)
+        if rejected.billed != "no":
+            self._lost(error)
+        self._end("failed" if rejected.scope == "job" else "stopped", error=error)
+
+    def _halt(self, rejected: Rejected, headers: Mapping[str, str] = _NOTHING_SAID) -> None:
+        """Stop the lane or the whole run at the first word that it cannot go on."""
+        message = f"{self.job.model}: {self.log.scrubbed(error_of(rejected)).message}"
+        kind = Refused if rejected.kind == "auth" else WorkRefused
+        refused = kind(message, hint=self._when_to_come_back(headers))
+        if rejected.scope == "run":
+            self.context.stop_run(refused)
+        elif rejected.scope == "lane":
+            self.lane.stop.set(refused)
+
+    def _unserved(self, error: ErrorRecord, permit: Permit) -> None:
+        """Nothing was charged. A server that serves nothing for long gets no more of this lane."""
+        outage, patience = self.lane.limiter.outage, self.context.settings.stop_after_outage
+        is_news = self.lane.limiter.unserved(permit)
+        said = f"{self.job.model}: nothing is served any more ({self.log.scrubbed(error).message})"
+        if outage.is_over(anyio.current_time(), patience):
+            hint = "nothing was charged for it; run again when the server is back"
+            self.lane.stop.set(WorkRefused(said, hint=hint))
+        elif is_news and outage.probes == TOLD_AT_PROBE:
+            self.context.say(f"{said}; asking now and then, for {patience / 60:.0f} min at most")
+
+    def _lost(self, error: ErrorRecord) -> None:
+        """Too many answers in a row that may have been charged for no picture stop the lane."""
+        if self.lane.losses.lost():
+            shown = self.log.scrubbed(error).message
+            lost = f"{self.lane.losses.most} answers in a row may have been charged for no picture"
+            hint = (
+                "`retouch status` tells what is unknown, `retouch resolve` settles it; "
+                "`run: {stop_after_losses: N}` allows for more"
+            )
+            self.lane.stop.set(WorkRefused(f"{self.job.model}: {lost} (last: {shown})", hint=hint))
+
+    def _when_to_come_back(self, headers: Mapping[str, str]) -> str:
+        """What the server said of it, in words; "" where it said nothing."""
+        now = self.context.wall_clock()
+        asked = retry_after_seconds(headers, now, cap=COME_BACK_CAP_SECONDS)
+        if asked is None:
+            return ""
+        when = now + timedelta(seconds=asked)
+        return f"the server says to come back after {when:%Y-%m-%d %H:%M} UTC; run again then"
+
+    async def _unknown(self, attempt: int, error: ErrorRecord, task: str | None = None) -> None:
+        await self.log.unknown(attempt, error, task)
+        if task is None:
+            self._lost(error)
+        self._end("unknown", error=error)
+
+    async def _quarantine(self, attempt: int, body: bytes) -> None:
+        if body:
+            name = f"{self.log.key}-{attempt}"
+            await self.context.threads(lambda: self.context.outputs.quarantine(name, body))
+
+    def _end(
+        self,
+        ended: Ended,
+        *,
+        paid: Paid = NOTHING_PAID,
+        files: tuple[FileRecord, ...] = (),
+        error: ErrorRecord | None = None,
+    ) -> None:
+        shown = self.log.scrubbed(error) if error else None
+        self.context.ended(JobEnd(self.job, ended, paid, files, shown))
+
+    # --- What a life asks of others
 
     async def _ask(self, task: str) -> Answer:
         """One poll; whatever the network does is only a poll that must be repeated."""
