@@ -89,7 +89,7 @@ def test_days_as_they_are_written(written: str, day: str) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["10/02/2025", "02-10-25", "2025-10", "2025-10/02", "Oct 2, 2025", "45932", "1795389708",
+    ["10/02/2025", "02-10-25", "2025-10/02", "Oct 2, 2025", "45932",
      "2025-10-02 25:00", "2025-10-02 8pm", "0001-01-01T00:00:00+14:00"],
 )  # fmt: skip
 def test_days_that_could_be_others(written: str) -> None:

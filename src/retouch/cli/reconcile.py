@@ -7,6 +7,7 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 
 import anyio
@@ -19,17 +20,22 @@ from retouch.cli.tables import print_reconciliation
 from retouch.cli.workspace import add_outputs
 from retouch.costs.pricing import as_amount
 from retouch.dialects.bill import MEASURES, Bill
-from retouch.errors import InputRefused
+from retouch.errors import InputRefused, StorageFailed
 from retouch.ledger.records import Resolved
 from retouch.manifest.currencies import CODES
 from retouch.money import exact
 from retouch.reconcile.bill_cells import SIGNS, zone_of
-from retouch.reconcile.compare import reconcile
-from retouch.reconcile.differences import Difference, Reconciliation
+from retouch.reconcile.compare import Whole, reconcile
+from retouch.reconcile.differences import Difference, Hint, Reconciliation
+from retouch.reconcile.hints import hints
+from retouch.reconcile.lines import mapped
+from retouch.reconcile.mapping import Mapping, read_mapping
+from retouch.reconcile.models import pairs_of, with_our_models
 from retouch.reconcile.ours import Ours
-from retouch.reconcile.reading import read_bill
+from retouch.reconcile.profiles import NAMES, ROLES
+from retouch.reconcile.reading import Said, read_bill
 from retouch.storage.lock import exclusive
-from retouch.text import one_clean_line
+from retouch.text import how_many, one_clean_line
 
 BILL_CAP_BYTES = 512 * 1024 * 1024
 
@@ -43,16 +49,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rehearse", action="store_true", help="of manifests: their rehearsals")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--bill", metavar="FILE", type=Path, help="the provider's export: CSV, or its usage JSON"
+        "--bill",
+        metavar="FILE",
+        type=Path,
+        help="the provider's export: CSV, JSON, a workbook, Parquet, packed or not",
     )
     source.add_argument("--fetch", action="store_true", help="ask the provider (needs a manifest)")
     parser.add_argument(
         "--columns",
         metavar="ROLE=COLUMN,...",
         default="",
-        help=f"a CSV's columns; roles: date, model, {', '.join(MEASURES)}, currency, id",
+        help=f"a table's columns; roles: date, model, {', '.join(MEASURES)}, currency, id",
     )
-    parser.add_argument("--currency", metavar="CODE", help="of a bill that does not say it")
+    parser.add_argument(
+        "--profile",
+        metavar="NAME|FILE",
+        default="",
+        help=f"whose bill it is ({', '.join(NAMES)}), or what --save-profile wrote",
+    )
+    parser.add_argument(
+        "--save-profile", metavar="FILE", type=Path, help="write what was said, for next month"
+    )
+    parser.add_argument(
+        "--models",
+        metavar="THEIRS=OURS",
+        action="append",
+        default=[],
+        help="a model's name on the bill (with *) and in the ledger; can be repeated",
+    )
+    parser.add_argument("--currency", metavar="CODE", default="", help="if the bill does not say")
+    parser.add_argument(
+        "--factor", metavar="NUMBER", default="", help="the bill's amounts by ours: 1.06 with tax"
+    )
+    parser.add_argument(
+        "--quota-per-unit", metavar="NUMBER", default="", help="new-api: quota for one USD"
+    )
     parser.add_argument(
         "--utc-offset", metavar="+HH:MM", default="", help="the bill's days, like +08:00 for China"
     )
@@ -62,39 +93,117 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="resolve the unknown outcomes that the bill decides; of days that are whole on it",
     )
+    parser.add_argument(
+        "--as-of",
+        metavar="TIME",
+        default="",
+        help="when the bill was made (default: its latest time, else its file's)",
+    )
+    parser.add_argument(
+        "--margin", metavar="HOURS", type=int, default=6, help="a day is whole so long after it"
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare; 0 when everything is explained, 1 when something is not."""
+    """Compare; 0 when money was compared and everything is explained, 1 when not."""
     _check(arguments)
     period = period_of(arguments)
-    zone = zone_of(arguments.utc_offset)
+    mapping = _mapping(arguments)
+    zone = zone_of(mapping.utc_offset)
     search = find_ledgers(arguments.ledgers, arguments.outputs, rehearsals=arguments.rehearse)
     say_notes(search)
     ours = Ours(zone, period)
     for number, ledger in enumerate(search.ledgers):
         ours.read(number, ledger.reader, ledger.shared_records)
-    bill = _bill(arguments, ours, zone)
+    ours = ours.moved(factor=mapping.times())
+    bill = _bill(arguments, mapping, ours, zone)
+    bill = with_our_models(bill, ours.models, mapping.models)
     for note in bill.notes:
         say(note)
-    lines = tuple(line for line in bill.lines if period.holds(line.day))
+    lines = tuple(line for line in bill.lines if period.holds(f"{line.day}-01"[:10]))
+    whole = _whole(arguments, bill, zone)
     bill = dataclasses.replace(bill, lines=lines)
-    found = reconcile(ours, bill, _currency(arguments.currency, ours, bill))
+    currency = _currency(mapping.currency or None, ours, bill)
+    found = reconcile(ours, bill, currency, whole)
     settled = _settle(found, search.ledgers, bill) if arguments.settle else 0
     is_virtual = any(is_rehearsal(each.path) for each in search.ledgers)
+    hinted = hints(ours, bill, currency, found)
     if arguments.json:
-        print(json_text(_document(found, settled, is_virtual=is_virtual)))
+        print(json_text(_document(found, bill, hinted, settled, is_virtual=is_virtual)))
     else:
-        print_reconciliation(found, is_virtual=is_virtual)
-    for hint in _hints(found, settled, arguments):
+        print_reconciliation(found, bill, is_virtual=is_virtual)
+    for hint in (*_hints(found, settled, arguments), *map(_hint, hinted)):
         say(hint)
-    return 1 if found.unexplained else 0
+    if arguments.save_profile:
+        _save(arguments.save_profile, mapping, bill)
+    return 0 if found.money_compared and not found.unexplained else 1
+
+
+def _mapping(arguments: argparse.Namespace) -> Mapping:
+    """What the command line says of the bill, over what a file of it says. Raises InputRefused."""
+    is_file = arguments.profile.endswith((".yaml", ".yml"))
+    said = Mapping(
+        profile="" if is_file else arguments.profile,
+        columns=mapped(arguments.columns),
+        models=pairs_of(arguments.models),
+        utc_offset=arguments.utc_offset,
+        currency=arguments.currency,
+        factor=arguments.factor,
+        quota_per_unit=arguments.quota_per_unit,
+    )
+    if not is_file:
+        return said
+    return said.over(read_mapping(arguments.profile, _bytes(Path(arguments.profile))))
+
+
+def _save(path: Path, mapping: Mapping, bill: Bill) -> None:
+    """Write down how this bill was read. Raises StorageFailed."""
+    roles = {role: column for role, column in bill.columns.items() if role in ROLES}
+    found = Mapping(profile=bill.profile, columns=roles)
+    try:
+        path.write_text(mapping.over(found).written(), encoding="utf-8")
+    except OSError as error:
+        raise StorageFailed(f"{path}: {error.strerror}") from None
+    say(f"how this bill is read is written to {path}: --profile {path} takes it next month")
+
+
+def _whole(arguments: argparse.Namespace, bill: Bill, zone: timezone) -> Whole:
+    """When the bill was made: said, else its latest stated time, else its file's, else now."""
+    if arguments.margin < 0:
+        raise InputRefused(f"--margin {arguments.margin}: hours after a day's end, 0 or more")
+    margin = timedelta(hours=arguments.margin)
+    if arguments.as_of:
+        try:
+            at = datetime.fromisoformat(arguments.as_of)
+        except ValueError:
+            said = one_clean_line(arguments.as_of, 40)
+            raise InputRefused(f"--as-of {said}: write 2026-11-02T08:00:00Z") from None
+        return Whole(at if at.tzinfo else at.replace(tzinfo=zone), zone, margin)
+    stated = [] if bill.is_itemised is False else [line.at for line in bill.lines if line.at]
+    if stated:
+        return Whole(max(stated), zone, margin)
+    if arguments.fetch:
+        return Whole(datetime.now(UTC), zone, margin)
+    return Whole(datetime.fromtimestamp(arguments.bill.stat().st_mtime, UTC), zone, margin)
+
+
+def _hint(hint: Hint) -> str:
+    """What may explain more, as a line."""
+    rows = how_many(hint.explains, "row")
+    match hint.kind:
+        case "offset":
+            return f"with --utc-offset {hint.value} {rows} would be explained"
+        case "factor":
+            return f"with --factor {hint.value} (a discount, tax?) {rows} would be explained"
+    return (
+        f"with its days counted {hint.value}, {rows} would be explained: does it name another day?"
+    )
 
 
 def _check(arguments: argparse.Namespace) -> None:
     """Raises InputRefused for flags that say how a file is read, where none is."""
-    given = ("columns", "currency", "utc_offset")
+    given = ("columns", "currency", "utc_offset", "profile", "quota_per_unit")
     for name in given if arguments.fetch else ():
         if getattr(arguments, name):
             option = name.replace("_", "-")
@@ -103,10 +212,12 @@ def _check(arguments: argparse.Namespace) -> None:
             )
 
 
-def _bill(arguments: argparse.Namespace, ours: Ours, zone: timezone) -> Bill:
+def _bill(arguments: argparse.Namespace, mapping: Mapping, ours: Ours, zone: timezone) -> Bill:
     """The provider's side. Raises InputRefused, Refused."""
     if not arguments.fetch:
-        return read_bill(str(arguments.bill), _bytes(arguments.bill), arguments.columns, zone)
+        columns = ",".join(f"{role}={name}" for role, name in mapping.columns.items())
+        said = Said(columns, mapping.profile, mapping.quota_per_unit)
+        return read_bill(str(arguments.bill), _bytes(arguments.bill), zone=zone, said=said)
     days = [entry.at.date() for entry in ours.entries] or [datetime.now(UTC).date()]
     day = timedelta(days=1)
     return fetch_bill(arguments, min(days) - day, max(days) + day, os.environ)
@@ -169,8 +280,25 @@ def _settle(found: Reconciliation, ledgers: tuple[Found, ...], bill: Bill) -> in
     return len(found.verdicts)
 
 
-def _document(found: Reconciliation, settled: int, *, is_virtual: bool) -> dict[str, object]:
+def _document(
+    found: Reconciliation, bill: Bill, hinted: list[Hint], settled: int, *, is_virtual: bool
+) -> dict[str, object]:
     return {
+        "profile": bill.profile,
+        "columns": dict(bill.columns),
+        "unused_money": list(bill.unused_money),
+        "money_compared": found.money_compared,
+        "hints": [dataclasses.asdict(hint) for hint in hinted],
+        "others": [
+            {
+                "day": line.day,
+                "category": line.category,
+                "amount": exact(line.measures.get("amount", Decimal(0))),
+                "currency": line.currency,
+                "line": line.number,
+            }
+            for line in found.others
+        ],
         "rows": [_plain(row) for row in found.differences],
         "unexplained": [_plain(row) for row in found.unexplained],
         "settled": settled,
@@ -200,7 +328,7 @@ def _hints(found: Reconciliation, settled: int, arguments: argparse.Namespace) -
 def _plain(row: Difference) -> dict[str, object]:
     number = exact if row.measure == "amount" else str
     return {
-        "day": row.day,
+        "month" if len(row.day) == len("2026-10") else "day": row.day,
         "model": row.model,
         "measure": row.measure,
         "currency": row.currency,
@@ -212,6 +340,7 @@ def _plain(row: Difference) -> dict[str, object]:
         "unknown_outcomes": row.doubts,
         "unpriced_requests": row.unpriced,
         "by_midnight": row.by_midnight,
+        "rounding": number(row.rounding),
         "suspects": [
             {"text": each.text, "key": each.key or None, "line": each.line or None}
             for each in row.suspects

@@ -9,11 +9,15 @@ from rich.console import Console
 from rich.text import Text
 
 from retouch.cli.console import print_table, stdout_console
-from retouch.money import shown
+from retouch.dialects.bill import Bill
+from retouch.money import exact, shown
 from retouch.reconcile.differences import Difference, Reconciliation
 from retouch.report.rows import Review
 from retouch.report.sheets import NO_PRICE, VIRTUAL, Sheet, foot, heads, places_of, sheets
-from retouch.text import one_clean_line
+from retouch.text import how_many, one_clean_line
+
+AGREEING_SHOWN = 8  # rows that agree: more are counted
+
 
 SHOWN_ROWS = 20
 _KEY_DIGITS = 12
@@ -65,8 +69,11 @@ def _cut(name: str, text: str) -> str:
     return text[:_KEY_DIGITS] if name == "key" else text
 
 
-def print_reconciliation(found: Reconciliation, *, is_virtual: bool) -> None:
-    """Both sides by day and model, their totals, the requests in question, and the verdict."""
+def print_reconciliation(found: Reconciliation, bill: Bill, *, is_virtual: bool) -> None:
+    """Both sides by day and model, their totals first, the requests in question, the verdict.
+
+    Rows that agree are folded to a count; lines that are no usage stand for themselves.
+    """
     console = stdout_console()
     if is_virtual:
         console.print(VIRTUAL)
@@ -76,19 +83,42 @@ def print_reconciliation(found: Reconciliation, *, is_virtual: bool) -> None:
     sums = [row for row in found.totals if row.currency or row.measure != "amount"]
     totals = sums if len(found.differences) > len(found.totals) else []
     headings = ("day", "model", "in", "ours", "theirs", "difference", "")
-    rows = _differences(found.differences, totals)
+    told = [row for row in found.differences if not _agrees(row)]
+    folded = len(found.differences) - len(told)
+    if folded <= AGREEING_SHOWN:
+        told, folded = list(found.differences), 0
+    rows = _differences(told, totals)
     print_table(console, headings, rows, right=(3, 4, 5), folded=(1, 6))
+    if folded:
+        console.print(f"{how_many(folded, 'row')} that agree, not shown (--json has all)")
     for line in dict.fromkeys(
         f"{row.day} {row.model}: {each.text}" for row in found.unexplained for each in row.suspects
     ):
         console.print(Text(one_clean_line(line)))
+    for other in found.others:
+        amount = other.measures.get("amount")
+        said = "no amount" if amount is None else f"{exact(amount)} {other.currency or ''}".strip()
+        console.print(Text(one_clean_line(f"no usage: {other.category} {said} ({other.day})")))
+    if bill.unused_money:
+        names = ", ".join(one_clean_line(each, 40) for each in bill.unused_money)
+        used = bill.columns.get("amount")
+        compared = f"compared was {one_clean_line(used, 40)}; " if used else ""
+        console.print(Text(f"{compared}columns of money that are not used: {names}"))
     console.print(_verdict(found))
+
+
+def _agrees(row: Difference) -> bool:
+    """Whether nothing need be said of a row."""
+    return not row.gap and not row.unpriced and not row.by_midnight
 
 
 def _verdict(found: Reconciliation) -> str:
     """How much is left to ask, in one line."""
     count = sum(bool(row.unexplained) for row in found.unexplained)
     priceless = len(found.unexplained) - count
+    if not found.money_compared:
+        money = "money was not compared: no amount of the bill stands beside one of the ledger"
+        return f"{money}; all else is explained" if not found.unexplained else money
     if not found.unexplained:
         return "everything is explained"
     said = [f"{count} difference{'s are' if count > 1 else ' is'} unexplained"] if count else []
@@ -99,7 +129,7 @@ def _verdict(found: Reconciliation) -> str:
 def _differences(
     rows: Sequence[Difference], totals: Sequence[Difference]
 ) -> Iterator[tuple[str, ...]]:
-    every = (*rows, *totals)
+    every = (*totals, *rows)
     amounts = [row for row in every if row.measure == "amount"]
     places = places_of(each for row in amounts for each in (row.ours, row.theirs))
     finer = max(places, places_of(row.theirs - row.ours for row in amounts))

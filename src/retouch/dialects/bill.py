@@ -13,12 +13,13 @@ from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Literal, get_args
 
-from retouch.errors import InputRefused, Problem
 from retouch.text import one_clean_line
 
 Measure = Literal["amount", "requests", "images", "input_tokens", "output_tokens", "total_tokens"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 _DAY = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})|(\d{4})(\d\d)(\d\d)", re.ASCII)
+_MONTH = re.compile(r"(20\d\d)(?:[-/.年](\d{1,2})月?|(\d\d))", re.ASCII)
+_UNIX = re.compile(r"1\d{9}(\d{3})?(\.\d+)?", re.ASCII)
 _FIRST_YEAR = 2000  # earlier ones are days written in another order
 
 
@@ -26,7 +27,9 @@ _FIRST_YEAR = 2000  # earlier ones are days written in another order
 class Line:
     """One line of a bill. `number` counts from 1 in its file; 0 where it has no lines.
 
-    `at` is its time where it says more than the day. `day` is YYYY-MM-DD in the bill's own zone.
+    `at` is its time where it says more than the day. `day` is YYYY-MM-DD in the bill's own zone,
+    YYYY-MM where it says the month alone. `category` says what it is if no usage (tax, credit,
+    refund, discount); `rows` of the file it adds up.
     """
 
     number: int
@@ -36,6 +39,8 @@ class Line:
     currency: str | None = None
     id: str = ""
     at: datetime | None = None
+    category: str = ""
+    rows: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +48,25 @@ class Bill:
     """All lines of a bill, and what they measure.
 
     `signs` are the currency signs on amounts of lines that do not name their currency; `notes`
-    say what was left out.
+    say what was left out. `columns` maps roles to the headers they were read from, `unused_money`
+    are headers of money that is not compared; `is_itemised`: a line is a request (None: not
+    known); `by_words`: models are named in words.
     """
 
     name: str
     lines: tuple[Line, ...] = field(repr=False)
     notes: tuple[str, ...] = ()
     signs: frozenset[str] = frozenset()
+    profile: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    unused_money: tuple[str, ...] = ()
+    is_itemised: bool | None = None
+    by_words: bool = False
 
     @property
     def measures(self) -> tuple[Measure, ...]:
         """What any line says something about."""
         return tuple(each for each in MEASURES if any(each in line.measures for line in self.lines))
-
-
-def decoded(name: str, text: bytes) -> str:
-    """The text of a bill's file. Raises InputRefused."""
-    try:
-        return text.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        what = f"is not UTF-8 (byte {error.start})"
-        raise InputRefused([Problem(name, 0, 0, what, "save it as UTF-8")]) from None
 
 
 class UnreadableCell(Exception):
@@ -75,8 +78,17 @@ class UnreadableCell(Exception):
 
 
 def when(text: str, zone: timezone) -> tuple[str, datetime | None]:
-    """A day as YYYY-MM-DD in the bill's zone, and the time if one is written."""
+    """A day as YYYY-MM-DD in the bill's zone, and the time if one is written; a month alone as
+    YYYY-MM. Unix seconds or milliseconds are a time."""
+    if _UNIX.fullmatch(text.strip()):
+        seconds = float(text) / (1000 if len(text.strip().partition(".")[0]) == 13 else 1)
+        at = datetime.fromtimestamp(seconds, zone)
+        return at.date().isoformat(), at
+    month = _MONTH.fullmatch(text.strip())
+    if month and int(month[1]) >= _FIRST_YEAR and 1 <= int(month[2]) <= 12:
+        return f"{month[1]}-{int(month[2]):02}", None
     written = re.sub("[年月]", "-", text.strip()).replace("日", " ").strip()
+    written = re.sub(r" ?(UTC|GMT)$", "Z", written)
     found = _DAY.match(written)
     try:
         day = _day(found)

@@ -11,7 +11,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal, localcontext
 
 from retouch.dialects.bill import Bill, Line, Measure
@@ -25,22 +25,67 @@ NAMED = 5
 SURE = 3  # requests that cannot be mistaken: enough to say by how much the clocks differ
 
 
-def reconcile(ours: Ours, bill: Bill, currency: str | None) -> Reconciliation:
-    """Compare; `currency` is that of a bill whose lines do not say theirs."""
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Which days a bill can settle: those that were over by `margin` at `as_of`, when the bill
+    was made. `zone` is the bill's."""
+
+    as_of: datetime
+    zone: timezone = UTC
+    margin: timedelta = timedelta(hours=6)
+
+    def holds(self, day: str) -> bool:
+        """Whether a day (or a month) was over."""
+        first = date.fromisoformat(f"{day}-01" if _is_month(day) else day)
+        after = first + timedelta(days=32 if _is_month(day) else 1)
+        after = after.replace(day=1) if _is_month(day) else after
+        end = datetime(after.year, after.month, after.day, tzinfo=self.zone)
+        return end + self.margin <= self.as_of
+
+
+def reconcile(
+    ours: Ours, bill: Bill, currency: str | None, whole: Whole | None = None
+) -> Reconciliation:
+    """Compare; `currency` is that of a bill whose lines do not say theirs. Of the unknown only
+    what began on days that are `whole` is decided (None: on any)."""
     with localcontext(EXACT):
         cells = _cells(ours, bill)
         unit = _unit(bill.lines)
-        offset = _offset(cells.values(), bill.measures, unit)
-        terms = _Terms(bill.measures, currency, unit, offset)
+        offset = _offset(cells.values(), bill, unit)
+        terms = _Terms(bill.measures, currency, unit, offset, bill.is_itemised)
         found: list[Difference] = []
-        verdicts: list[Finding] = []
+        decided: list[tuple[Cell, list[Finding]]] = []
         for cell in sorted(cells):
             compared = _Comparison(cell, cells[cell], terms)
             rows = compared.differences()
             found += rows
-            verdicts += compared.verdicts(rows)
-        _forgive_midnight(found, ours.entries)
-        return Reconciliation(tuple(found), tuple(verdicts))
+            decided.append((cell, list(compared.verdicts(rows))))
+        _forgive_midnight(found, ours.entries, unit)
+        in_doubt = _unexplained_around(found)
+        verdicts = [
+            verdict
+            for cell, verdicts_here in decided
+            for verdict in verdicts_here
+            if cell not in in_doubt and (whole is None or whole.holds(cell[0]))
+        ]
+        others = tuple(line for line in bill.lines if line.category)
+        return Reconciliation(tuple(found), tuple(verdicts), others)
+
+
+def _is_month(day: str) -> bool:
+    return len(day) == len("2026-10")
+
+
+def _unexplained_around(rows: Iterable[Difference]) -> set[Cell]:
+    """Cells of which a row, or one of that model on a neighbouring day, is unexplained."""
+    found: set[Cell] = set()
+    for row in rows:
+        if not row.is_settled:
+            found.add((row.day, row.model))
+            if not _is_month(row.day):
+                at = date.fromisoformat(row.day)
+                found |= {((at + timedelta(days=step)).isoformat(), row.model) for step in (-1, 1)}
+    return found
 
 
 @dataclass(slots=True)
@@ -53,13 +98,16 @@ class _Content:
 
 
 def _cells(ours: Ours, bill: Bill) -> dict[Cell, _Content]:
+    """By day and model; by month where any line says a month alone. What is no usage is left."""
     cells: dict[Cell, _Content] = defaultdict(lambda: _Content([], [], []))
+    usage = [line for line in bill.lines if not line.category]
+    length = len("2026-10") if any(_is_month(line.day) for line in usage) else None
     for entry in ours.entries:
-        cells[entry.cell].entries.append(entry)
-    for line in bill.lines:
-        cells[line.day, line.model].lines.append(line)
+        cells[entry.cell[0][:length], entry.model].entries.append(entry)
+    for line in usage:
+        cells[line.day[:length], line.model].lines.append(line)
     for doubt in ours.doubts:
-        cells[doubt.cell].doubts.append(doubt)
+        cells[doubt.day[:length], doubt.attempt.model].doubts.append(doubt)
     return cells
 
 
@@ -72,15 +120,13 @@ def _unit(lines: Iterable[Line]) -> Decimal:
     return Decimal(1).scaleb(-places)
 
 
-def _offset(
-    contents: Iterable[_Content], measures: Sequence[Measure], unit: Decimal
-) -> float | None:
+def _offset(contents: Iterable[_Content], bill: Bill, unit: Decimal) -> float | None:
     """Seconds by which our times are usually later than the bill's; None where too few say."""
     found = [
         each
         for content in contents
-        if is_itemised(content.entries, content.lines)
-        for each in offsets(content.entries, content.lines, measures, unit)
+        if bill.is_itemised is not False and is_itemised(content.entries, content.lines)
+        for each in offsets(content.entries, content.lines, bill.measures, unit)
     ]
     return statistics.median(found) if len(found) >= SURE else None
 
@@ -88,12 +134,14 @@ def _offset(
 @dataclass(frozen=True, slots=True)
 class _Terms:
     """What all cells are compared by: the bill's measures, the currency of lines that do not say
-    theirs, what amounts are rounded to, and by how many seconds our times are later."""
+    theirs, what amounts are rounded to, by how many seconds our times are later, and whether a
+    line is a request (None: not known)."""
 
     measures: Sequence[Measure]
     currency: str | None
     unit: Decimal
     offset: float | None
+    is_itemised: bool | None = None
 
 
 class _Comparison:
@@ -105,7 +153,7 @@ class _Comparison:
         self.measures = terms.measures
         self.currency = terms.currency
         self.unit = terms.unit
-        self.left = self._left(terms.offset)
+        self.left = self._left(terms.offset) if terms.is_itemised is not False else None
 
     def _left(self, offset: float | None) -> Left | None:
         """What line by line is left over; None where the bill's lines are sums."""
@@ -121,12 +169,18 @@ class _Comparison:
         rows = [
             self._difference(measure, currency)
             for measure in self.measures
+            if self._is_stated(measure)
             for currency in (self._currencies() if measure == "amount" else [None])
         ]
         for row in rows:
             if row.unexplained:
                 row.suspects = tuple(self._suspects(rows))
         return rows
+
+    def _is_stated(self, measure: Measure) -> bool:
+        """Whether the bill says anything of a measure here: an empty cell is no zero."""
+        lines = self.content.lines
+        return not lines or all(measure in line.measures for line in lines)
 
     def _currencies(self) -> list[str | None]:
         lines = {line.currency or self.currency for line in self.content.lines}
@@ -145,14 +199,22 @@ class _Comparison:
             gap = sums[1] - sums[0]
         else:
             gap = _sum(self.left.theirs, measure) - _sum(self.left.ours, measure)
-        if measure == "amount" and abs(gap) < self.unit:
-            gap = ZERO
-        row = Difference(*self.cell, measure, currency, *sums, gap, doubts=len(self.content.doubts))
+        rounding = ZERO
+        if measure == "amount" and abs(gap) <= self._rounded_off(theirs):
+            gap, rounding = ZERO, gap
+        doubts = len(self.content.doubts)
+        row = Difference(
+            *self.cell, measure, currency, *sums, gap, doubts=doubts, rounding=rounding
+        )
         if measure == "amount":
             row.unpriced = sum("amount" not in e.measures for e in self.content.entries)
         if gap > 0 and self.content.doubts:
             row.explained = min(gap, self._reach(measure, currency))
         return row
+
+    def _rounded_off(self, theirs: Sequence[Line]) -> Decimal:
+        """What the bill's digits may leave out: half a unit a row of it that was summed."""
+        return self.unit / 2 * max(1, sum(line.rows for line in theirs))
 
     def _reach(self, measure: Measure, currency: str | None) -> Decimal:
         """How much the cell's unknown Attempts may account for."""
@@ -256,16 +318,24 @@ def _of_theirs(line: Line, word: str) -> Suspect:
     return Suspect(f"{word}not in the ledger: line {line.number}{cost}{name}", line=line.number)
 
 
-def _forgive_midnight(rows: Sequence[Difference], entries: Sequence[OwnCharge]) -> None:
-    """Opposite rests of two neighbouring days cancel where as much was charged at midnight."""
+def _forgive_midnight(
+    rows: Sequence[Difference], entries: Sequence[OwnCharge], unit: Decimal
+) -> None:
+    """Opposite rests of two neighbouring days cancel where as much was charged at midnight; of
+    amounts, to what two roundings may differ by."""
     near = _at_midnight(entries)
     by_place = {(row.day, row.model, row.measure, row.currency): row for row in rows}
     for row in rows:
+        if _is_month(row.day):
+            continue
+        blur = unit if row.measure == "amount" else ZERO
         tomorrow = (date.fromisoformat(row.day) + timedelta(days=1)).isoformat()
         other = by_place.get((tomorrow, row.model, row.measure, row.currency))
-        if not row.unexplained or other is None or other.unexplained != -row.unexplained:
+        if not row.unexplained or other is None or not other.unexplained:
             continue
-        if near.get((tomorrow, row.model, row.measure), ZERO) >= abs(row.unexplained):
+        if abs(row.unexplained + other.unexplained) > blur:
+            continue
+        if near.get((tomorrow, row.model, row.measure), ZERO) + blur >= abs(row.unexplained):
             for each in (row, other):
                 each.explained, each.by_midnight, each.suspects = each.gap, True, ()
 

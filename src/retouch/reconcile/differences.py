@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
+from typing import Literal
 
-from retouch.dialects.bill import Measure
+from retouch.dialects.bill import Line, Measure
 from retouch.money import EXACT, Money
 from retouch.reconcile.ours import Doubt
 
@@ -23,8 +24,10 @@ class Suspect:
 
 @dataclass(slots=True)
 class Difference:
-    """One measure of one cell. `explained` is what unknown outcomes (`doubts`) or midnight can
-    account for; of `unpriced` requests of ours nobody knows what they should have cost."""
+    """One measure of one cell. `day` is a month where the bill says months alone. `explained` is
+    what unknown outcomes (`doubts`) or midnight can account for; `rounding` is what the bill's
+    digits leave out, and no gap; of `unpriced` requests of ours nobody knows what they should
+    have cost."""
 
     day: str
     model: str
@@ -37,6 +40,7 @@ class Difference:
     doubts: int = 0
     unpriced: int = 0
     by_midnight: bool = False
+    rounding: Decimal = ZERO
     suspects: tuple[Suspect, ...] = ()
 
     @property
@@ -59,11 +63,30 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Hint:
+    """How the bill may have been made, if that explains strictly more of its rows: its days at
+    another offset from UTC, a factor on all amounts, or days that are counted one later."""
+
+    kind: Literal["offset", "factor", "day"]
+    value: str
+    explains: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """All cells, in order, and what the bill decides."""
+    """All cells, in order, what the bill decides, and its lines that are no usage."""
 
     differences: tuple[Difference, ...]
     verdicts: tuple[Finding, ...]
+    others: tuple[Line, ...] = ()
+
+    @property
+    def money_compared(self) -> bool:
+        """Whether any amount of the bill stands beside one of ours."""
+        return any(
+            row.measure == "amount" and row.theirs and (row.ours or row.doubts)
+            for row in self.differences
+        )
 
     @property
     def unexplained(self) -> list[Difference]:
@@ -82,4 +105,5 @@ class Reconciliation:
                 sums.theirs += row.theirs
                 sums.gap += row.gap
                 sums.explained += row.explained
+                sums.rounding += row.rounding
         return list(found.values())

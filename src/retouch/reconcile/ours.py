@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timezone
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 from retouch.dialects.bill import Measure
@@ -55,6 +55,31 @@ class Ours:
         self.doubts: list[Doubt] = []
         self._zone = zone
         self._period = period or Period()
+
+    @property
+    def models(self) -> frozenset[str]:
+        """Every model that something was charged for, or may have been."""
+        return frozenset(
+            [each.model for each in self.entries] + [each.attempt.model for each in self.doubts]
+        )
+
+    def moved(
+        self, zone: timezone | None = None, days: int = 0, factor: Decimal = Decimal(1)
+    ) -> Ours:
+        """The same charges with their days in another zone or so many days later, and their
+        amounts times a factor: what a bill is compared with to find out how it was made."""
+        other = Ours(zone or self._zone, self._period)
+        later = timedelta(days=days)
+        for entry in self.entries:
+            measures = dict(entry.measures)
+            if "amount" in measures:
+                measures["amount"] *= factor
+            at = entry.at.astimezone(other._zone) + later
+            other.entries.append(replace(entry, at=at, measures=measures))
+        for doubt in self.doubts:
+            day = (other._local(doubt.attempt.at) + later).date().isoformat()
+            other.doubts.append(replace(doubt, day=day))
+        return other
 
     def read(self, ledger: int, records: Iterable[AnyRecord], shared: int = 0) -> None:
         """Take in a whole ledger, known as number `ledger`; of a copy, only the Attempts begun
