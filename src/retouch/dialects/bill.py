@@ -85,8 +85,9 @@ def when(text: str, zone: timezone) -> tuple[str, datetime | None]:
         at = datetime.fromtimestamp(seconds, zone)
         return at.date().isoformat(), at
     month = _MONTH.fullmatch(text.strip())
-    if month and int(month[1]) >= _FIRST_YEAR and 1 <= int(month[2]) <= 12:
-        return f"{month[1]}-{int(month[2]):02}", None
+    number = int(month[2] or month[3]) if month else 0
+    if month and 1 <= number <= 12:
+        return f"{month[1]}-{number:02}", None
     written = re.sub("[年月]", "-", text.strip()).replace("日", " ").strip()
     written = re.sub(r" ?(UTC|GMT)$", "Z", written)
     found = _DAY.match(written)
