@@ -223,3 +223,41 @@ def test_fetch_needs_one_manifest(cats: Priced, capsys: pytest.CaptureFixture[st
     assert "name one manifest" in capsys.readouterr().err
     assert main(["reconcile", *cats.words, "--fetch", "--utc-offset", "+08:00"]) == 2
     assert "--utc-offset goes with --bill" in capsys.readouterr().err
+
+
+def test_how_a_bill_is_read_is_kept_for_next_month(
+    cats: Priced, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was said once is written down, and the next bill needs no flags."""
+    path = bill(cats, "0.287824026", "0.287824026", header="Tag,Modell,Betrag")
+    Path(path).write_text(Path(path).read_text().replace(MODEL, f"google/{MODEL}-x"))
+    saved = str(cats.folder / "bill.yaml")
+    said = ["--columns", "date=Tag,model=Modell,amount=Betrag", "--factor", "1.06"]
+    said += ["--models", f"google/*={MODEL}", "--save-profile", saved]
+    assert main(["reconcile", *cats.words, "--bill", path, *said]) == 0
+    assert "Betrag" in Path(saved).read_text()
+    capsys.readouterr()
+    assert main(["reconcile", *cats.words, "--bill", path, "--profile", saved]) == 0
+    assert main(["reconcile", *cats.words, "--bill", path]) == 2
+
+
+def test_a_bill_of_today_settles_nothing(cats: Priced) -> None:
+    """What a bill that was made too early does not hold may be on the next."""
+    path = bill(cats, "0.2715321", "0.2715321")
+    early = ["--as-of", f"{DAY}T20:00:00Z", "--settle"]
+    assert main(["reconcile", *cats.words, "--bill", path, *early]) == 0
+    assert read(cats.ledger).open_charges
+    assert (
+        main(["reconcile", *cats.words, "--bill", path, "--settle", "--as-of", "2025-10-04"]) == 0
+    )
+    assert not read(cats.ledger).open_charges
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--as-of", "yesterday"], ["--margin", "-1"], ["--factor", "x"], ["--profile", "acme"],
+     ["--models", "a"], ["--profile", "missing.yaml"]],
+)  # fmt: skip
+def test_flags_about_a_bill_that_mean_nothing_are_refused(cats: Priced, words: list[str]) -> None:
+    """Exit 2, and nothing is compared."""
+    assert main(["reconcile", *cats.words, "--bill", bill(cats, "0.27"), *words]) == 2
