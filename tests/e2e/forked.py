@@ -24,6 +24,7 @@ _FORKS.set_forkserver_preload(
     [
         *(f"retouch.cli.{name}" for name in COMMANDS),
         "tests.proofs.crash.errand",
+        "tests.e2e.hasty_server",
         "tests.e2e.provider_server",
         "tests.proofs.faults.server",
     ]

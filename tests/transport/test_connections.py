@@ -47,13 +47,44 @@ def answer_on(peer: Peer) -> None:
         peer.answer()
 
 
-async def test_one_connection_serves_one_request_after_another() -> None:
-    """Ten requests in a row need one connection."""
+async def test_one_connection_serves_one_poll_after_another() -> None:
+    """Ten polls in a row need one connection."""
     with serving(answer_on) as server:
         async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
             for _ in range(10):
-                assert body_of(await send(transport, post(server))) == b"{}"
+                assert body_of(await send(transport, get(server))) == b"{}"
     assert (server.connections, len(server.book)) == (1, 10)
+
+
+async def test_a_post_has_a_connection_of_its_own_and_leaves_it_to_polls() -> None:
+    """What costs never rides a connection that may have been closed at its other end."""
+    with serving(answer_on) as server:
+        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+            for ask in (post, get, get, post, post, get):
+                assert body_of(await send(transport, ask(server))) == b"{}"
+    assert (server.connections, len(server.book)) == (3, 6)
+
+
+async def test_no_more_connections_are_open_than_there_may_be() -> None:
+    """Beyond `connections` a request waits for another's end; idle ones make room at once."""
+    together = threading.Barrier(3)
+
+    def script(peer: Peer) -> None:
+        while True:
+            peer.read_request()
+            together.wait(timeout=10)
+            peer.answer()
+
+    with serving(script) as server:
+        async with (
+            open_transport(
+                base_url=server.url, key=None, concurrency=9, connections=3
+            ) as transport,
+            anyio.create_task_group() as group,
+        ):
+            for _ in range(9):
+                group.start_soon(send, transport, post(server))
+    assert (server.connections, len(server.book)) == (9, 9)
 
 
 async def test_chunked_replies_keep_the_connection() -> None:
@@ -68,7 +99,7 @@ async def test_chunked_replies_keep_the_connection() -> None:
     with serving(script) as server:
         async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
             for _ in range(3):
-                assert body_of(await send(transport, post(server))) == b"abcde"
+                assert body_of(await send(transport, get(server))) == b"abcde"
     assert server.connections == 1
 
 
@@ -103,7 +134,7 @@ async def test_a_connection_closed_while_idle_is_noticed_before_a_byte_is_writte
     with serving(script) as server:
         async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
             for _ in range(3):
-                assert body_of(await send(transport, post(server))) == b"{}"
+                assert body_of(await send(transport, get(server))) == b"{}"
                 await anyio.to_thread.run_sync(server.wait_for_an_end)
     assert (server.connections, len(server.book)) == (3, 3)
 
@@ -123,9 +154,9 @@ async def test_bytes_after_a_reply_never_answer_the_next_request() -> None:
 
     with serving(script) as server:
         async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
-            assert body_of(await send(transport, post(server))) == b"{}"
+            assert body_of(await send(transport, get(server))) == b"{}"
             await anyio.to_thread.run_sync(sent.wait)
-            assert body_of(await send(transport, post(server))) == b"right"
+            assert body_of(await send(transport, get(server))) == b"right"
     assert server.connections == 2
 
 
@@ -140,7 +171,7 @@ async def test_excess_in_the_same_packet_is_noticed() -> None:
     with serving(script) as server:
         async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
             for _ in range(2):
-                assert body_of(await send(transport, post(server))) == b"{}"
+                assert body_of(await send(transport, get(server))) == b"{}"
     assert server.connections == 2
 
 
@@ -163,15 +194,19 @@ async def test_a_poll_over_a_dying_connection_is_asked_again() -> None:
     assert server.connections == 2
 
 
-async def test_a_post_over_a_dying_connection_is_not_sent_again() -> None:
+async def test_a_post_is_not_sent_again() -> None:
     """Its body was begun, so sending it again is for the run to decide, and to record."""
-    with serving(reset_the_second) as server:
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.reset()
+
+    with serving(script) as server:
         async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
-            assert body_of(await send(transport, post(server))) == b"{}"
             seen = await send(transport, post(server))
     assert seen.reply is None
     assert seen.sent_bytes > 0
-    assert (server.connections, len(server.book)) == (1, 2)
+    assert (server.connections, len(server.book)) == (1, 1)
 
 
 async def test_old_connections_are_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +215,7 @@ async def test_old_connections_are_not_trusted(monkeypatch: pytest.MonkeyPatch) 
     with serving(answer_on) as server:
         async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
             for _ in range(3):
-                assert body_of(await send(transport, post(server))) == b"{}"
+                assert body_of(await send(transport, get(server))) == b"{}"
     assert server.connections == 3
 
 

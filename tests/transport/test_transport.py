@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retouch.dialects.base import Base64, Raw, Request, Segment
+from retouch.dialects.base import Base64, Exchange, Raw, Request, Segment
+from retouch.errors import InputRefused
 from retouch.job import Picture
 from retouch.transport import ApiKey, DownloadFailed, Sending, Transport, open_transport
 from retouch.transport.body import PIECE_BYTES, Body
@@ -280,37 +281,119 @@ async def test_the_key_is_in_no_message_log_or_repr(
     assert CANARY.encode() not in seen.partial
 
 
+def answer_one(peer: Peer) -> None:
+    peer.read_request()
+    peer.answer()
+
+
+def proxied_by(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    """An environment that names these proxies and no others."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        for spelled in (name, name.upper()):
+            monkeypatch.delenv(spelled, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+async def send_by_environment(base_url: str, *, trust_env: bool = True) -> Exchange:
+    async with open_transport(
+        base_url=base_url, key=None, concurrency=1, trust_env=trust_env
+    ) as transport:
+        request = post(f"{base_url}/v1/x", (b"ab", b"cd"))
+        return await transport.exchange(request, {}, timeout_seconds=5)
+
+
 @pytest.mark.parametrize("trusted", [False, True])
 async def test_a_proxy_of_the_environment_is_used_only_if_trusted(
     trusted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`trust_env` decides; NO_PROXY is heeded; what passes the proxy is counted all the same."""
-
-    def script(peer: Peer) -> None:
-        peer.read_request()
-        peer.answer()
-
-    with serving(script) as proxy, serving(script) as server:
-        monkeypatch.setenv("http_proxy", proxy.url)
-        monkeypatch.setenv("no_proxy", "localhost")
-        async with open_transport(
-            base_url=server.url, key=None, concurrency=1, trust_env=trusted
-        ) as transport:
-            seen = await transport.exchange(
-                post(f"{server.url}/v1/x", (b"ab", b"cd")), {}, timeout_seconds=5
-            )
-            by_name = f"http://localhost:{server.port}"
-        async with open_transport(
-            base_url=by_name, key=None, concurrency=1, trust_env=trusted
-        ) as transport:
-            direct = await transport.exchange(post(f"{by_name}/v1/x"), {}, timeout_seconds=5)
+    """`trust_env` decides; unused, it is named where nothing could be reached."""
+    with serving(answer_one) as proxy:
+        proxied_by(monkeypatch, http_proxy=proxy.url)
+        seen = await send_by_environment("http://provider.invalid", trust_env=trusted)
+    assert proxy.connections == (1 if trusted else 0)
+    if not trusted:
+        assert not seen.connected
+        assert "http_proxy is set but not used: `provider: {trust_env: true}`" in seen.error
+        return
     assert seen.sent_whole
     assert seen.reply is not None
-    assert direct.reply is not None
-    assert proxy.connections == (1 if trusted else 0)
-    if trusted:
-        assert proxy.book[0].head.startswith(f"POST {server.url}/v1/x HTTP/1.1")
-        assert proxy.book[0].body == b"abcd"
+    assert proxy.book[0].head.startswith("POST http://provider.invalid/v1/x HTTP/1.1")
+    assert proxy.book[0].body == b"abcd"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.3.2.1"])
+async def test_this_machine_is_never_reached_by_a_proxy(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain http is allowed to loopback because no network sees the key: nor does a proxy."""
+    with serving(answer_one) as proxy, serving(answer_one) as server:
+        proxied_by(monkeypatch, HTTP_PROXY=proxy.url)
+        seen = await send_by_environment(f"http://{host}:{server.port}")
+    assert proxy.connections == 0
+    if host == "127.0.0.1":
+        assert seen.reply is not None
+
+
+async def test_no_proxy_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that NO_PROXY lists is asked for itself."""
+    with serving(answer_one) as proxy:
+        proxied_by(monkeypatch, http_proxy=proxy.url, no_proxy=".invalid")
+        seen = await send_by_environment("http://provider.invalid")
+    assert (proxy.connections, seen.connected) == (0, False)
+
+
+async def test_a_socks_proxy_is_spoken_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SOCKS5 with the extra `socks`: the name goes to the proxy, the request through it."""
+    asked: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        connection = peer.connection
+        assert connection.recv(3)[0] == 5
+        connection.sendall(b"\x05\x00")
+        asked.append(connection.recv(300))
+        connection.sendall(b"\x05\x00\x00\x01" + bytes(6))
+        answer_one(peer)
+
+    with serving(script) as proxy:
+        proxied_by(monkeypatch, ALL_PROXY=f"socks5h://127.0.0.1:{proxy.port}")
+        seen = await send_by_environment("http://provider.invalid")
+    assert seen.reply is not None
+    assert b"provider.invalid" in asked[0]
+    assert proxy.book[0].body == b"abcd"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("127.0.0.1:7890", "without http:// before it"),
+        ("user:canary@proxy.example:7890", "without http:// before it"),
+        ("socks4://user:canary@127.0.0.1:1080", "a kind of proxy that is not spoken to"),
+        ("socks://user:canary@127.0.0.1:1080", "a kind of proxy that is not spoken to"),
+        ("http://user:canary@127.0.0.1:notaport", "holds no URL"),
+        ("http://", "names no server"),
+    ],
+)
+async def test_a_proxy_that_cannot_be_used_is_refused_by_its_variable(
+    value: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 2; what the variable holds, a password perhaps, is not in the message."""
+    proxied_by(monkeypatch, HTTPS_PROXY=value)
+    with pytest.raises(InputRefused) as refused:
+        await send_by_environment("https://provider.invalid")
+    assert refused.value.message.startswith("HTTPS_PROXY ")
+    assert told in refused.value.message
+    assert "canary" not in f"{refused.value.message}{refused.value.hint}"
+
+
+async def test_a_socks_proxy_without_its_extra_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra is named as it is installed."""
+    proxied_by(monkeypatch, all_proxy="socks5://user:canary@127.0.0.1:1080")
+    monkeypatch.setattr("retouch.transport.proxies.find_spec", lambda _: None)
+    with pytest.raises(InputRefused, match="all_proxy names a SOCKS proxy") as refused:
+        await send_by_environment("https://provider.invalid")
+    assert "make setup EXTRAS=socks" in refused.value.hint
+    assert "canary" not in f"{refused.value.message}{refused.value.hint}"
 
 
 async def test_a_transport_closes_what_it_opened() -> None:

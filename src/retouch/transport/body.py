@@ -55,11 +55,6 @@ class Body(httpx.AsyncByteStream):
         # Without a body there is nothing to count: a POST may have been heard at any moment.
         sending.connected = request.method == "POST" and not sending.body_bytes
 
-    @property
-    def surely_unsent(self) -> bool:
-        """Whether not one byte of a body that has some was handed over."""
-        return self.sending.body_bytes > 0 and self.sending.sent_bytes == 0
-
     def __aiter__(self) -> AsyncIterator[bytes]:
         return _Counted(self._segments, self.sending)
 

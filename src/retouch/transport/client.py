@@ -27,10 +27,11 @@ from retouch.transport.body import Body, BreakKind, Pictures, Sending
 from retouch.transport.credentials import ApiKey
 from retouch.transport.download import Downloaded, DownloadFailed, Fetcher, NotFetched
 from retouch.transport.endpoints import Origin, endpoint_of, origin_of, refuse_plain_http
-from retouch.transport.faults import told
-from retouch.transport.proxies import ProxiedTransport, proxies_from_environment
+from retouch.transport.faults import advice, told
+from retouch.transport.proxies import Proxies, unused_proxy
 from retouch.transport.reading import Inbox, ReplyLimits, ReplyRefused, read_body
 from retouch.transport.slots import SlotTransport
+from retouch.transport.wire import LATE_SECONDS
 
 DOWNLOAD_CAP_BYTES = 256_000_000
 _OURS = {
@@ -57,6 +58,8 @@ class Transport:
     _http: httpx.AsyncBaseTransport
     _origins: frozenset[Origin]
     _fetcher: Fetcher
+    _late_seconds: float
+    _unused_proxy: str
 
     async def exchange(
         self,
@@ -75,20 +78,24 @@ class Transport:
         body = Body(request, pictures, sending)
         inbox = Inbox()
         broken: tuple[BreakKind, str]
+        deadline = anyio.current_time() + timeout_seconds
         try:
-            with anyio.move_on_after(timeout_seconds):
-                return await self._converse(request, body, sending, inbox)
+            # What goes over a wire keeps the deadline itself, and may read on after it.
+            with anyio.CancelScope(deadline=deadline + self._late_seconds):
+                return await self._converse(request, body, sending, inbox, deadline)
         except ReplyRefused as refused:
             broken = refused.kind, str(refused)
         except NotFetched as failed:
             broken = "broken_reply", str(failed)
         except Exception as error:
-            broken = (
-                _break_kind(error, sending),
-                f"{_place(request, sending, inbox)} ({told(error)})",
-            )
+            kind = _break_kind(error, sending)
+            if kind != "timeout" or anyio.current_time() < deadline:
+                cause = f"{told(error)}{advice(error, sending.connected, self._unused_proxy)}"
+                broken = kind, f"{_place(request, sending, inbox)} ({cause})"
+            else:
+                broken = _too_late(request, sending, inbox, timeout_seconds)
         else:
-            broken = "timeout", f"{_place(request, sending, inbox)} within {timeout_seconds:g} s"
+            broken = _too_late(request, sending, inbox, timeout_seconds)
         return self._broken_off(*broken, sending, inbox)
 
     async def download(
@@ -104,14 +111,14 @@ class Transport:
         return without_secrets(text, self._key.secrets if self._key else ())
 
     async def _converse(
-        self, request: Request, body: Body, sending: Sending, inbox: Inbox
+        self, request: Request, body: Body, sending: Sending, inbox: Inbox, deadline: float
     ) -> Exchange:
         url = _parsed(request.url)
         if origin_of(url) in self._origins:
-            wired = self._wired(request, url, body)
+            wired = self._wired(request, url, body, deadline)
             response = await self._http.handle_async_request(wired)
         elif request.method == "GET":  # a status URL the server named: a stranger's, so no key
-            response = await self._fetcher.open(url)
+            response = await self._fetcher.open(url, deadline)
         else:
             raise ReplyRefused("network", f"{request.url} is no endpoint: nothing is posted there")
         try:
@@ -123,14 +130,18 @@ class Transport:
         reply = Reply(response.status_code, dict(response.headers.items()), inbox.empty())
         return replace(sending.broken_off(None, ""), reply=reply)
 
-    def _wired(self, request: Request, url: httpx.URL, body: Body) -> httpx.Request:
+    def _wired(
+        self, request: Request, url: httpx.URL, body: Body, deadline: float
+    ) -> httpx.Request:
         headers = [("Host", url.netloc.decode()), *_HEADERS]
         headers += [pair for pair in request.headers if pair[0].lower() not in _OURS]
         if request.method == "POST":
             headers.append(("Content-Length", str(body.sending.body_bytes)))
         if request.authorized and self._key is not None:
             headers.append(("Authorization", self._key.authorization))
-        return httpx.Request(request.method, url, headers=headers, stream=body)
+        return httpx.Request(
+            request.method, url, headers=headers, stream=body, extensions={"deadline": deadline}
+        )
 
     def _broken_off(
         self, kind: BreakKind, message: str, sending: Sending, inbox: Inbox
@@ -149,6 +160,7 @@ async def open_transport(
     key: ApiKey | None,
     fallback_urls: Sequence[str] = (),
     concurrency: int,
+    connections: int | None = None,
     app: Callable[..., Any] | None = None,
     trust_env: bool = False,
     limits: ReplyLimits = ReplyLimits(),  # noqa: B008 - frozen
@@ -156,10 +168,11 @@ async def open_transport(
 ) -> AsyncIterator[Transport]:
     """A Transport to `base_url` (and `fallback_urls`), closed at the end.
 
-    `concurrency`: how many idle connections an origin are kept. `app`: an ASGI application that
-    answers in place of the network (the rehearsal); nothing then leaves this machine.
-    `trust_env`: proxies and SSL_CERT_FILE from the environment. Raises Refused for a base URL
-    that is none, or that the key may not be sent to.
+    `concurrency`: how many idle connections an origin are kept at most. `connections`: how many
+    may be open at once; None: as many as asked for. `app`: an ASGI application that answers in
+    place of the network (the rehearsal); nothing then leaves this machine. `trust_env`: proxies
+    and SSL_CERT_FILE from the environment. Raises Refused for a base URL that is none, or that
+    the key may not be sent to; InputRefused for a proxy that cannot be used.
     """
     endpoints = tuple(endpoint_of(url) for url in (base_url, *fallback_urls))
     if key is not None and app is None:
@@ -172,11 +185,9 @@ async def open_transport(
     def context() -> ssl.SSLContext:
         return ssl_context or httpx.create_ssl_context(trust_env=trust_env)
 
-    abroad: httpx.AsyncBaseTransport = SlotTransport(keep=concurrency, ssl_context=context)
-    proxies = proxies_from_environment() if trust_env else {}
-    if proxies:
-        abroad = ProxiedTransport(abroad, proxies, context)
-    home = abroad if app is None else httpx.ASGITransport(app)
+    proxies = Proxies.from_environment() if trust_env and app is None else None
+    abroad = SlotTransport(keep=concurrency, ssl_context=context, proxies=proxies, most=connections)
+    home: httpx.AsyncBaseTransport = abroad if app is None else httpx.ASGITransport(app)
     origins = frozenset(origin_of(httpx.URL(endpoint.base)) for endpoint in endpoints)
     fetcher = Fetcher(
         home=home,
@@ -187,8 +198,10 @@ async def open_transport(
         secrets=key.secrets if key else (),
         resolver=None if proxies else resolve,
     )
+    late_seconds = LATE_SECONDS if app is None else 0.0
+    unused = "" if trust_env else unused_proxy()
     try:
-        yield Transport(endpoints, limits, key, home, origins, fetcher)
+        yield Transport(endpoints, limits, key, home, origins, fetcher, late_seconds, unused)
     finally:
         await abroad.aclose()
 
@@ -208,6 +221,12 @@ def _place(request: Request, sending: Sending, inbox: Inbox) -> str:
     if sending.sent_bytes < sending.body_bytes:
         return f"only {sending.sent_bytes:,} of {sending.body_bytes:,} bytes were sent"
     return "all was sent, no answer came" if sending.body_bytes else "no answer came"
+
+
+def _too_late(
+    request: Request, sending: Sending, inbox: Inbox, timeout_seconds: float
+) -> tuple[BreakKind, str]:
+    return "timeout", f"{_place(request, sending, inbox)} within {timeout_seconds:g} s"
 
 
 def _break_kind(error: Exception, sending: Sending) -> BreakKind:

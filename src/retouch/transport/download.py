@@ -20,6 +20,7 @@ from retouch.transport.addresses import Address, is_public, literal_address, res
 from retouch.transport.endpoints import Origin, origin_of
 from retouch.transport.faults import told
 from retouch.transport.reading import Inbox, ReplyLimits, ReplyRefused, read_body
+from retouch.transport.wire import LATE_SECONDS
 
 REDIRECTS = 3
 CONNECT_SECONDS = 10.0
@@ -79,27 +80,30 @@ class Fetcher:
     ) -> Downloaded | DownloadFailed:
         """The bytes behind `url`; raises nothing but cancellation."""
         shown = _shown(url)
+        deadline = anyio.current_time() + timeout_seconds
+        late_seconds = 0.0 if self.abroad is None else LATE_SECONDS
         try:
-            with anyio.move_on_after(timeout_seconds):
-                return Downloaded(await self._follow(url, cap_bytes))
+            with anyio.CancelScope(deadline=deadline + late_seconds):
+                return Downloaded(await self._follow(url, cap_bytes, deadline))
         except NotFetched as failed:
             failure = failed.failure
         except Exception as error:
-            failure = DownloadFailed("network", None, told(error), retryable=True)
+            if anyio.current_time() < deadline:
+                failure = DownloadFailed("network", None, told(error), retryable=True)
+            else:
+                failure = _too_late(timeout_seconds)
         else:
-            failure = DownloadFailed(
-                "timeout", None, f"not whole within {timeout_seconds:g} s", retryable=True
-            )
+            failure = _too_late(timeout_seconds)
         message = without_secrets(f"{shown}: {failure.message}", self.secrets)
         return DownloadFailed(
             failure.kind, failure.status, one_clean_line(message), failure.expired,
             failure.retryable,
         )  # fmt: skip
 
-    async def _follow(self, text: str, cap_bytes: int) -> bytes:
+    async def _follow(self, text: str, cap_bytes: int, deadline: float) -> bytes:
         url = _parsed(text)
         for _ in range(REDIRECTS + 1):
-            response = await self.open(url)
+            response = await self.open(url, deadline)
             try:
                 location = response.headers.get("location")
                 if response.status_code not in _REDIRECTING or not location:
@@ -109,23 +113,23 @@ class Fetcher:
                 await response.aclose()
         raise NotFetched("broken_reply", f"more than {REDIRECTS} redirects")
 
-    async def open(self, url: httpx.URL) -> httpx.Response:
+    async def open(self, url: httpx.URL, deadline: float) -> httpx.Response:
         """The reply's head, from where `url` may be fetched; raises NotFetched where it may not."""
         if origin_of(url) in self.origins:
-            return await self.home.handle_async_request(self._request(url))
+            return await self.home.handle_async_request(self._request(url, deadline))
         if url.scheme != "https":
             raise NotFetched("broken_reply", "a result's URL must be https; not fetched")
         if self.abroad is None:
             raise NotFetched("broken_reply", "a rehearsal does not leave this machine; not fetched")
         addresses = await self._checked_addresses(url)
         if not addresses:
-            return await self.abroad.handle_async_request(self._request(url))
+            return await self.abroad.handle_async_request(self._request(url, deadline))
         for address in addresses[:-1]:
             try:
-                return await self.abroad.handle_async_request(self._request(url, address))
+                return await self.abroad.handle_async_request(self._request(url, deadline, address))
             except Exception:  # noqa: S112 - the next address may answer; the last one's error is told
                 continue
-        return await self.abroad.handle_async_request(self._request(url, addresses[-1]))
+        return await self.abroad.handle_async_request(self._request(url, deadline, addresses[-1]))
 
     async def _checked_addresses(self, url: httpx.URL) -> tuple[Address, ...]:
         """The addresses that may be connected to; none where a proxy is to resolve the name."""
@@ -146,9 +150,12 @@ class Fetcher:
                 )
         return addresses
 
-    def _request(self, url: httpx.URL, address: Address | None = None) -> httpx.Request:
+    def _request(
+        self, url: httpx.URL, deadline: float, address: Address | None = None
+    ) -> httpx.Request:
         host = url.netloc.decode()
-        extensions: dict[str, object] = {"timeout": {"connect": CONNECT_SECONDS}}
+        timeout = {"connect": CONNECT_SECONDS, "read": self.limits.window_seconds}
+        extensions: dict[str, object] = {"timeout": timeout, "deadline": deadline}
         if address is not None:
             if literal_address(url.host) is None:
                 extensions["sni_hostname"] = url.raw_host.decode().rstrip(".")
@@ -175,6 +182,10 @@ class Fetcher:
         if not inbox.size:
             raise NotFetched("broken_reply", "the reply is empty", status=status, retryable=True)
         return inbox.empty()
+
+
+def _too_late(seconds: float) -> DownloadFailed:
+    return DownloadFailed("timeout", None, f"not whole within {seconds:g} s", retryable=True)
 
 
 def _refused_by_server(status: int) -> NotFetched:

@@ -1,49 +1,83 @@
-"""Proxies from the environment, used only where the manifest says `trust_env: true`."""
+"""Proxies from the environment, used only where the manifest says `trust_env: true`.
+
+This machine itself is never reached by a proxy: the key would cross the network to the proxy in
+the clear. What a variable holds is in no message, for it may hold a password.
+"""
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from retouch.errors import InputRefused
+from retouch.transport.addresses import is_loopback_name
 
-class ProxiedTransport(httpx.AsyncBaseTransport):
-    """Sends each request by the proxy named for its scheme, or directly where there is none.
-
-    httpx's own pool serves the proxies: it is slower, and knows how to tunnel.
-    """
-
-    def __init__(
-        self,
-        direct: httpx.AsyncBaseTransport,
-        proxies: dict[str, str],
-        ssl_context: Callable[[], ssl.SSLContext],
-    ) -> None:
-        self._direct = direct
-        limits = httpx.Limits(max_connections=None, keepalive_expiry=4.0)
-        self._by_scheme = {
-            scheme: httpx.AsyncHTTPTransport(proxy=proxy, verify=ssl_context(), limits=limits)
-            for scheme, proxy in proxies.items()
-        }
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        host = request.headers.get("host", request.url.host)
-        proxy = self._by_scheme.get(request.url.scheme)
-        if proxy is None or proxy_bypass(host):
-            return await self._direct.handle_async_request(request)
-        return await proxy.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        await self._direct.aclose()
-        for proxy in self._by_scheme.values():
-            await proxy.aclose()
+_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
-def proxies_from_environment() -> dict[str, str]:
-    """Proxy URLs by scheme (`http`, `https`); `all` stands for both."""
+class Proxies:
+    """Which proxy a URL goes by. Raises InputRefused for a variable that names none."""
+
+    def __init__(self, by_scheme: Mapping[str, httpx.Proxy]) -> None:
+        self._by_scheme = by_scheme
+
+    def __bool__(self) -> bool:
+        return bool(self._by_scheme)
+
+    @classmethod
+    def from_environment(cls) -> Proxies:
+        """Those of HTTP_PROXY and HTTPS_PROXY; ALL_PROXY stands for both."""
+        found = getproxies()
+        by_scheme = {}
+        for scheme in ("http", "https"):
+            named = scheme if found.get(scheme) else "all"
+            if found.get(named):
+                by_scheme[scheme] = _proxy(found[named], _variable(f"{named}_proxy"))
+        return cls(by_scheme)
+
+    def of(self, scheme: str, host: str) -> httpx.Proxy | None:
+        """The proxy for a host (with its port, if one is spelled out); None: straight there."""
+        proxy = self._by_scheme.get(scheme)
+        name = httpx.URL(f"{scheme}://{host}").host
+        if proxy is None or is_loopback_name(name) or proxy_bypass(host):
+            return None
+        return proxy
+
+
+def unused_proxy() -> str:
+    """The name of a variable that names a proxy; "" where there is none."""
     found = getproxies()
-    everything = found.get("all")
-    proxies = {scheme: found.get(scheme, everything) for scheme in ("http", "https")}
-    return {scheme: proxy for scheme, proxy in proxies.items() if proxy}
+    named = next((name for name in ("https", "all", "http") if found.get(name)), "")
+    return named and _variable(f"{named}_proxy")
+
+
+def _variable(name: str) -> str:
+    """The variable as it is spelled: small letters stand before capitals."""
+    spelled = [each for each in os.environ if each.lower() == name and os.environ[each]]
+    return max(spelled, default=name.upper())
+
+
+def _proxy(url: str, variable: str) -> httpx.Proxy:
+    scheme, separator, rest = url.strip().partition("://")
+    hint = "write it like http://127.0.0.1:7890 or socks5://127.0.0.1:1080"
+    if not separator:
+        raise InputRefused(f"{variable} names a proxy without http:// before it", hint=hint)
+    scheme = scheme.lower()
+    if scheme not in _SCHEMES:
+        raise InputRefused(f"{variable} names a kind of proxy that is not spoken to", hint=hint)
+    if scheme.startswith("socks") and find_spec("socksio") is None:
+        raise InputRefused(
+            f"{variable} names a SOCKS proxy, which needs the extra `socks`",
+            hint="make setup EXTRAS=socks, or pip install 'retouch[socks]'",
+        )
+    try:
+        proxy = httpx.Proxy(f"{scheme}://{rest}")
+    except (httpx.InvalidURL, ValueError, UnicodeError):
+        raise InputRefused(f"{variable} holds no URL", hint=hint) from None
+    if not proxy.url.host:
+        raise InputRefused(f"{variable} names no server", hint=hint)
+    return proxy

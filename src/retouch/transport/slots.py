@@ -1,15 +1,16 @@
-"""Connections: one public httpcore connection a request, kept for the next one, newest first.
+"""Connections: one public httpcore connection a request, kept for the next GET, newest first.
 
 httpx's own pool scans every connection for every request and leaks slots when a wait is
-cancelled (DESIGN §9); here nothing waits and nothing is scanned. A kept connection is used again
-only if it is young, its socket is silent and its last reply left no byte over: what a server
-closed while it stood idle is noticed before a byte is written. Should it fail all the same, the
-request is sent again on a new one only where that is free: a GET, or a body not yet begun.
+cancelled (DESIGN §9); here nothing is scanned. A POST costs money, so it always has a new
+connection: a kept one may be closed at the other end while the request is on its way, and no look
+at this end tells. A GET rides a kept one if that is young, silent and its last reply left no byte
+over; should it fail all the same, the GET is sent again on a new one, for that is free.
 """
 
 from __future__ import annotations
 
 import ssl
+import sys
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import cast
 
@@ -17,9 +18,11 @@ import anyio
 import httpcore
 import httpx
 
-from retouch.transport.body import Body
+from retouch.transport.proxies import Proxies
 from retouch.transport.wire import OneWire, socket_options
 
+RIDING = frozenset({"GET"})  # methods that may ride a kept connection
+KEPT = 16  # idle connections an origin: polls and downloads are few at once
 KEEP_SECONDS = 4.0  # under the shortest idle time of common servers (5 s: uvicorn, Node)
 SlotKey = tuple[bytes, bytes, int, str]
 _OPTIONS = socket_options()
@@ -28,29 +31,38 @@ _OPTIONS = socket_options()
 class _Slot:
     """One connection and what it may be used for."""
 
-    def __init__(self, key: SlotKey, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, key: SlotKey, context: ssl.SSLContext | None, proxy: httpx.Proxy | None
+    ) -> None:
         scheme, host, port, _ = key
         self.key = key
         self._backend = OneWire()
-        self._connection = httpcore.AsyncHTTPConnection(
-            httpcore.Origin(scheme, host, port),
-            ssl_context=context,
-            keepalive_expiry=KEEP_SECONDS,
-            network_backend=self._backend,
-            socket_options=_OPTIONS,
-        )
+        self._direct: httpcore.AsyncHTTPConnection | None = None
+        self._connection: httpcore.AsyncHTTPConnection | httpcore.AsyncConnectionPool
+        if proxy is None:
+            self._connection = self._direct = httpcore.AsyncHTTPConnection(
+                httpcore.Origin(scheme, host, port),
+                ssl_context=context,
+                keepalive_expiry=KEEP_SECONDS,
+                network_backend=self._backend,
+                socket_options=_OPTIONS,
+            )
+        else:
+            self._connection = _through(proxy, context, self._backend)
 
-    async def send(self, request: httpcore.Request) -> httpcore.Response:
-        if self._backend.wire is not None:
-            self._backend.wire.begin_reply()
+    async def send(self, request: httpcore.Request, deadline: float) -> httpcore.Response:
+        self._backend.begin_request(deadline)
         return await self._connection.handle_async_request(request)
 
     def is_reusable_after(self, status: int, headers: httpx.Headers) -> bool:
-        wire = self._backend.wire
-        return wire is not None and self._connection.is_idle() and wire.ended_with(status, headers)
+        wire, direct = self._backend.wire, self._direct
+        if wire is None or direct is None:  # what a proxy keeps is not looked into
+            return False
+        return direct.is_idle() and wire.ended_with(status, headers)
 
     def is_alive(self) -> bool:
-        return self._connection.is_available() and not self._connection.has_expired()
+        direct = self._direct
+        return direct is not None and direct.is_available() and not direct.has_expired()
 
     async def aclose(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -74,15 +86,28 @@ class _ReplyStream(httpx.AsyncByteStream):
 
 
 class SlotTransport(httpx.AsyncBaseTransport):
-    """An httpx transport without a pool: as many connections as there are requests.
+    """An httpx transport without a pool: as many connections as there are requests, up to `most`.
 
-    `keep` idle connections an origin are held for the next requests. The extension
-    `sni_hostname` names the server where the URL holds its pinned address instead.
+    `keep` idle connections an origin are held for the next requests; where `most` are open, what
+    is idle is closed first, then a request waits. The extension `sni_hostname` names the server
+    where the URL holds its pinned address instead; `deadline` (the backend's clock) bounds all
+    that a request does on its connection.
     """
 
-    def __init__(self, *, keep: int, ssl_context: Callable[[], ssl.SSLContext]) -> None:
-        self._keep = keep
+    def __init__(
+        self,
+        *,
+        keep: int,
+        ssl_context: Callable[[], ssl.SSLContext],
+        proxies: Proxies | None = None,
+        most: int | None = None,
+    ) -> None:
+        self._keep = min(keep, KEPT)
         self._ssl_context = ssl_context
+        self._proxies = proxies
+        self._most = most or sys.maxsize
+        self._open = 0
+        self._closed = anyio.Event()
         self._idle: dict[SlotKey, list[_Slot]] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -93,21 +118,54 @@ class SlotTransport(httpx.AsyncBaseTransport):
         origin = url.origin
         sni = request.extensions.get("sni_hostname", "")
         key = (origin.scheme, origin.host, origin.port, sni)
-        kept = await self._take(key)
+        kept = await self._take(key) if request.method in RIDING else None
         if kept is not None:
             try:
                 return await self._send(kept, url, request)
-            except Exception:
-                if not _is_free_to_repeat(request):
-                    raise
-        context = self._ssl_context() if origin.scheme == b"https" else None
-        return await self._send(_Slot(key, context), url, request)
+            except httpcore.TimeoutException:
+                raise
+            except Exception:  # noqa: S110 - a new connection tells
+                pass
+        await self._room()
+        try:
+            context = self._ssl_context() if origin.scheme == b"https" else None
+            slot = _Slot(key, context, self._proxy(request))
+        except BaseException:
+            self._count_closed()
+            raise
+        return await self._send(slot, url, request)
 
     async def aclose(self) -> None:
         slots = [slot for idle in self._idle.values() for slot in idle]
         self._idle.clear()
         for slot in slots:
+            await self._close(slot)
+
+    def _proxy(self, request: httpx.Request) -> httpx.Proxy | None:
+        if self._proxies is None:
+            return None
+        return self._proxies.of(request.url.scheme, request.headers["host"])
+
+    async def _room(self) -> None:
+        """Wait until one more connection may be opened, and count it."""
+        while self._open >= self._most:
+            idle = next(filter(None, self._idle.values()), None)
+            if idle:
+                await self._close(idle.pop(0))
+            else:
+                await self._closed.wait()
+        self._open += 1
+
+    async def _close(self, slot: _Slot) -> None:
+        try:
             await slot.aclose()
+        finally:
+            self._count_closed()
+
+    def _count_closed(self) -> None:
+        self._open -= 1
+        closed, self._closed = self._closed, anyio.Event()
+        closed.set()
 
     async def _send(self, slot: _Slot, url: httpcore.URL, request: httpx.Request) -> httpx.Response:
         try:
@@ -118,10 +176,11 @@ class SlotTransport(httpx.AsyncBaseTransport):
                     headers=request.headers.raw,
                     content=request.stream,
                     extensions=request.extensions,
-                )
+                ),
+                request.extensions.get("deadline", float("inf")),
             )
         except BaseException:
-            await slot.aclose()
+            await self._close(slot)
             raise
         status, headers = reply.status, httpx.Headers(reply.headers)
 
@@ -136,19 +195,39 @@ class SlotTransport(httpx.AsyncBaseTransport):
             slot = idle.pop()
             if slot.is_alive():
                 return slot
-            await slot.aclose()
+            await self._close(slot)
         return None
 
     async def _give_back(self, slot: _Slot, reusable: bool) -> None:
         idle = self._idle.setdefault(slot.key, [])
-        if not reusable or len(idle) >= self._keep:
-            await slot.aclose()
+        if not reusable or len(idle) >= self._keep or self._open >= self._most:
+            await self._close(slot)
         else:
             idle.append(slot)
         if idle and not idle[0].is_alive():  # newest first, so the oldest may never be asked for
-            await idle.pop(0).aclose()
+            await self._close(idle.pop(0))
 
 
-def _is_free_to_repeat(request: httpx.Request) -> bool:
-    stream = request.stream
-    return request.method == "GET" or (isinstance(stream, Body) and stream.surely_unsent)
+def _through(
+    proxy: httpx.Proxy, context: ssl.SSLContext | None, backend: OneWire
+) -> httpcore.AsyncConnectionPool:
+    """One connection by a proxy; httpcore's pools know how to tunnel, and hold just this one."""
+    url = httpcore.URL(
+        scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target=b"/"
+    )
+    if proxy.url.scheme.startswith("socks"):
+        return httpcore.AsyncSOCKSProxy(
+            url,
+            proxy_auth=proxy.raw_auth,
+            ssl_context=context,
+            max_keepalive_connections=0,
+            network_backend=backend,
+        )
+    return httpcore.AsyncHTTPProxy(
+        url,
+        proxy_auth=proxy.raw_auth,
+        ssl_context=context,
+        max_keepalive_connections=0,
+        network_backend=backend,
+        socket_options=_OPTIONS,
+    )

@@ -3,19 +3,30 @@
 httpcore reads 64 KB at a time, which is most of what a big reply costs. And h11 keeps what came
 after a reply for the next one, so a wrong Content-Length would answer somebody else's request:
 a wire knows whether its last reply ended where it said.
+
+A wire keeps its request's deadline itself, for a deadline that comes while the process stands
+still (SIGSTOP, a paused container) finds the reply whole in the socket: a read that is over its
+deadline still takes what is there, and goes on as long as more keeps coming.
 """
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import anyio
 import httpcore
 
 READ_BYTES = 1_048_576
+QUIET_SECONDS = 0.25  # a socket that gives nothing for so long has nothing
+LATE_SECONDS = 30.0  # the most that reading goes on after a deadline
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+_LOOK_AGAIN_SECONDS = 0.1
+_LOOKS = 2  # a loop that was busy sees a timer before the socket's bytes: it is asked twice
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -32,12 +43,13 @@ def socket_options() -> list[tuple[int, int, int]]:
 class Wire(httpcore.AsyncNetworkStream):
     """A network stream that measures the reply it is reading."""
 
-    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+    def __init__(self, inner: httpcore.AsyncNetworkStream, deadline: float) -> None:
         self._inner = inner
-        self.begin_reply()
+        self.begin_reply(deadline)
 
-    def begin_reply(self) -> None:
-        """What is read from here on is the next reply."""
+    def begin_reply(self, deadline: float) -> None:
+        """What is read from here on is the next reply, due at `deadline` (the backend's clock)."""
+        self._deadline = deadline
         self._received = 0
         self._head: bytes | None = b""  # None once the head's end was seen
         self._head_bytes = 0
@@ -51,7 +63,7 @@ class Wire(httpcore.AsyncNetworkStream):
         return length.isdecimal() and self._received == self._head_bytes + int(length)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's signature
-        data = await self._inner.read(max(max_bytes, READ_BYTES), timeout)
+        data = await self._arrived(max(max_bytes, READ_BYTES), timeout)
         self._received += len(data)
         self._tail = (self._tail + data[-5:])[-5:]
         if self._head is not None:
@@ -61,8 +73,22 @@ class Wire(httpcore.AsyncNetworkStream):
                 self._head_bytes, self._head = end.end(), None
         return data
 
+    async def _arrived(self, max_bytes: int, seconds: float | None) -> bytes:
+        """The next bytes: those that come in time, else those that are there all the same."""
+        in_time = self._deadline
+        if seconds is not None:
+            in_time = min(in_time, anyio.current_time() + seconds)
+        with anyio.CancelScope(deadline=in_time):
+            return await self._inner.read(max_bytes)
+        for _ in range(_LOOKS):
+            with anyio.move_on_after(QUIET_SECONDS):
+                return await self._inner.read(max_bytes)
+        raise httpcore.ReadTimeout
+
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as above
-        await self._inner.write(buffer, timeout)
+        with anyio.CancelScope(deadline=self._deadline):
+            return await self._inner.write(buffer, timeout)
+        raise httpcore.WriteTimeout
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -73,8 +99,11 @@ class Wire(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - as above
     ) -> httpcore.AsyncNetworkStream:
-        self._inner = await self._inner.start_tls(ssl_context, server_hostname, timeout)
-        return self
+        with anyio.CancelScope(deadline=self._deadline):
+            self._inner = await self._inner.start_tls(ssl_context, server_hostname, timeout)
+            return self
+        await self._inner.aclose()
+        raise httpcore.ConnectTimeout
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
@@ -85,7 +114,14 @@ class OneWire(httpcore.AsyncNetworkBackend):
 
     def __init__(self) -> None:
         self._inner = httpcore.AnyIOBackend()
+        self._deadline = float("inf")
         self.wire: Wire | None = None
+
+    def begin_request(self, deadline: float) -> None:
+        """What is connected, written and read from here on is due at `deadline`."""
+        self._deadline = deadline
+        if self.wire is not None:
+            self.wire.begin_reply(deadline)
 
     async def connect_tcp(
         self,
@@ -95,7 +131,32 @@ class OneWire(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        self.wire = Wire(
-            await self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
-        )
-        return self.wire
+        with anyio.CancelScope(deadline=self._deadline):
+            while True:
+                try:
+                    inner = await self._inner.connect_tcp(
+                        host, port, timeout, local_address, socket_options
+                    )
+                except httpcore.ConnectError as error:
+                    if not _wants_a_descriptor(error):
+                        raise
+                else:
+                    self.wire = Wire(inner, self._deadline)
+                    return self.wire
+                await anyio.sleep(_LOOK_AGAIN_SECONDS)
+        raise httpcore.ConnectTimeout
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+
+def _wants_a_descriptor(error: BaseException) -> bool:
+    """Whether a connection was not made because too many files are open: others are closed soon."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, BaseExceptionGroup):
+            return any(map(_wants_a_descriptor, found.exceptions))
+        if isinstance(found, OSError) and found.errno in NO_DESCRIPTOR:
+            return True
+        found = found.__cause__ or found.__context__
+    return False
