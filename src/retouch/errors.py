@@ -5,6 +5,7 @@ RetouchError                 exit 1
   InputRefused               exit 2   manifest, table, picture or usage; lists every Problem at once
   LedgerDamaged              exit 3   the ledger cannot be trusted; names file and line
   Refused                    exit 4   key, money, model or lock: retouch will not go on
+    LedgerTaken              exit 4   somebody else writes the ledger: nothing more is sent
     WorkRefused              exit 4   no more work is sent; results can still be fetched
   StorageFailed              exit 5   a disk said no; names the path
   BudgetReached              exit 6   going on could pass the budget
@@ -83,6 +84,10 @@ class Refused(RetouchError):
     """Going on would be wrong: the key, the money, the model or another run forbids it."""
 
     exit_code = 4
+
+
+class LedgerTaken(Refused):
+    """The ledger is not this run's any more; what was in flight is recorded beside it."""
 
 
 class WorkRefused(Refused):

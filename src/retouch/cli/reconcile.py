@@ -275,8 +275,8 @@ def _settle(found: Reconciliation, ledgers: tuple[Found, ...], bill: Bill) -> in
         by_ledger.setdefault(verdict.doubt.ledger, []).append(record)
     for number, records in by_ledger.items():
         path = ledgers[number].path
-        with exclusive(path.parent):
-            anyio.run(append_resolved, path, records)
+        with exclusive(path.parent) as hold:
+            anyio.run(append_resolved, path, records, hold)
     return len(found.verdicts)
 
 

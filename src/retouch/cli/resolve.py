@@ -21,7 +21,7 @@ from retouch.ledger.charges import Charge
 from retouch.ledger.records import AmountRecord, Resolved
 from retouch.ledger.state import Replay
 from retouch.money import Money, exact, total
-from retouch.storage.lock import exclusive
+from retouch.storage.lock import Hold, exclusive
 from retouch.text import one_clean_line
 
 Resolution = Literal["charged", "not_charged"]
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if not path.exists():
         raise InputRefused(f"{path}: there is no ledger yet")
-    with exclusive(path.parent):
+    with exclusive(path.parent) as hold:
         # Read under the lock: what is chosen is what is settled.
         chosen = _chosen(read(path), arguments)
         amounts = _amounts(chosen, arguments.amount)
@@ -67,17 +67,22 @@ def run(arguments: argparse.Namespace) -> int:
             Resolved(key=each.key, attempt=each.attempt, verdict=verdict, amount=amount, note=note)
             for each, amount in zip(chosen, amounts, strict=True)
         ]
-        anyio.run(append_resolved, path, records)
+        anyio.run(append_resolved, path, records, hold)
     _say_settled(chosen, arguments)
     return 0
 
 
-async def append_resolved(path: Path, records: list[Resolved]) -> None:
-    """Append `resolved` records to a ledger; the caller holds its folder's lock."""
+async def append_resolved(path: Path, records: list[Resolved], hold: Hold) -> None:
+    """Append `resolved` records to a ledger; `hold` is the caller's on its folder.
+
+    Raises LedgerTaken where somebody else wrote in it meanwhile.
+    """
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    async with open_ledger(path, run_id, say=say) as ledger:
+    async with open_ledger(path, run_id, hold=hold, say=say) as ledger:
         if records:
             await ledger.append(*records)
+        if ledger.taken is not None:
+            raise ledger.taken
 
 
 def _check(arguments: argparse.Namespace) -> None:

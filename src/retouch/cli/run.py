@@ -39,7 +39,7 @@ from retouch.ledger.records import RunBegins, RunEnds
 from retouch.money import Money, exact
 from retouch.plan import Plan
 from retouch.storage.durable import make_folder, replace_whole
-from retouch.storage.lock import exclusive
+from retouch.storage.lock import Hold, exclusive
 from retouch.text import how_many, one_clean_line, without_signatures
 
 _KEY_DIGITS = 64
@@ -75,8 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     plan = make_plan(workspace)
     refuse_problems(workspace, plan)
     make_folder(workspace.folder)
-    with exclusive(workspace.folder):
-        return anyio.run(_Run(workspace, plan, redo, run_options, arguments).go)
+    with exclusive(workspace.folder) as hold:
+        return anyio.run(_Run(workspace, hold, plan, redo, run_options, arguments).go)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ class _Run:
     """One run on one outputs folder, which is locked."""
 
     workspace: Workspace
+    hold: Hold
     plan: Plan
     redo: Redo
     run_options: RunOptions
@@ -93,7 +94,7 @@ class _Run:
         """Open the ledger, see what is to be done, do it, say how it ended."""
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
         workspace = self.workspace
-        async with open_ledger(workspace.ledger, run_id, say=say) as ledger:
+        async with open_ledger(workspace.ledger, run_id, hold=self.hold, say=say) as ledger:
             selection = Selection(
                 ledger.state,
                 Outputs(workspace.folder),
@@ -109,6 +110,8 @@ class _Run:
             await self._begin(ledger)
             summary = await self._work(ledger, selection, lanes, connection, budget)
             await _end(ledger, summary)
+            if ledger.taken is not None and summary.stopped is None:
+                summary.stopped = ledger.taken
             if summary.is_budget_reached:
                 say(left_undone(workspace, self.plan, selection))
             if workspace.is_rehearsal:

@@ -25,7 +25,7 @@ from retouch.engine.pacing import PollPace
 from retouch.engine.polling import Polls
 from retouch.engine.selection import Choice, JobStream, Reuse, Selection, choices
 from retouch.engine.summary import Observer, RunOptions, Summary
-from retouch.errors import DeadlineReached, RetouchError, StorageFailed
+from retouch.errors import DeadlineReached, LedgerTaken, RetouchError, StorageFailed
 from retouch.job import Job
 from retouch.ledger import Ledger
 from retouch.ledger.decision import Hold, Poll, Send, Skip
@@ -201,7 +201,7 @@ class Batch:
         with tools.limiter.placed(slots):
             try:
                 await run_job(job, decision, tools, self._shop)
-            except StorageFailed as error:
+            except (StorageFailed, LedgerTaken) as error:
                 self.stop(error)
                 self._ended(JobEnd(job, "stopped"))
 
@@ -247,6 +247,8 @@ class Batch:
         self._observer.passed(job, choice)
 
     def _ended(self, end: JobEnd) -> None:
+        if self._ledger.taken is not None:
+            self.stop(self._ledger.taken)
         self.summary.ended[end.ended] += 1
         self.summary.settled[end.job.model] += end.ended in ("done", "failed", "unknown")
         self._observer.ended(end)

@@ -70,6 +70,8 @@ class Reader:
             body, filling = (line[:-1], 0) if line[-1:] == b"\n" else _unended(line)
             try:
                 record = _parse(body, number - 1, prev)
+            except _Newer as newer:
+                raise self._newer(number, newer.version) from None
             except _Bad as bad:
                 rest = self._rest(file, size)
                 is_cut = not line.endswith(b"\n") and is_beginning(line)
@@ -106,12 +108,28 @@ class Reader:
     def _damaged(self, number: int, what: str) -> LedgerDamaged:
         return LedgerDamaged(
             f"{self.path}:{number}: {what}",
-            hint="nothing was sent; restore the ledger from a copy, or name the manifest anew",
+            hint="nothing was sent; restore the newest copy of the ledger and its .head, or let "
+            f"`retouch salvage {self.path}` keep what is whole and hold what may have come after",
+        )
+
+    def _newer(self, number: int, version: int) -> LedgerDamaged:
+        return LedgerDamaged(
+            f"{self.path}:{number}: a newer retouch wrote this ledger (records of version "
+            f"{version}; this one reads {VERSION})",
+            hint="nothing is damaged and nothing was sent; update retouch and run again",
         )
 
 
 class _Bad(Exception):
     """A line that is no record, or not the one that must stand here."""
+
+
+class _Newer(Exception):
+    """A line that a newer retouch wrote, whole and in its place."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(version)
+        self.version = version
 
 
 def _unended(line: bytes) -> tuple[bytes, int]:
@@ -126,16 +144,20 @@ def _parse(body: bytes, before: int, prev: str) -> AnyRecord:
         record = decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         newer = _newer_version(body)
-        what = f"written by a newer retouch (v {newer})" if newer else f"not a record ({error})"
-        raise _Bad(what) from None
+        if newer is not None:
+            raise _Newer(newer) from None
+        raise _Bad(f"not a record ({error})") from None
+    if record.v > VERSION:
+        raise _Newer(record.v)
     if record.v != VERSION:
-        raise _Bad(f"written by a newer retouch (v {record.v})")
+        raise _Bad(f"not a record of version {VERSION}")
     if record.prev != prev:
         raise _Bad(f"does not follow line {before}: it was changed" if before else "is not first")
     return record
 
 
 def _newer_version(body: bytes) -> int | None:
+    """The version of a newer retouch's line; None for what is none."""
     try:
         version = msgspec.json.decode(body, type=dict[str, object]).get("v")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -176,6 +176,14 @@ class Reused(Record, frozen=True, kw_only=True, tag="reused"):
     files: tuple[FileRecord, ...]
 
 
+class Salvaged(Record, frozen=True, kw_only=True, tag="salvaged"):
+    """This ledger is the good beginning of a damaged one. `lost_lines` came after it and cannot be
+    read any more, at least; None: nothing says how many. 0 takes that back: all is settled."""
+
+    lost_lines: int | None
+    note: str = ""
+
+
 class RunEnds(Record, frozen=True, kw_only=True, tag="end"):
     outcome: Literal["finished", "interrupted", "stopped"]
     counts: dict[str, int]
@@ -184,7 +192,7 @@ class RunEnds(Record, frozen=True, kw_only=True, tag="end"):
 
 AnyRecord = (
     RunBegins | Started | Unsent | TaskAccepted | Done | Failed | Unknown | Resolved | Reused
-    | RunEnds
+    | Salvaged | RunEnds
 )  # fmt: skip
 
 _decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)

@@ -5,6 +5,10 @@ one `at` and one sync; the next group is not written before. A failed write or s
 ledger for the rest of the run and is never retried: what it lost cannot be known (DESIGN §3). The
 next opening cuts a torn end, writes the last group once more where it was and syncs it, before
 anything is built on it.
+
+One file has one writer, looked at before and after each group (see `possession`). A ledger that
+was lost takes no beginning any more, so nothing is sent; how what was in flight ended goes into a
+copy beside it.
 """
 
 from __future__ import annotations
@@ -14,21 +18,25 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import anyio
 import msgspec
 
-from retouch.errors import StorageFailed
+from retouch.errors import LedgerTaken, StorageFailed
 from retouch.ledger.head import Head, write_head
+from retouch.ledger.possession import Lost, Possession, refuse_displaced, set_aside, taken
 from retouch.ledger.reading import End, Reader
-from retouch.ledger.records import AnyRecord, encode
+from retouch.ledger.records import AnyRecord, RunBegins, Started, encode
 from retouch.ledger.recovery import digest_of
 from retouch.ledger.state import Replay
 from retouch.storage.durable import require_regular, storage_failed, sync_folder, write_all
+from retouch.storage.lock import Hold
 from retouch.threads import Threads, in_thread
 
 Say = Callable[[str], None]
+HEAD_SECONDS = 30.0  # how much of a ledger may be cut off unseen while a run goes on
 
 
 def _silent(_: str) -> None:
@@ -44,23 +52,28 @@ class _Group:
 
 
 class Ledger:
-    """The one writer of a ledger file; `state` is always what its Records say so far."""
+    """The one writer of a ledger file; `state` is always what its Records say so far.
+
+    `taken` says how the ledger was lost to somebody else, once it was.
+    """
 
     def __init__(
         self,
-        descriptor: int,
-        path: Path,
+        possession: Possession,
         *,
         run: str,
         state: Replay,
         end: End,
         threads: Threads,
         now: Callable[[], datetime],
+        say: Say = _silent,
     ) -> None:
-        self.path = path
+        self.path = possession.path
         self.run = run
         self.state = state
-        self._descriptor = descriptor
+        self.taken: LedgerTaken | None = None
+        self._possession = possession
+        self._descriptor = possession.descriptor
         self._prev, self._lines = end.prev, end.lines
         self._size = end.size + end.unfinished
         self._is_clean = end.is_clean
@@ -69,13 +82,16 @@ class Ledger:
         self._broken: StorageFailed | None = None
         self._threads = threads
         self._now = now
+        self._say = say
         self._last_at = datetime.min.replace(tzinfo=UTC)
+        self._head_at: datetime | None = None
 
     async def append(self, *records: AnyRecord) -> None:
         """Append the Records, next to each other, and return once they are durable.
 
-        Raises StorageFailed (also for every later call) when the disk refuses. A cancellation
-        waits for the disk: a Record that was begun is either durable or the ledger is broken.
+        Raises StorageFailed (also for every later call) when the disk refuses, and LedgerTaken
+        for what begins something in a ledger that was lost. A cancellation waits for the disk: a
+        Record that was begun is either durable or the ledger is broken.
         """
         group = self._gathering
         group.records.extend(records)
@@ -89,26 +105,57 @@ class Ledger:
                 if self._broken
                 else (StorageFailed(f"{self.path}: not written"))
             )
+        if self.taken is not None and any(map(_begins_something, records)):
+            raise LedgerTaken(self.taken.message, hint=self.taken.hint)
 
     async def _commit(self) -> None:
         """Write and sync all that has gathered; whoever holds the lock does it for everybody."""
         group, self._gathering = self._gathering, _Group()
-        stamped, lines, prev = self._chained(group.records)
-        data = b"".join(lines)
         try:
-            await self._threads(lambda: self._write(data))
+            stamped = await self._threads(partial(self._committed, group.records))
         except OSError as error:
             self._broken = storage_failed(self.path, error)
             return
         except BaseException as error:
             self._broken = StorageFailed(f"{self.path}: not written: {error}")
             raise
-        self._prev, self._is_clean = prev, False
-        self._lines += len(lines)
-        self._size += len(data)
         group.is_durable = True
         for record in stamped:
             self.state.apply(record)
+
+    def _committed(self, records: list[AnyRecord]) -> list[AnyRecord]:
+        """Write the Records where they belong and return them as written. Raises OSError."""
+        if self.taken is None:
+            stamped, lines, prev = self._chained(records)
+            data = b"".join(lines)
+            lost = self._possession.lost(self._size)
+            if lost is None:
+                self._write(data)
+                lost = self._possession.lost(self._size + len(data))
+            if lost is None:
+                self._advance(len(lines), len(data), prev)
+                self._renew_head()
+                return stamped
+            self._move_aside(lost)
+        stamped, lines, prev = self._chained([one for one in records if not _begins_something(one)])
+        data = b"".join(lines)
+        self._write(data)
+        self._advance(len(lines), len(data), prev)
+        return stamped
+
+    def _advance(self, lines: int, size: int, prev: str) -> None:
+        self._prev, self._is_clean = prev, False
+        self._lines += lines
+        self._size += size
+
+    def _move_aside(self, lost: Lost) -> None:
+        """Go on in a copy of what was this run's; where the ledger is another file now, its head
+        keeps what stood there from being missed."""
+        if lost.is_elsewhere and self._lines:
+            with suppress(StorageFailed):
+                write_head(self.path, Head(self._lines, self._prev))
+        self._descriptor, aside = set_aside(self._possession, self._size, self.run)
+        self.taken = taken(self.path, lost, aside)
 
     def _chained(self, records: list[AnyRecord]) -> tuple[list[AnyRecord], list[bytes], str]:
         """The Records of one group stamped and chained, their lines, and the next `prev`."""
@@ -125,7 +172,7 @@ class Ledger:
         return stamped, lines, prev
 
     def _group_time(self) -> datetime:
-        """Now; never the time of the group before, which tells groups apart (see `torn`)."""
+        """Now; never the time of the group before, which tells groups apart (see `recovery`)."""
         now = self._now()
         if now == self._last_at:
             now += timedelta(microseconds=1)
@@ -141,10 +188,37 @@ class Ledger:
             raise
         os.fdatasync(self._descriptor)
 
+    def _renew_head(self) -> None:
+        """Say now and then where the ledger has come to, so that an older copy put in its place
+        is known for one."""
+        since = self._last_at - self._head_at if self._head_at else None
+        if since is None or not timedelta(0) <= since < timedelta(seconds=HEAD_SECONDS):
+            self._head_at = self._last_at
+            self._write_head()
+
     def close_cleanly(self) -> None:
-        """Say beside the ledger where it ended. Raises StorageFailed."""
-        if not self._broken and not self._is_clean and self._lines:
+        """Say beside the ledger where it ended."""
+        if not self._broken and not self.taken and not self._is_clean and self._lines:
+            self._write_head()
+
+    def _write_head(self) -> None:
+        """A head that cannot be written stops nobody: what was appended is durable."""
+        try:
             write_head(self.path, Head(self._lines, self._prev))
+        except StorageFailed as error:
+            self._say(f"{error.message}; the ledger is whole, only where it ended is not noted")
+        else:
+            self._is_clean = True
+
+    def release(self) -> None:
+        """Close what was opened beside the ledger."""
+        if self._descriptor != self._possession.descriptor:
+            os.close(self._descriptor)
+
+
+def _begins_something(record: AnyRecord) -> bool:
+    """Whether something is sent on this Record's account."""
+    return isinstance(record, Started | RunBegins)
 
 
 @asynccontextmanager
@@ -152,56 +226,72 @@ async def open_ledger(
     path: Path,
     run: str,
     *,
+    hold: Hold | None = None,
     threads: Threads = in_thread,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     say: Say = _silent,
 ) -> AsyncIterator[Ledger]:
-    """Open a ledger for appending, after reading it whole; the caller holds the folder's lock.
+    """Open a ledger for appending, after reading it whole; `hold` is the caller's on its folder.
 
-    Raises LedgerDamaged, StorageFailed. A torn end is cut off, which is said through `say`.
+    Raises LedgerDamaged, StorageFailed, Refused where another has it. A torn end is cut off,
+    which is said through `say`.
     """
-    reader = Reader(path)
-    state = Replay()
-    for record in reader:
-        state.apply(record)
-    end = reader.end
     try:
-        descriptor = _open_for_append(path, end, say)
+        descriptor = _opened(path)
     except OSError as error:
         raise storage_failed(path, error) from error
     try:
-        ledger = Ledger(descriptor, path, run=run, state=state, end=end, threads=threads, now=now)
-        yield ledger
+        possession = Possession(descriptor, path, hold)
+        state, end = _read_whole(possession)
         try:
-            ledger.close_cleanly()
-        except StorageFailed as error:  # all that was appended is durable, and how it went is told
-            say(f"{error.message}; the ledger is whole, only where it ended could not be noted")
+            _make_ready(descriptor, path, end, say)
+        except OSError as error:
+            raise storage_failed(path, error) from error
+        ledger = Ledger(
+            possession, run=run, state=state, end=end, threads=threads, now=now, say=say
+        )
+        try:
+            yield ledger
+        finally:
+            ledger.release()
+        ledger.close_cleanly()
     finally:
         os.close(descriptor)
 
 
-def _open_for_append(path: Path, end: End, say: Say) -> int:
-    """A descriptor at the end of the last whole line, all before it durable. Raises OSError."""
+def _opened(path: Path) -> int:
     flags = os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = require_regular(os.open(path, os.O_WRONLY | flags, 0o644), path)
+    return require_regular(os.open(path, os.O_RDWR | flags, 0o644), path)
+
+
+def _read_whole(possession: Possession) -> tuple[Replay, End]:
+    """Where every Job stands, read under the ledger's own lock. Raises as `open_ledger`."""
     try:
-        if end.torn_bytes:
-            os.ftruncate(descriptor, end.size)
-            if not end.unfinished:
-                say(
-                    f"{path}:{end.lines + 1}: the last lines were torn ({end.torn_bytes} bytes) "
-                    "and have been cut off; nothing was done on their account"
-                )
-        if end.unfinished:
-            write_all(descriptor, b"\n")
-        if not end.is_clean:
-            _write_again(path, end)
-            os.fdatasync(descriptor)
-        sync_folder(path.parent)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+        possession.take()
+    except OSError as error:
+        raise storage_failed(possession.path, error) from error
+    refuse_displaced(possession.path)
+    reader, state = Reader(possession.path), Replay()
+    for record in reader:
+        state.apply(record)
+    return state, reader.end
+
+
+def _make_ready(descriptor: int, path: Path, end: End, say: Say) -> None:
+    """Cut a torn end, and make all before it durable. Raises OSError."""
+    if end.torn_bytes:
+        os.ftruncate(descriptor, end.size)
+        if not end.unfinished:
+            say(
+                f"{path}:{end.lines + 1}: the last lines were torn ({end.torn_bytes} bytes) "
+                "and have been cut off; nothing was done on their account"
+            )
+    if end.unfinished:
+        write_all(descriptor, b"\n")
+    if not end.is_clean:
+        _write_again(path, end)
+        os.fdatasync(descriptor)
+    sync_folder(path.parent)
 
 
 def _write_again(path: Path, end: End) -> None:
