@@ -27,9 +27,9 @@ class Picture:
     """One input image: a local file with its facts, or a URL the server is to fetch.
 
     `digest` is `sha256:<hex of the file's bytes>` or `url:<URL without what only signs it>`.
-    `transforms` names what is done to the file before it is sent (`orient`, `convert`); the
-    digest stays that of the file. `bytes`, `width`, `height`, `media_type` are those of the file
-    and None for a URL.
+    `transforms` names what is done to the file before it is sent (`orient`, `convert`,
+    `cut_out`); the digest stays that of the file. `bytes`, `width`, `height`, `media_type` are
+    those of the file and None for a URL.
     """
 
     digest: str

@@ -42,6 +42,8 @@ _CARDS = (
     ModelCard("openai/gpt-image-2", "openai", edits=True),
     ModelCard("gpt-image-2", "openai", edits=True),
     ModelCard("gpt-image-1", "openai", edits=True),
+    ModelCard("gpt-image-1-mini", "openai", edits=True),
+    ModelCard("gpt-image-1.5", "openai", edits=True),
     ModelCard("kling-v1", "kling", generations=True),
     ModelCard("kling-v1-5", "kling", generations=True),
     ModelCard("kling-v2", "kling", edits=True, generations=True),

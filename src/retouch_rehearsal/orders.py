@@ -53,7 +53,8 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the client asked for. `digest` is the SHA-256 of the body's meaning, as hex."""
+    """What the client asked for. `digest` is the SHA-256 of the body's meaning, as hex;
+    `partial_images`: as events, so many partial pictures first (None: one document)."""
 
     endpoint: Endpoint
     model: ModelCard
@@ -68,6 +69,7 @@ class Order:
     background: str | None = None
     output_format: OutputFormat = "png"
     output_compression: int | None = None
+    partial_images: int | None = None
     warnings: tuple[str, ...] = field(default=())
 
 
@@ -133,8 +135,8 @@ def _refuse_fields(body: BaseModel, names: tuple[str, ...], why: str) -> None:
 
 def _edit_order(body: wire.EditBody, digest: str, parts: tuple[tuple[str, bytes], ...]) -> Order:
     card = _card(body.model, reached_by="edits")
-    if body.stream:
-        raise bad_request("stream: the rehearsal service does not stream", param="stream")
+    if body.stream and card.is_task:
+        raise bad_request("stream: a task is polled, not streamed", param="stream")
     if card.is_task:
         return _subjects_order(body, card, digest)
     _refuse_fields(body, _KLING_ONLY, "only Kling models take it")
@@ -158,6 +160,7 @@ def _edit_order(body: wire.EditBody, digest: str, parts: tuple[tuple[str, bytes]
         background=body.background if openai else None,
         output_format=(body.output_format or "png") if openai else "png",
         output_compression=body.output_compression if openai else None,
+        partial_images=body.partial_images if body.stream else None,
         warnings=()
         if openai
         else tuple(f"{name} is not yet supported by {card.name}; ignored" for name in ignored),

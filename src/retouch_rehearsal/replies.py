@@ -54,6 +54,9 @@ def edited_reply(edited: Edited, order: Order, now: float, spoilt: str | None) -
     if spoilt == "no_usage":
         del end["usage"]
 
+    if order.partial_images is not None:
+        return _streamed(edited, order, now, end, spoilt)
+
     def write(file: IO[bytes]) -> None:
         file.write(b'{"created":%d,"data":[' % now)
         for index, picture in enumerate(edited.pictures):
@@ -64,6 +67,34 @@ def edited_reply(edited: Edited, order: Order, now: float, spoilt: str | None) -
         file.write(b"]," + orjson.dumps(end)[1:])
 
     return Stored(write, "application/json")
+
+
+def _streamed(
+    edited: Edited, order: Order, now: float, end: JsonObject, spoilt: str | None
+) -> Response:
+    """The same as server-sent events: partial pictures, then each picture completed, the usage
+    with the last (OpenAI's ImageEditStreamEvent)."""
+    partial, usage = order.partial_images or 0, end.pop("usage", None)
+
+    def event(file: IO[bytes], name: str, picture: IO[bytes], more: JsonObject) -> None:
+        head = {"type": name, "created_at": int(now), "output_format": order.output_format}
+        file.write(f"event: {name}\ndata: ".encode() + orjson.dumps({**head, **more})[:-1])
+        file.write(b',"b64_json":"')
+        picture.seek(0)
+        _write_base64(picture, file, spoilt)
+        file.write(b'"}\n\n')
+
+    def write(file: IO[bytes]) -> None:
+        for index, picture in enumerate(edited.pictures):
+            with picture:
+                for number in range(partial if index == 0 else 0):
+                    which: JsonObject = {"partial_image_index": number}
+                    event(file, "image_edit.partial_image", picture, which)
+                is_last = index + 1 == len(edited.pictures)
+                told: JsonObject = {**end, "usage": usage} if is_last and usage else {}
+                event(file, "image_edit.completed", picture, told)
+
+    return Stored(write, "text/event-stream")
 
 
 def _write_base64(picture: IO[bytes], file: IO[bytes], spoilt: str | None) -> None:

@@ -85,6 +85,7 @@ class EditBody(_Body):
     output_compression: Annotated[StrictInt, Field(ge=0, le=100)] | None = None
     response_format: Literal["b64_json", "url"] | None = None
     stream: StrictBool = False
+    partial_images: Annotated[StrictInt, Field(ge=0, le=3)] = 0
     user: Text | None = None
     moderation: Literal["low", "auto"] | None = None
     image_config: ImageConfig | None = None

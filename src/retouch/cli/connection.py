@@ -26,9 +26,15 @@ class Connection:
 
     base_url: str
     fallback_urls: tuple[str, ...]
-    key: ApiKey
+    key: ApiKey | None
     app: Callable[..., Any] | None
     trust_env: bool
+    encoding: str = ""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every spelling of the key, to be cut from all that is written."""
+        return self.key.secrets if self.key else ()
 
     def open(self, concurrency: int) -> AbstractAsyncContextManager[Transport]:
         """The transport to it."""
@@ -39,6 +45,7 @@ class Connection:
             concurrency=concurrency,
             app=self.app,
             trust_env=self.trust_env,
+            encoding=self.encoding,
         )
 
 
@@ -67,10 +74,14 @@ def connect(workspace: Workspace, environment: Mapping[str, str], url_map: list[
     provider = workspace.loaded.manifest.provider
     base_url = base_url_of(workspace, environment)
     if not workspace.is_rehearsal:
-        key = ApiKey.from_environment(environment, provider.api_key_env)
-        return Connection(base_url, provider.fallback_urls, key, None, provider.trust_env)
+        named = provider.api_key_env
+        key = None if named is None else ApiKey.from_environment(environment, named)
+        encoding = provider.encoding or ""
+        return Connection(base_url, provider.fallback_urls, key, None, provider.trust_env, encoding)
     key = ApiKey("rehearsal", variable="the rehearsal's key")
-    return Connection(base_url, (), key, _service(workspace, _mapped(url_map)), trust_env=False)
+    return Connection(
+        base_url, (), key, _service(workspace, _mapped(url_map)), False, provider.encoding or ""
+    )
 
 
 def _service(workspace: Workspace, url_map: dict[str, Path]) -> Callable[..., Any]:

@@ -158,14 +158,14 @@ class _Run:
                     dialect=workspace.dialect,
                     transport=transport,
                     ledger=ledger,
-                    outputs=Outputs(workspace.folder, connection.key.secrets),
+                    outputs=Outputs(workspace.folder, connection.secrets),
                     selection=selection,
                     budget=budget,
                     prices=workspace.prices,
                     settings=manifest.run,
                     run_options=self.run_options,
                     observer=progress,
-                    secrets=connection.key.secrets,
+                    secrets=connection.secrets,
                 )
                 with Interrupts() as interrupts:
                     return await _until_done(batch, progress, interrupts)

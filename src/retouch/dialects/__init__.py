@@ -10,8 +10,11 @@ from types import MappingProxyType
 
 from retouch.dialects import rehearsal
 from retouch.dialects.base import Dialect
+from retouch.dialects.openai import requests as openai
 from retouch.dialects.qiniu import requests as qiniu
 
-DIALECTS: Mapping[str, Dialect] = MappingProxyType({qiniu.NAME: qiniu, rehearsal.NAME: rehearsal})
+DIALECTS: Mapping[str, Dialect] = MappingProxyType(
+    {each.NAME: each for each in (qiniu, openai, rehearsal)}
+)
 
 __all__ = ["DIALECTS"]

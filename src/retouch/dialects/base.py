@@ -22,9 +22,13 @@ Scope = Literal["job", "lane", "run"]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a provider is reached; `base` ends in `/v1` (no slash after), `root` is without it."""
+    """Where a provider is reached; `base` ends in `/v1` (no slash after), `root` is without it.
+
+    `encoding` is how bodies are written where a dialect has several ways ("": its default).
+    """
 
     base: str
+    encoding: str = ""
 
     @property
     def root(self) -> str:
@@ -238,7 +242,8 @@ class Capabilities:
     task holds for each picture (PROTOCOL: Kling counts n); 0 where a request holds one slot.
     `known` is False for a model the dialect's table does not list: nothing is checked but the
     common parameters, and the plan says so. `named_in_body` is False where the address names the
-    model, so that no other model can be sent there (`like` is refused).
+    model, so that no other model can be sent there (`like` is refused). `mask_polarity` is what is
+    edited there: a mask of ours (white = edit) is converted. `note` is said by the plan.
     """
 
     model: str
@@ -247,12 +252,14 @@ class Capabilities:
     parameters: tuple[Parameter, ...]
     takes_mask: bool = True
     mask_limits: PictureLimits = PictureLimits()
+    mask_polarity: Literal["white", "transparent"] = "white"
     maximum_prompt_characters: int | None = None
     maximum_images_wanted: int = 10
     slots_per_image: int = 0
     tokens: TokenEstimate | None = None
     known: bool = True
     named_in_body: bool = True
+    note: str = ""
 
 
 class Dialect(Protocol):

@@ -63,9 +63,15 @@ class Provider(Part):
     fallback_urls: tuple[BaseURL, ...] = Field(
         (), max_length=8, description="Tried in turn for requests that were surely not sent."
     )
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")] = Field(
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")] | None = Field(
         "OPENAI_API_KEY",
-        description="The name of the environment variable that holds the key; never the key.",
+        description="The name of the environment variable that holds the key, never the key; null "
+        "for a server of your own that asks for none.",
+    )
+    encoding: Literal["json", "multipart"] | None = Field(
+        None,
+        description="How pictures are sent where the dialect has several ways (openai: multipart, "
+        "or json). Default: the dialect's own.",
     )
     trust_env: bool = Field(
         False, description="Whether proxies named in the environment (HTTPS_PROXY) are used."

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Collection
 from io import BytesIO
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from retouch.job import Picture
 from retouch.pictures.facts import Facts
@@ -48,7 +48,8 @@ def converted_mode(facts: Facts) -> str:
 
 
 def transformed(data: bytes, transforms: Collection[str]) -> bytes:
-    """A picture turned upright (`orient`) and brought to RGB or RGBA (`convert`), as PNG.
+    """A picture turned upright (`orient`), brought to RGB or RGBA (`convert`), or a mask whose
+    white is made transparent (`cut_out`), as PNG.
 
     Metadata are left behind; a colour profile is kept where the colours were not touched.
     """
@@ -66,6 +67,8 @@ def transformed(data: bytes, transforms: Collection[str]) -> bytes:
         if image.mode not in ("RGB", "RGBA"):
             profile = None
         image = _converted(image)
+    if "cut_out" in transforms:
+        image, profile = _cut_out(image), None
     written = BytesIO()
     image.save(written, "PNG", icc_profile=profile)
     return written.getvalue()
@@ -84,3 +87,10 @@ def _converted(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits of grey: Pillow would cut off, not scale
         image = image.convert("I").point(lambda level: level * (1 / 257)).convert("L")
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _cut_out(mask: Image.Image) -> Image.Image:
+    """A mask of ours (white = edit) as one whose transparency says so (PROTOCOL §2, trap 3)."""
+    grey = mask.convert("RGBA").convert("L") if mask.mode == "P" else mask.convert("L")
+    black = Image.new("L", grey.size, 0)
+    return Image.merge("RGBA", (black, black, black, ImageChops.invert(grey)))

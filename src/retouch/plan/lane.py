@@ -103,6 +103,9 @@ class LaneBuilder:
         elif self.model.like and not capabilities.named_in_body:
             what = f"{self.model.like} has an address of its own: no other model can be like it"
             self._say(("models", self._index, "like"), what, "take the model itself")
+        elif capabilities.note:
+            what = f"{self.model.model}: {capabilities.note}"
+            self._say(where, what, "name a later model if the server has it", is_warning=True)
         elif not capabilities.known:
             what = f"{self.model.model} is not in the table of known models: little is checked"
             remedy = f"{close_to(self.model.model, known)}; or say which one it is `like`"
@@ -150,7 +153,10 @@ class LaneBuilder:
             self._say(where, f"{self.model.model} takes no mask", "say `send_mask: false` for it")
             return mask, []
         limits = capabilities.mask_limits
-        mask = self._fitted(mask, each.mask_facts, limits, each)
+        if capabilities.mask_polarity == "transparent" and mask.url is None:
+            mask = replace(mask, transforms=(*mask.transforms, "cut_out"))
+        else:
+            mask = self._fitted(mask, each.mask_facts, limits, each)
         return mask, [f"its mask {fault}" for fault in faults(mask, each.mask_facts, limits)]
 
     def _fitted(

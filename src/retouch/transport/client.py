@@ -165,19 +165,23 @@ async def open_transport(
     trust_env: bool = False,
     limits: ReplyLimits = ReplyLimits(),  # noqa: B008 - frozen
     ssl_context: ssl.SSLContext | None = None,
+    encoding: str = "",
 ) -> AsyncIterator[Transport]:
     """A Transport to `base_url` (and `fallback_urls`), closed at the end.
 
     `concurrency`: how many idle connections an origin are kept at most. `connections`: how many
     may be open at once; None: as many as asked for. `app`: an ASGI application that answers in
     place of the network (the rehearsal); nothing then leaves this machine. `trust_env`: proxies
-    and SSL_CERT_FILE from the environment. Raises Refused for a base URL that is none, or that
+    and SSL_CERT_FILE from the environment. `encoding`: how the dialect writes bodies ("": its
+    default). Raises Refused for a base URL that is none, or that
     the key may not be sent to; InputRefused for a proxy that cannot be used.
     """
-    endpoints = tuple(endpoint_of(url) for url in (base_url, *fallback_urls))
-    if key is not None and app is None:
+    endpoints = tuple(
+        replace(endpoint_of(url), encoding=encoding) for url in (base_url, *fallback_urls)
+    )
+    if app is None:
         for endpoint in endpoints:
-            refuse_plain_http(endpoint)
+            refuse_plain_http(endpoint, with_key=key is not None)
     for name in ("httpx", "httpcore"):  # below WARNING they log URLs and headers
         logging.getLogger(name).setLevel(logging.WARNING)
 

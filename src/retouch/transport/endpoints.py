@@ -7,7 +7,7 @@ import httpx
 from retouch.dialects.base import Endpoint
 from retouch.errors import Refused
 from retouch.text import url_without_query
-from retouch.transport.addresses import is_loopback_name
+from retouch.transport.addresses import is_loopback_name, is_private_name
 
 Origin = tuple[str, str, int]
 _PORTS = {"http": 80, "https": 443}
@@ -39,11 +39,23 @@ def endpoint_of(base_url: str) -> Endpoint:
     return Endpoint(base if base.endswith("/v1") else f"{base}/v1")
 
 
-def refuse_plain_http(endpoint: Endpoint) -> None:
-    """Raises Refused where the key would cross a network in the clear."""
+def refuse_plain_http(endpoint: Endpoint, *, with_key: bool = True) -> None:
+    """Raises Refused where a key, or pictures bound for the internet, would go in the clear.
+
+    http is for this machine; without a key for a private network too, named by its address or
+    by a name without dots (DETAILS, "OpenAI").
+    """
     url = httpx.URL(endpoint.base)
-    if url.scheme == "http" and not is_loopback_name(url.host):
+    if url.scheme != "http" or is_loopback_name(url.host):
+        return
+    secure = f"write https://{url.netloc.decode()}{url.path}"
+    if with_key:
         raise Refused(
             f"base_url {endpoint.base!r} is plain http: the API key is not sent there",
-            hint=f"write https://{url.netloc.decode()}{url.path}; http is for this machine alone",
+            hint=f"{secure}; http is for this machine alone (without a key for a private network)",
+        )
+    if not is_private_name(url.host):
+        raise Refused(
+            f"base_url {endpoint.base!r} is plain http to a public host: nothing is sent there",
+            hint=f"{secure}; http is for this machine or a private network",
         )

@@ -22,6 +22,7 @@ from retouch.dialects.openai_like.documents import (
     text_in,
     usage_in,
 )
+from retouch.dialects.openai_like.events import is_stream, read_stream
 from retouch.dialects.qiniu import tasks
 
 _SUCCEEDED = {"succeed", "succeeded", "success", "completed", "complete"}
@@ -35,6 +36,10 @@ _FAILED = {"failed", "failure", "error", "cancelled", "canceled", "rejected"}
 def read_submit(reply: Reply) -> Produced | Accepted | Rejected | Unreadable:
     """What the reply to a submit means; a result or a task by its own fields (trap 4)."""
     document = read_document(reply.body) if 200 <= reply.status < 300 else None
+    if document is None and 200 <= reply.status < 300 and is_stream(reply):
+        document, broke_off = read_stream(reply.body)
+        if document is None:
+            return Unreadable(broke_off, reply.status)
     if document is None:
         return errors.submit_refused(reply)
     produced = _produced(document)

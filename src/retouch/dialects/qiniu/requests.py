@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from retouch.dialects.base import Capabilities, Endpoint, Request
-from retouch.dialects.openai_like.bodies import Json, PictureBody
+from retouch.dialects.openai_like.bodies import Json, PictureBody, plain
 from retouch.dialects.qiniu import tasks
 from retouch.dialects.qiniu.models import MODELS, Call, call_for, capabilities_of
 from retouch.dialects.qiniu.replies import read_poll, read_submit
-from retouch.job import Job, OptionValue, Picture
+from retouch.job import Job, Picture
 
 NAME: Final = "qiniu"
 DEFAULT_BASE_URL: Final = "https://api.qnaigc.com/v1"
@@ -56,7 +56,7 @@ def submit(job: Job, endpoint: Endpoint) -> Request:
     if job.source.mask is not None:
         fields["mask"] = body.place(job.source.mask)  # white = edit here too: sent as it is
     wanted: dict[str, Json] = {call.count: 1} if call.count else {}
-    options = {name: _plain(value) for name, value in job.options}
+    options = {name: plain(value) for name, value in job.options}
     document = {**fields, **wanted, **options, **fields}  # no option displaces a field
     url = call.url.format(base=endpoint.base, root=endpoint.root)
     return Request("POST", url, headers=_HEADERS, body=body.splice(document))
@@ -78,16 +78,3 @@ def _pictures(call: Call, body: PictureBody, pictures: Sequence[Picture]) -> dic
             return {"image_urls": placed}
         case _:
             return {"image": placed[0] if len(placed) == 1 else placed}
-
-
-def _plain(value: OptionValue) -> Json:
-    """An option as JSON: a tuple of (name, value) pairs is a mapping, any other tuple a list."""
-    if not isinstance(value, tuple):
-        return value
-    if value and all(_is_pair(item) for item in value):
-        return {str(item[0]): _plain(item[1]) for item in value if isinstance(item, tuple)}
-    return [_plain(item) for item in value]
-
-
-def _is_pair(item: OptionValue) -> bool:
-    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
