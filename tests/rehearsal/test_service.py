@@ -203,7 +203,7 @@ GEMINI_REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"quality": "best"}, "quality"), ({"background": "red"}, "background"),
     ({"input_fidelity": "medium"}, "input_fidelity"), ({"output_format": "gif"}, "output_format"),
     ({"output_compression": 101}, "output_compression"), ({"size": "big"}, "size"),
-    ({"response_format": "file"}, "response_format"), ({"stream": True}, "stream"),
+    ({"response_format": "file"}, "response_format"),
     ({"stream": "yes"}, "stream"), ({"aspect_ratio": "1:1"}, "Kling"),
     ({"subject_image_list": [{"subject_image": "https://x/"}]}, "Kling"),
     ({"scene_image": "https://x/"}, "Kling"), ({"colour": "red"}, "colour"),

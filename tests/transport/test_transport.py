@@ -310,7 +310,7 @@ async def test_a_proxy_of_the_environment_is_used_only_if_trusted(
     """`trust_env` decides; unused, it is named where nothing could be reached."""
     with serving(answer_one) as proxy:
         proxied_by(monkeypatch, http_proxy=proxy.url)
-        seen = await send_by_environment("http://provider.invalid", trust_env=trusted)
+        seen = await send_by_environment("http://provider.internal", trust_env=trusted)
     assert proxy.connections == (1 if trusted else 0)
     if not trusted:
         assert not seen.connected
@@ -318,7 +318,7 @@ async def test_a_proxy_of_the_environment_is_used_only_if_trusted(
         return
     assert seen.sent_whole
     assert seen.reply is not None
-    assert proxy.book[0].head.startswith("POST http://provider.invalid/v1/x HTTP/1.1")
+    assert proxy.book[0].head.startswith("POST http://provider.internal/v1/x HTTP/1.1")
     assert proxy.book[0].body == b"abcd"
 
 
@@ -339,7 +339,7 @@ async def test_no_proxy_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that NO_PROXY lists is asked for itself."""
     with serving(answer_one) as proxy:
         proxied_by(monkeypatch, http_proxy=proxy.url, no_proxy=".invalid")
-        seen = await send_by_environment("http://provider.invalid")
+        seen = await send_by_environment("http://provider.internal")
     assert (proxy.connections, seen.connected) == (0, False)
 
 
@@ -357,9 +357,9 @@ async def test_a_socks_proxy_is_spoken_to(monkeypatch: pytest.MonkeyPatch) -> No
 
     with serving(script) as proxy:
         proxied_by(monkeypatch, ALL_PROXY=f"socks5h://127.0.0.1:{proxy.port}")
-        seen = await send_by_environment("http://provider.invalid")
+        seen = await send_by_environment("http://provider.internal")
     assert seen.reply is not None
-    assert b"provider.invalid" in asked[0]
+    assert b"provider.internal" in asked[0]
     assert proxy.book[0].body == b"abcd"
 
 
@@ -380,7 +380,7 @@ async def test_a_proxy_that_cannot_be_used_is_refused_by_its_variable(
     """Exit 2; what the variable holds, a password perhaps, is not in the message."""
     proxied_by(monkeypatch, HTTPS_PROXY=value)
     with pytest.raises(InputRefused) as refused:
-        await send_by_environment("https://provider.invalid")
+        await send_by_environment("https://provider.internal")
     assert refused.value.message.startswith("HTTPS_PROXY ")
     assert told in refused.value.message
     assert "canary" not in f"{refused.value.message}{refused.value.hint}"
@@ -391,7 +391,7 @@ async def test_a_socks_proxy_without_its_extra_is_refused(monkeypatch: pytest.Mo
     proxied_by(monkeypatch, all_proxy="socks5://user:canary@127.0.0.1:1080")
     monkeypatch.setattr("retouch.transport.proxies.find_spec", lambda _: None)
     with pytest.raises(InputRefused, match="all_proxy names a SOCKS proxy") as refused:
-        await send_by_environment("https://provider.invalid")
+        await send_by_environment("https://provider.internal")
     assert "make setup EXTRAS=socks" in refused.value.hint
     assert "canary" not in f"{refused.value.message}{refused.value.hint}"
 
