@@ -221,8 +221,8 @@ async def test_no_connection_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> N
     with serving(close_after) as gone:
         pass
     with serving(answer_in_the_clear) as plain:
-        for url in (gone.url, f"https://127.0.0.1:{plain.port}", "http://nowhere.invalid"):
-            if url.endswith("invalid"):
+        for url in (gone.url, f"https://127.0.0.1:{plain.port}", "http://nowhere.internal"):
+            if url.endswith("internal"):
                 monkeypatch.setattr(socket, "getaddrinfo", unresolvable)
             async with open_transport(base_url=url, key=None, concurrency=1) as transport:
                 request = Request("POST", f"{transport.endpoints[0].base}/x", (), SMALL)

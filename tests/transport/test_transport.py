@@ -338,7 +338,7 @@ async def test_this_machine_is_never_reached_by_a_proxy(
 async def test_no_proxy_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that NO_PROXY lists is asked for itself."""
     with serving(answer_one) as proxy:
-        proxied_by(monkeypatch, http_proxy=proxy.url, no_proxy=".invalid")
+        proxied_by(monkeypatch, http_proxy=proxy.url, no_proxy=".internal")
         seen = await send_by_environment("http://provider.internal")
     assert (proxy.connections, seen.connected) == (0, False)
 
