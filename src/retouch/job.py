@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import orjson
 
@@ -18,8 +19,16 @@ from retouch.text import url_without_signature
 
 KEY_SCHEMA = 1
 
-OptionValue = str | int | float | bool | None | tuple["OptionValue", ...]
+OptionValue: TypeAlias = "str | int | float | bool | tuple[OptionValue, ...] | Members | None"
+Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain] | None"
 Options = tuple[tuple[str, OptionValue], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """A mapping among options: its members sorted by name. A list is a tuple."""
+
+    items: tuple[tuple[str, OptionValue], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +86,21 @@ def images_wanted(options: Options) -> int:
     return wanted if isinstance(wanted, int) else 1
 
 
-def _identity(value: OptionValue) -> OptionValue:
-    """What stands for an option in a Key: a URL without what only signs it, else the value."""
+def plain(value: OptionValue) -> Plain:
+    """An option as JSON has it."""
+    if isinstance(value, Members):
+        return {name: plain(each) for name, each in value.items}
+    if isinstance(value, tuple):
+        return [plain(each) for each in value]
+    return value
+
+
+def unsigned(value: OptionValue) -> Plain:
+    """What stands for an option in a Key: URLs at any depth without what only signs them."""
+    if isinstance(value, Members):
+        return {name: unsigned(each) for name, each in value.items}
+    if isinstance(value, tuple):
+        return [unsigned(each) for each in value]
     if isinstance(value, str) and value[:8].lower().startswith(("http://", "https://")):
         return url_without_signature(value)
     return value
@@ -124,7 +146,7 @@ class Job:
             "images": [picture.identity for picture in self.pictures],
             "mask": mask.identity if mask else None,
             "placement": self.placement,
-            "options": {name: _identity(value) for name, value in self.options},
+            "options": {name: unsigned(value) for name, value in self.options},
             "repeat": self.repeat,
         }
         return hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).hexdigest()

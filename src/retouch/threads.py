@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+import anyio
 import anyio.to_thread
 
 T = TypeVar("T")
@@ -23,6 +24,19 @@ class Threads(Protocol):
 async def in_thread(call: Callable[[], T], /) -> T:
     """Run `call` in a worker thread; a cancellation waits for it, so that no write is torn."""
     return await anyio.to_thread.run_sync(call)
+
+
+def in_own_thread() -> Threads:
+    """One call at a time, in a thread that waits for no other work: a ledger's sync must not
+    queue behind the pictures that are being written."""
+    limiter: anyio.CapacityLimiter | None = None
+
+    async def run(call: Callable[[], T], /) -> T:
+        nonlocal limiter
+        limiter = limiter or anyio.CapacityLimiter(1)  # of the loop that runs now
+        return await anyio.to_thread.run_sync(call, limiter=limiter)
+
+    return run
 
 
 async def in_place(call: Callable[[], T], /) -> T:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from retouch.costs.pricing import ceiling_of, cost_of, has_ceiling, in_batch
 from retouch.dialects.base import Capabilities, TokenEstimate, Usage
-from retouch.job import Job, Options, Picture, Prompt, Source
+from retouch.job import Job, Members, Options, Picture, Prompt, Source
 from retouch.ledger.records import CostRecord
 from retouch.ledger.terms import Observed, terms_of
 from retouch.manifest import ImagePrice, Price, load_prices
@@ -82,7 +82,7 @@ def test_the_servers_quantity_wins() -> None:
         ((("size", "1024x1024"), ("quality", "low")), "0.010000"),
         ((("quality", "low"),), "0.020000"),
         ((), "0.170000"),
-        ((("image_config", (("image_size", "2K"),)),), "0.300000"),
+        ((("image_config", Members((("image_size", "2K"),))),), "0.300000"),
     ],
 )
 def test_price_by_size_and_quality(options: Options, amount: str) -> None:

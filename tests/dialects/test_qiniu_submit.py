@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from retouch.dialects.base import Base64, Endpoint, Request
 from retouch.dialects.qiniu import requests as qiniu
-from retouch.job import Job, Options, OptionValue, Picture, Prompt, Source
+from retouch.job import Job, Members, Options, OptionValue, Picture, Prompt, Source
 
 BASE = "https://api.qnaigc.com/v1"
 ROOT = "https://api.qnaigc.com"
@@ -103,7 +103,7 @@ CASES: dict[str, tuple[Job, str, dict[str, object]]] = {
         job_of(
             "gemini-3.0-pro-image-preview",
             LINK,
-            options=(("image_config", (("aspect_ratio", "16:9"), ("image_size", "2K"))),),
+            options=(("image_config", Members((("aspect_ratio", "16:9"), ("image_size", "2K")))),),
         ),
         f"{BASE}/images/edits",
         {

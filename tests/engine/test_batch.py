@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
+from retouch.dialects import DIALECTS
+from retouch.dialects.base import Endpoint, Request
 from retouch.engine.budget import Cap, Purse
 from retouch.engine.summary import RunOptions
 from retouch.errors import BudgetReached, Interrupted
+from retouch.job import Job
 from retouch.ledger.decision import Redo
 from retouch.ledger.records import Done, Failed, Started, TaskAccepted, Unknown, Unsent
 from retouch.manifest import Limits, Poll, RunSettings
 from retouch.money import Money
 from tests.support.provider import Mishap, Provider
 from tests.support.sliding import fullest
-from tests.support.workbench import CANARY, GEMINI, KLING, Bench, lane
+from tests.support.workbench import CANARY, GEMINI, KLING, Bench, TestLane, lane
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
@@ -390,3 +395,62 @@ async def test_unpriced_model_says_so(in_memory: Path) -> None:
     await work.run([lane(GEMINI, 2)], priced=False)
     assert work.state.totals.unpriced == 2
     assert work.state.totals.confirmed == {}
+
+
+async def test_what_cannot_be_said_is_not_begun(
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dialect that cannot build the request: nothing is `started`, so nothing is unknown."""
+
+    def refuse(job: Job, endpoint: Endpoint) -> Request:
+        raise ValueError("no such field")
+
+    monkeypatch.setattr(DIALECTS["qiniu"], "submit", refuse)
+    work = bench(in_memory, Provider())
+    summary = await work.run([lane(GEMINI, 1)])
+    assert summary.exit_code == 1
+    assert [type(record) for record in work.records] == [Failed]
+    assert not work.state.open_charges
+
+
+async def test_a_task_is_counted_once(in_memory: Path) -> None:
+    """Tasks of an earlier run that end while the lane is still gone through are not passed too."""
+    provider = Provider(seconds=1.0, task_seconds=500.0)
+    work = bench(in_memory, provider)
+    await work.run([lane(KLING, 3)], scope=anyio.move_on_after(100))
+    assert work.state.counts() == Counter(accepted=3)
+    work.observer.choices.clear()
+    await anyio.sleep(500)
+    slow = lane(KLING, 6, limits=Limits(concurrency=1), poll=Poll(interval=1, timeout=900))
+    summary = await work.run([slow])
+    assert (summary.ended["done"], sum(summary.passed.values())) == (6, 0)
+
+
+async def test_a_finished_lane_gives_others_their_turn(
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking for tasks among very many finished jobs holds up nothing else."""
+    work = bench(in_memory, Provider(task_seconds=500.0))
+    finished = lane(GEMINI, 300)
+    await work.run([finished])
+    await work.run([lane(KLING, 1)], scope=anyio.move_on_after(100))
+    turns, seen = 0, []
+
+    class Watched(TestLane):
+        def jobs(self) -> Iterator[Job]:
+            for job in self.all_jobs:
+                seen.append(turns)
+                yield job
+
+    given = anyio.lowlevel.checkpoint
+
+    async def counted() -> None:
+        nonlocal turns
+        turns += 1
+        await given()
+
+    monkeypatch.setattr(anyio.lowlevel, "checkpoint", counted)
+    watched = Watched(finished.model, finished.capabilities, finished.all_jobs)
+    summary = await work.run([watched])
+    assert summary.passed["done"] == 300
+    assert seen[299] - seen[0] >= 3

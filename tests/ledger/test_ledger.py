@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from retouch.errors import LedgerDamaged, StorageFailed
@@ -18,7 +20,7 @@ from retouch.ledger import FIRST_PREV, Ledger, Reader, digest_of, open_ledger, r
 from retouch.ledger.records import AnyRecord, ErrorRecord, Started, Unsent, encode
 from retouch.ledger.recovery import SECTOR_BYTES
 from retouch.ledger.state import replay
-from retouch.threads import in_place
+from retouch.threads import in_place, in_thread
 from tests.support.lives import CEILING, Teller
 
 pytestmark = pytest.mark.anyio
@@ -562,3 +564,24 @@ async def test_an_unreadable_ledger_is_a_storage_error(
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(StorageFailed, match=r"ledger\.jsonl: Permission denied"):
         read(path)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_sync_waits_for_no_picture(tmp_path: Path, anyio_backend: str) -> None:
+    """Though every thread of the pool is writing a picture, a Record becomes durable."""
+    written = threading.Event()
+    threads = int(anyio.to_thread.current_default_thread_limiter().total_tokens)
+    async with (
+        open_ledger(tmp_path / "ledger.jsonl", "r1") as ledger,
+        anyio.create_task_group() as group,
+    ):
+        for _ in range(threads):
+            group.start_soon(in_thread, written.wait)
+        await anyio.wait_all_tasks_blocked()
+        watch = threading.Timer(10, written.set)  # an append is never cancelled
+        watch.start()
+        await ledger.append(started(1))
+        assert not written.is_set()
+        watch.cancel()
+        written.set()
+    assert len(list(Reader(tmp_path / "ledger.jsonl"))) == 1

@@ -176,7 +176,7 @@ ERRORS: dict[str, tuple[Make, Parts, tuple[str, ...]]] = {
     "38 not unique": (several(one("data/x/a.png"), one("data/y/a.png")), {"output": {"path": "{stem}-{index}"}}, ("data/x/a.png", "and data/y/a.png", "would go to one path")),
     "38 but for case": (several(one("data/A.png"), one("data/a.png")), {}, ("data/A.png", "data/a.png", "would go to one path")),
     "38 but for Unicode form": (several(one("data/caf\u00e9.png"), one("data/cafe\u0301.png")), {}, ("would go to one path",)),
-    "38 but for the suffix": (several(one("data/a.png"), one("data/a.jpg", picture(kind="JPEG"))), {}, ("data/a.jpg", "data/a.png", "would go to one path")),
+    "38 but for the suffix": (several(one("data/a.png"), one("data/a.jpg", picture(kind="JPEG"))), {"output": {"path": "{parent}/{stem}-{index}"}}, ("data/a.jpg", "data/a.png", "would go to one path")),
     "38 by the index": (several(one("data/a.png"), one("data/a1.png")), model({"n": 10}) | {"output": {"path": "{stem}{index}"}, "run": {"repeat": 2}}, ("would go to one path",)),
     "38 a column some sources lack": (several(table("image,x\na.png,1\n"), one("data/b.png")), {"inputs": [{"table": "t.csv"}, {"glob": "data/*"}], "output": {"path": "{x}-{index}"}, "prompts": "x"}, ("`{x}` is not a column of every source",)),
 }

@@ -5,12 +5,17 @@ from __future__ import annotations
 import itertools
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 from PIL import Image
 
 from retouch.dialects import DIALECTS
 from retouch.dialects.base import Endpoint
+from retouch.dialects.qiniu import requests as qiniu
+from retouch.job import Members
+from retouch.ledger.terms import terms_of
 from retouch.manifest import load
 from retouch.plan import DigestCache, build
 from tests.support.hostile_pictures import encoded, oriented, picture
@@ -215,7 +220,7 @@ def test_like_and_accepts_extend_the_table(studio: Studio) -> None:
 
 
 def test_options_are_canonical(studio: Studio) -> None:
-    """Sorted, mappings as pairs; 1 and 1.0 ask for the same work, and so have one Key."""
+    """Sorted at any depth; 1 and 1.0 ask for the same work, and so have one Key."""
     studio.make("data/a.png", picture(300, 300))
 
     def options(**given: object) -> object:
@@ -224,7 +229,24 @@ def test_options_are_canonical(studio: Studio) -> None:
     assert options(n=2, image_fidelity=1.0) == options(image_fidelity=1, n=2)
     config = {"image_size": "1K", "aspect_ratio": "1:1"}
     (job,) = jobs(studio.plan(models=[{"model": GEMINI, "options": {"image_config": config}}]))
-    assert job.options == (("image_config", (("aspect_ratio", "1:1"), ("image_size", "1K"))),)
+    members = Members((("aspect_ratio", "1:1"), ("image_size", "1K")))
+    assert job.options == (("image_config", members),)
+
+
+def test_options_are_kept_whole(studio: Studio) -> None:
+    """A mapping is no list of pairs: each has its own Key, and is sent as it was written; an empty
+    mapping is no empty list."""
+    studio.make("data/a.png")
+    values: tuple[Any, ...] = ({"a": 1}, [["a", 1]], {}, [])
+    keys = set()
+    for value in values:
+        given = {"model": "new", "options": {"x": value}, "accepts": ["x"], "like": GEMINI}
+        (job,) = jobs(studio.plan(models=[given]))
+        body = qiniu.submit(job, Endpoint("https://api.example/v1")).body
+        sent = orjson.loads(b"".join(each for each in body if isinstance(each, bytes)))
+        assert sent["x"] == value
+        keys.add((job.key, terms_of(job).options))
+    assert len(keys) == len({key for key, _ in keys}) == len(values)
 
 
 def test_a_signed_option_url_keeps_its_key(studio: Studio) -> None:

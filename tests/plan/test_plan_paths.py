@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from retouch.manifest.names import same_path, unfit_for_a_path
 from retouch.plan.columns import Columns
 from retouch.plan.paths import PART_BYTES, Collisions, fit_part, output_paths
+from tests.support.studio import GEMINI, Studio, jobs, said
 
 # A busy machine is no failure.
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -119,3 +120,21 @@ def test_collisions_are_exactly_those_of_a_folding_file_system(paths: list[str])
         if known != number:
             expected.append((known, number))
     assert found == expected
+
+
+def test_the_default_path_tells_suffixes_apart(studio: Studio) -> None:
+    """Under the default template, sources that differ in their suffix alone keep it, and what
+    would meet them then does too; every other path is as ever."""
+    for name in ("x/a.png", "x/a.jpg", "x/a.jpg.png", "y/a.png", "x/b.png"):
+        studio.make(f"data/{name}")
+    paths = {job.source.name: job.output_path(0) for job in jobs(studio.plan())}
+    folder = f"images/{GEMINI}/p/data"
+    assert paths == {
+        "data/x/a.png": f"{folder}/x/a.png-0",
+        "data/x/a.jpg": f"{folder}/x/a.jpg-0",
+        "data/x/a.jpg.png": f"{folder}/x/a.jpg.png-0",
+        "data/y/a.png": f"{folder}/y/a-0",
+        "data/x/b.png": f"{folder}/x/b-0",
+    }
+    own = {"path": "{model}/{prompt}/{parent}/{stem}-{index}"}
+    assert "would go to one path" in said(studio.plan(output=own).problems)

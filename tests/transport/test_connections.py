@@ -7,6 +7,7 @@ import threading
 import tracemalloc
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from retouch.dialects.base import Base64, Exchange, Request
@@ -267,3 +268,26 @@ async def test_bodies_are_let_go_without_the_collector() -> None:
                 tracemalloc.stop()
                 gc.enable()
     assert held < 9_000_000, "no more than what one exchange needs"
+
+
+async def test_idle_connections_of_other_origins_are_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A download's host that nothing is asked of any more keeps no socket of ours."""
+    closed = threading.Event()
+
+    def answer_once(peer: Peer) -> None:
+        peer.read_request()
+        peer.answer()
+        peer.connection.settimeout(10)
+        if peer.connection.recv(1) == b"":
+            closed.set()
+
+    monkeypatch.setattr("retouch.transport.slots.KEEP_SECONDS", 0.2)
+    with serving(answer_once) as other, serving(answer_on) as server:
+        both = {"base_url": server.url, "fallback_urls": (f"{other.url}/v1",)}
+        async with open_transport(**both, key=None, concurrency=2) as transport:  # type: ignore[arg-type]
+            assert body_of(await send(transport, get(other))) == b"{}"
+            await anyio.sleep(0.4)
+            assert body_of(await send(transport, get(server))) == b"{}"
+            assert await anyio.to_thread.run_sync(closed.wait, 5)

@@ -8,6 +8,7 @@ import pickle
 import pytest
 
 from retouch.errors import Refused
+from retouch.manifest.urls import base_url
 from retouch.text import without_secrets
 from retouch.transport import ApiKey, endpoint_of, open_transport
 
@@ -101,12 +102,17 @@ async def test_the_key_may_go_to_this_machine(url: str) -> None:
         ("https://api.qnaigc.com", "https://api.qnaigc.com/v1"),
         (" https://openai.qiniu.com/ ", "https://openai.qiniu.com/v1"),
         ("http://127.0.0.1:8080/gateway", "http://127.0.0.1:8080/gateway/v1"),
+        ("https://ark.example/api/v3/", "https://ark.example/api/v3"),
+        ("https://gemini.example/v1beta", "https://gemini.example/v1beta"),
+        ("https://example.com/v1beta/openai", "https://example.com/v1beta/openai/v1"),
     ],
 )
 def test_base_urls_come_to_one_form(given: str, base: str) -> None:
-    """With and without /v1 or a slash at its end, it is the same endpoint."""
+    """With and without a slash at its end, it is the same endpoint; `/v1` is added where no
+    version stands, by the manifest as by the transport."""
     endpoint = endpoint_of(given)
-    assert (endpoint.base, endpoint.root + "/v1") == (base, base)
+    assert (endpoint.base, endpoint.root) == (base, base.rpartition("/")[0])
+    assert base_url(given.strip()) == base
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ Scope = Literal["job", "lane", "run"]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a provider is reached; `base` ends in `/v1` (no slash after), `root` is without it.
-
-    `encoding` is how bodies are written where a dialect has several ways ("": its default).
+    """Where a provider is reached; `base` ends in its version, like `/v1` (no slash after), `root`
+    is without it. `encoding` is how bodies are written where a dialect has several ways ("": its
+    default).
     """
 
     base: str
@@ -32,7 +32,8 @@ class Endpoint:
 
     @property
     def root(self) -> str:
-        return self.base.removesuffix("/v1")
+        parent, _, version = self.base.rpartition("/")
+        return parent if version[:1] in ("v", "V") and version[1:2].isdigit() else self.base
 
 
 @dataclass(frozen=True, slots=True)

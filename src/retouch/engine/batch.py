@@ -35,6 +35,8 @@ from retouch.text import how_many, one_clean_line, without_secrets
 from retouch.threads import Threads, in_thread
 from retouch.transport import Transport
 
+SEEN_AT_ONCE = 64  # jobs looked at before other lanes get their turn
+
 
 class Batch:
     """One run over a plan's lanes; the caller holds the folder's lock and the open ledger."""
@@ -161,13 +163,20 @@ class Batch:
 
     async def _feed(self, lane: JobStream, tools: LaneTools, jobs: TaskGroup) -> None:
         """Start what is to be polled, then what is to be sent; note what is passed over."""
+        polled: set[str] = set()  # they may have ended before the second pass comes to them
         if self._ledger.state.has_tasks_out:
-            for job, choice in choices(lane, self._selection):
-                if isinstance(choice, Poll) and not await self._start(job, choice, tools, jobs):
-                    return
+            for seen, (job, choice) in enumerate(choices(lane, self._selection)):
+                if isinstance(choice, Poll):
+                    if not await self._start(job, choice, tools, jobs):
+                        return
+                    polled.add(job.key)
+                if not seen % SEEN_AT_ONCE:
+                    await anyio.lowlevel.checkpoint()
         for job, choice in choices(lane, self._selection):
             if tools.stop:
                 return
+            if polled and job.key in polled:
+                continue
             if isinstance(choice, Send):
                 if self._left <= 0 or not await self._start(job, choice, tools, jobs):
                     return

@@ -21,7 +21,7 @@ from types import MappingProxyType
 import anyio
 
 from retouch.costs.pricing import ceiling_of, cost_of
-from retouch.dialects.base import Accepted, Endpoint, LinkedPicture, Produced, Rejected
+from retouch.dialects.base import Accepted, Endpoint, LinkedPicture, Produced, Rejected, Request
 from retouch.engine.budget import Reservation
 from retouch.engine.classify import (
     NotCharged,
@@ -123,20 +123,20 @@ class _Life:
     ) -> Verdict | None:
         """Load, say so, send, and conclude; None when nothing was sent."""
         self._permit = permit
-        pictures = await self._load(attempt)
-        if pictures is None:
+        loaded = await self._load(attempt)
+        if loaded is None:
             reservation.settle(None)
             return None
         await self.log.started(attempt)
         reservation.day = self.context.ledger.state.open_charges[self.log.key, attempt].day
         permit.leaves()
-        verdict, body = await self._post(attempt, pictures)
+        verdict, body = await self._post(attempt, *loaded)
         await self._conclude(attempt, verdict, body, reservation)
         return verdict
 
-    async def _load(self, attempt: int) -> dict[Picture, bytes] | None:
-        """The bytes to send; None (and a Record) when a file is not what was planned. A place for
-        what will come is made before it is paid for."""
+    async def _load(self, attempt: int) -> tuple[Request, dict[Picture, bytes]] | None:
+        """What to send; None (and a Record) when a file is not what was planned, or the dialect
+        cannot say it. A place for what will come is made before it is paid for."""
         mask = self.job.source.mask
         wanted = [*self.job.pictures, *([mask] if mask else [])]
         files = [picture for picture in wanted if picture.path is not None]
@@ -146,16 +146,18 @@ class _Life:
             return {file: payload(file) for file in files}
 
         try:
-            return await self.context.threads(load)
-        except (SourceChanged, OSError) as changed:
-            error = ErrorRecord(kind="bad_request", message=f"not sent: {changed}")
+            request = self.context.dialect.submit(self.job, self._endpoint_now())
+            return request, await self.context.threads(load)
+        except (SourceChanged, OSError, ValueError) as refused:
+            error = ErrorRecord(kind="bad_request", message=f"not sent: {refused}")
             await self.log.failed(attempt, error, final=False)
             self._end("failed", error=error)
             return None
 
-    async def _post(self, attempt: int, pictures: dict[Picture, bytes]) -> tuple[Verdict, bytes]:
+    async def _post(
+        self, attempt: int, request: Request, pictures: dict[Picture, bytes]
+    ) -> tuple[Verdict, bytes]:
         """POST and classify; the raw body of a whole reply comes along, for quarantine."""
-        request = self.context.dialect.submit(self.job, self._endpoint_now())
         sending = Sending()
         try:
             exchange = await self.context.transport.exchange(

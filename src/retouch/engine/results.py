@@ -28,7 +28,6 @@ from retouch.transport import Downloaded, DownloadFailed, Transport
 Download = Callable[[str], Awaitable[Downloaded | DownloadFailed]]
 FETCHES = 2
 DOWNLOAD_TRIES = 4
-DOWNLOAD_CAP_BYTES = 256 * 1024 * 1024
 _NONE = "is not a whole PNG, JPEG or WEBP"
 _TEXTS = ("an HTML page", "an XML document", "JSON text", "plain text")
 
@@ -54,9 +53,7 @@ async def patient_download(
     """A result's bytes; a download is free, so what may pass is tried again."""
     tried = 0
     while True:
-        got = await transport.download(
-            url, timeout_seconds=timeout_seconds, cap_bytes=DOWNLOAD_CAP_BYTES
-        )
+        got = await transport.download(url, timeout_seconds=timeout_seconds)
         tried += 1
         if isinstance(got, Downloaded) or not got.retryable or tried == DOWNLOAD_TRIES:
             return got

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from retouch.job import Job, OptionValue
+from retouch.job import Job, Members, OptionValue, unsigned
 from retouch.ledger.records import TermsRecord
-from retouch.text import url_without_signature
 
 DIGEST_DIGITS = 12
 
@@ -40,7 +39,7 @@ def terms_of(job: Job) -> TermsRecord:
     return TermsRecord(
         input=_digest([pictures, mask.identity if mask else None]),
         prompt=_digest(job.prompt.text),
-        options=_digest([_unsigned(job.options), job.placement]),
+        options=_digest([{name: unsigned(value) for name, value in job.options}, job.placement]),
         n=job.images_wanted,
         size=size,
         quality=quality,
@@ -57,28 +56,10 @@ def _named(job: Job, *names: str) -> OptionValue:
     """The first option of these names, also inside `image_config` (PROTOCOL §1)."""
     options = dict(job.options)
     config = options.get("image_config")
-    inner = _pairs(config) if isinstance(config, tuple) else {}
+    inner = dict(config.items) if isinstance(config, Members) else {}
     return next(
         (place[name] for place in (options, inner) for name in names if name in place), None
     )
-
-
-def _pairs(value: tuple[OptionValue, ...]) -> dict[str, OptionValue]:
-    """A mapping as options hold it: a tuple of (name, value) pairs."""
-    return {
-        item[0]: item[1]
-        for item in value
-        if isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
-    }
-
-
-def _unsigned(value: OptionValue) -> OptionValue:
-    """An option without what only signs the URLs in it."""
-    if isinstance(value, tuple):
-        return tuple(map(_unsigned, value))
-    if isinstance(value, str) and value[:8].lower().startswith(("http://", "https://")):
-        return url_without_signature(value)
-    return value
 
 
 def _text(value: OptionValue) -> str | None:
@@ -86,4 +67,6 @@ def _text(value: OptionValue) -> str | None:
 
 
 def _digest(content: object) -> str:
-    return hashlib.sha256(orjson.dumps(content)).hexdigest()[:DIGEST_DIGITS]
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()[
+        :DIGEST_DIGITS
+    ]

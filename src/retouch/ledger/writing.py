@@ -33,7 +33,7 @@ from retouch.ledger.recovery import digest_of
 from retouch.ledger.state import Replay
 from retouch.storage.durable import require_regular, storage_failed, sync_folder, write_all
 from retouch.storage.lock import Hold
-from retouch.threads import Threads, in_thread
+from retouch.threads import Threads, in_own_thread
 
 Say = Callable[[str], None]
 HEAD_SECONDS = 30.0  # how much of a ledger may be cut off unseen while a run goes on
@@ -227,14 +227,14 @@ async def open_ledger(
     run: str,
     *,
     hold: Hold | None = None,
-    threads: Threads = in_thread,
+    threads: Threads | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     say: Say = _silent,
 ) -> AsyncIterator[Ledger]:
     """Open a ledger for appending, after reading it whole; `hold` is the caller's on its folder.
 
     Raises LedgerDamaged, StorageFailed, Refused where another has it. A torn end is cut off,
-    which is said through `say`.
+    which is said through `say`. Syncs have a thread of their own, unless `threads` is given.
     """
     try:
         descriptor = _opened(path)
@@ -248,7 +248,13 @@ async def open_ledger(
         except OSError as error:
             raise storage_failed(path, error) from error
         ledger = Ledger(
-            possession, run=run, state=state, end=end, threads=threads, now=now, say=say
+            possession,
+            run=run,
+            state=state,
+            end=end,
+            threads=threads or in_own_thread(),
+            now=now,
+            say=say,
         )
         try:
             yield ledger

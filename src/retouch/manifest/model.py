@@ -266,11 +266,14 @@ class RunSettings(Part):
     )
 
 
+DEFAULT_OUTPUT_PATH = "{model}/{prompt}/{parent}/{stem}-{index}"
+
+
 class Output(Part):
     """How the outputs are laid out."""
 
     path: OutputTemplate = Field(
-        "{model}/{prompt}/{parent}/{stem}-{index}",
+        DEFAULT_OUTPUT_PATH,
         description="Path of each picture under images/, without suffix.",
     )
 

@@ -1,4 +1,4 @@
-"""The provider's address: checked, and brought to one form that ends in `/v1` without a slash.
+"""The provider's address: checked, and brought to one form, which ends in its version.
 
 A key goes to whatever stands here, so: https, or http to this machine alone; no credentials, no
 query. Messages never repeat what a URL may hide.
@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 _HOST = re.compile(r"[^\s/?#@\\%\[\]:<>\"'{}|^`\x00-\x20\x7f]+")
+_VERSION = re.compile(r"/v[0-9]+[a-z0-9.]*$", re.ASCII | re.IGNORECASE)
 _ENDPOINTS = re.compile(r"/(?:images/(?:edits|generations|tasks)|models|queue|chat)(?:/.*)?$")
 
 
@@ -24,7 +25,7 @@ class UnfitURL(ValueError):
 
 
 def base_url(text: str) -> str:
-    """The address as `https://host[:port]/v1`; a path other than none is kept as it stands.
+    """The address as `https://host[:port]/v1`, or with another path that ends in its version.
 
     Raises UnfitURL. Use it for OPENAI_BASE_URL too. Source: PROTOCOL §1 (some pages give the
     base with `/v1`, some without), BAD-INPUT row 40.
@@ -65,7 +66,16 @@ def _in_one_form(parts: SplitResult, host: str, port: int | None) -> str:
     shown = f"[{host}]" if ":" in host else host
     default = {"https": 443, "http": 80}[parts.scheme]
     place = shown if port in (None, default) else f"{shown}:{port}"
-    return f"{parts.scheme}://{place}{path or '/v1'}"
+    return with_version(f"{parts.scheme}://{place}{path}")
+
+
+def with_version(base: str) -> str:
+    """A base URL without a slash at its end, which ends in its version: `/v1` where it has none.
+
+    `/v1beta` and `/api/v3` are versions too (Gemini, Ark): nothing is added to them.
+    """
+    base = base.rstrip("/")
+    return base if _VERSION.search(base) else f"{base}/v1"
 
 
 def is_loopback(host: str) -> bool:

@@ -17,7 +17,7 @@ from retouch.plan.columns import BUILT_IN, OF_A_JOB
 from retouch.plan.digests import DigestCache
 from retouch.plan.inspections import Album, OnProgress
 from retouch.plan.lane import LaneBuilder
-from retouch.plan.paths import OutputPaths, output_paths
+from retouch.plan.paths import OutputPaths, output_paths, told_apart
 from retouch.plan.planned import BadSource, Lane, Plan
 from retouch.plan.prompts import Variant, variants
 from retouch.plan.results import feeding_on_results
@@ -50,6 +50,8 @@ def build(
     album = Album(loaded.folder, cache)
     album.look(files_of(candidates), on_progress)
     checked, bad = _checked(Checks(loaded, album, tally), candidates)
+    if paths is not None and "path" not in loaded.manifest.output.model_fields_set:
+        paths = told_apart(paths, (each.source.columns for each in checked))
     lanes: list[Lane] = []
     for index in range(len(loaded.manifest.models)):
         builder = LaneBuilder(loaded, dialect, index, tally)

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from retouch.dialects.base import Capabilities, Dialect, Parameter
 from retouch.errors import Problem
-from retouch.job import Options, OptionValue
+from retouch.job import Members, Options, OptionValue
 from retouch.manifest import Loaded, Location, Model
 from retouch.manifest.kinds import PlainValue
 from retouch.manifest.messages import close_to
@@ -71,13 +71,13 @@ def check_options(
 
 
 def canonical(options: Mapping[str, PlainValue]) -> Options:
-    """Options as a Job holds them: sorted, mappings as tuples of (name, value) pairs."""
+    """Options as a Job holds them: sorted by name, at any depth."""
     return tuple(sorted((name, _frozen(value)) for name, value in options.items()))
 
 
 def _frozen(value: PlainValue) -> OptionValue:
     if isinstance(value, Mapping):
-        return tuple((name, _frozen(value[name])) for name in sorted(value))
+        return Members(tuple((name, _frozen(value[name])) for name in sorted(value)))
     if isinstance(value, tuple):
         return tuple(map(_frozen, value))
     if isinstance(value, float) and value.is_integer():

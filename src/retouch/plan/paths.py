@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
 
+from retouch.manifest.model import DEFAULT_OUTPUT_PATH
 from retouch.manifest.names import same_path, unfit_for_a_path
 from retouch.plan.templates import Name, Template, parse
 
@@ -70,11 +72,15 @@ class OutputPaths:
     """The output template, part by part.
 
     `index_is_told_apart`: equal paths but for the index are equal only if the indexes are.
+    `crowded` holds the places of sources whose names differ in their suffix alone: they go by
+    `full`, which keeps it.
     """
 
     parts: tuple[Template, ...]
     has_index: bool
     index_is_told_apart: bool
+    full: tuple[Template, ...] = ()
+    crowded: frozenset[str] = frozenset()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -84,7 +90,8 @@ class OutputPaths:
     def of(self, columns: Mapping[str, str]) -> SourcePaths:
         """The paths of one source's pictures. KeyError for a column the source does not have."""
         parts: list[str | Template] = []
-        for part in self.parts:
+        is_crowded = bool(self.crowded) and _place(columns, "name") in self.crowded
+        for part in self.full if is_crowded else self.parts:
             if part.parts == (Name("parent"),):
                 parts.extend(fit_part(name) for name in columns["parent"].split("/") if name)
             elif _OF_A_JOB.isdisjoint(part.names):
@@ -134,6 +141,33 @@ def output_paths(template: str) -> OutputPaths:
     parsed = parse(template)  # as a whole first, so that positions are those of the whole
     parts = tuple(parse(part) for part in template.split("/"))
     return OutputPaths(parts, "index" in parsed.names, all(map(_tells_index_apart, parts)))
+
+
+def told_apart(paths: OutputPaths, sources: Iterable[Mapping[str, str]]) -> OutputPaths:
+    """The default template for the plan's `sources` (their columns): those that would share a
+    path keep their suffix in it. A name that is told apart so may meet another's: it, too."""
+    places = {_place(columns, "name"): _place(columns, "stem") for columns in sources}
+    crowded: set[str] = set()
+    while True:
+        shared = Counter(
+            same_file(name if name in crowded else stem) for name, stem in places.items()
+        )
+        more = {
+            name
+            for name, stem in places.items()
+            if name not in crowded and shared[same_file(stem)] > 1
+        }
+        if not more:
+            break
+        crowded |= more
+    if not crowded:
+        return paths
+    full = output_paths(DEFAULT_OUTPUT_PATH.replace("{stem}", "{name}")).parts
+    return replace(paths, full=full, crowded=frozenset(crowded))
+
+
+def _place(columns: Mapping[str, str], name: str) -> str:
+    return f"{columns['parent']}/{columns[name]}"
 
 
 def _tells_index_apart(part: Template) -> bool:

@@ -7,6 +7,7 @@ the bill rounds them). Where more alike are on one side than on the other, times
 from __future__ import annotations
 
 import statistics
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
@@ -102,22 +103,30 @@ def _paired(
 ) -> tuple[tuple[OwnCharge, ...], tuple[Line, ...]]:
     """Take out pairs whose amounts are one unit apart: the bill rounds otherwise."""
     left = sorted(theirs, key=lambda line: line.measures.get("amount", Decimal(0)))
+    amounts = [line.measures.get("amount", Decimal(0)) for line in left]
+    taken = [False] * len(left)
+    free = list(range(len(left) + 1))  # a line's next one that is not taken, itself if it is not
+
+    def first_free(place: int) -> int:
+        while free[place] != place:
+            free[place] = free[free[place]]
+            place = free[place]
+        return place
+
     kept: list[OwnCharge] = []
     for entry in ours:
         amount = entry.measures.get("amount")
-        near = next(
-            (
-                line
-                for line in left
-                if amount is not None and abs(line.measures.get("amount", -amount) - amount) <= unit
-            ),
-            None,
-        )
-        if near is None or not amount:
+        if not amount:
             kept.append(entry)
+            continue
+        place = first_free(bisect_left(amounts, amount - unit))
+        if place < len(left) and amounts[place] and amounts[place] <= amount + unit:
+            taken[place], free[place] = True, place + 1
         else:
-            left.remove(near)
-    return tuple(kept), tuple(left)
+            kept.append(entry)
+    return tuple(kept), tuple(
+        line for line, is_taken in zip(left, taken, strict=True) if not is_taken
+    )
 
 
 def _surplus(

@@ -33,7 +33,7 @@ from retouch.transport.reading import Inbox, ReplyLimits, ReplyRefused, read_bod
 from retouch.transport.slots import SlotTransport
 from retouch.transport.wire import LATE_SECONDS
 
-DOWNLOAD_CAP_BYTES = 256_000_000
+DOWNLOAD_CAP_BYTES = 256 * 1024 * 1024
 _OURS = {
     "authorization",
     "host",

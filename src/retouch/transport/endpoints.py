@@ -6,6 +6,7 @@ import httpx
 
 from retouch.dialects.base import Endpoint
 from retouch.errors import Refused
+from retouch.manifest.urls import with_version
 from retouch.text import url_without_query
 from retouch.transport.addresses import is_loopback_name, is_private_name
 
@@ -19,7 +20,7 @@ def origin_of(url: httpx.URL) -> Origin:
 
 
 def endpoint_of(base_url: str) -> Endpoint:
-    """`base_url` as an Endpoint: no slash at its end, `/v1` added where it is missing.
+    """`base_url` as an Endpoint: no slash at its end, `/v1` added where no version is.
 
     Raises Refused for what is no http(s) URL or holds a user, a query or a fragment.
     """
@@ -35,8 +36,7 @@ def endpoint_of(base_url: str) -> Endpoint:
         raise Refused(f"base_url {shown!r} holds a user or password; use the API key", hint=hint)
     if url.query or url.fragment:
         raise Refused(f"base_url {shown!r} holds a query or a fragment", hint=hint)
-    base = str(url).rstrip("/")
-    return Endpoint(base if base.endswith("/v1") else f"{base}/v1")
+    return Endpoint(with_version(str(url)))
 
 
 def refuse_plain_http(endpoint: Endpoint, *, with_key: bool = True) -> None:

@@ -204,8 +204,15 @@ class SlotTransport(httpx.AsyncBaseTransport):
             await self._close(slot)
         else:
             idle.append(slot)
-        if idle and not idle[0].is_alive():  # newest first, so the oldest may never be asked for
-            await self._close(idle.pop(0))
+        await self._close_dead()
+
+    async def _close_dead(self) -> None:
+        """Close what no request will use again, of every origin: an origin that nothing is asked
+        of any more would keep its sockets, and newest first never comes to an old one."""
+        dead = [idle.pop(0) for idle in self._idle.values() if idle and not idle[0].is_alive()]
+        self._idle = {key: idle for key, idle in self._idle.items() if idle}
+        for slot in dead:
+            await self._close(slot)
 
 
 def _through(

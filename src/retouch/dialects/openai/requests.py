@@ -9,15 +9,15 @@ description, operation createImageEdit.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, cast
 
 import orjson
 
 from retouch.dialects.base import Capabilities, Endpoint, Raw, Request, Segment
 from retouch.dialects.openai.models import MODELS, capabilities_of
 from retouch.dialects.openai.replies import read_poll, read_submit
-from retouch.dialects.openai_like.bodies import Json, PictureBody, plain, sent_media_type
-from retouch.job import Job, Picture
+from retouch.dialects.openai_like.bodies import Json, PictureBody, sent_media_type
+from retouch.job import Job, Picture, plain
 
 NAME: Final = "openai"
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
@@ -52,7 +52,9 @@ def submit(job: Job, endpoint: Endpoint) -> Request:
     pictures = (*job.pictures, *([job.source.mask] if job.source.mask else []))
     as_json = endpoint.encoding == "json" or any(picture.url for picture in pictures)
     url = f"{endpoint.base}/images/edits"
-    options: dict[str, Json] = {"n": 1} | {name: plain(value) for name, value in job.options}
+    options: dict[str, Json] = {"n": 1} | {
+        name: cast(Json, plain(value)) for name, value in job.options
+    }
     if as_json:
         headers = (("content-type", "application/json"), _ACCEPT)
         return Request("POST", url, headers=headers, body=_json_body(job, options))

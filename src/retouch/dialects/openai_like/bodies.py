@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import orjson
 
 from retouch.dialects.base import Base64, Segment
-from retouch.job import OptionValue, Picture
+from retouch.job import Picture
 
 _MARK = b"\0"
 _CONVERTED_MEDIA_TYPE = "image/png"  # what orient and convert write
@@ -48,16 +48,3 @@ def sent_media_type(picture: Picture) -> str:
     if picture.transforms or picture.media_type is None:
         return _CONVERTED_MEDIA_TYPE
     return picture.media_type
-
-
-def plain(value: OptionValue) -> Json:
-    """An option as JSON: a tuple of (name, value) pairs is a mapping, any other tuple a list."""
-    if not isinstance(value, tuple):
-        return value
-    if value and all(_is_pair(item) for item in value):
-        return {str(item[0]): plain(item[1]) for item in value if isinstance(item, tuple)}
-    return [plain(item) for item in value]
-
-
-def _is_pair(item: OptionValue) -> bool:
-    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)

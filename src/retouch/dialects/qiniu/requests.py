@@ -7,14 +7,14 @@ which model was asked (PROTOCOL §2, trap 4). Source: the seed's page 图生图 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 from retouch.dialects.base import Capabilities, Endpoint, Request
-from retouch.dialects.openai_like.bodies import Json, PictureBody, plain
+from retouch.dialects.openai_like.bodies import Json, PictureBody
 from retouch.dialects.qiniu import tasks
 from retouch.dialects.qiniu.models import MODELS, Call, call_for, capabilities_of
 from retouch.dialects.qiniu.replies import read_poll, read_submit
-from retouch.job import Job, Picture
+from retouch.job import Job, Picture, plain
 
 NAME: Final = "qiniu"
 DEFAULT_BASE_URL: Final = "https://api.qnaigc.com/v1"
@@ -56,7 +56,7 @@ def submit(job: Job, endpoint: Endpoint) -> Request:
     if job.source.mask is not None:
         fields["mask"] = body.place(job.source.mask)  # white = edit here too: sent as it is
     wanted: dict[str, Json] = {call.count: 1} if call.count else {}
-    options = {name: plain(value) for name, value in job.options}
+    options = {name: cast(Json, plain(value)) for name, value in job.options}
     document = {**fields, **wanted, **options, **fields}  # no option displaces a field
     url = call.url.format(base=endpoint.base, root=endpoint.root)
     return Request("POST", url, headers=_HEADERS, body=body.splice(document))
