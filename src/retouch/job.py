@@ -79,11 +79,17 @@ class Prompt:
     text: str
 
 
-def images_wanted(options: Options) -> int:
-    """How many pictures one request with these options asks for."""
-    named = dict(options)
-    wanted = named.get("n", named.get("num_images", 1))
-    return wanted if isinstance(wanted, int) else 1
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What options ask for, in the words of prices, checks and paths; the dialect reads them.
+
+    `n` is how many pictures one request asks for. None: not said.
+    """
+
+    n: int = 1
+    size: str | None = None
+    quality: str | None = None
+    aspect_ratio: str | None = None
 
 
 def plain(value: OptionValue) -> Plain:
@@ -113,7 +119,8 @@ class Job:
     `options` are sorted by name. `placement` is the request field the pictures go to (`image`,
     `subject_image_list`, ...). `output` is the path of its pictures under the outputs folder,
     without suffix, in which `{index}` stands for the picture's running number. `like` names the
-    known model by whose route an unknown one is sent; where it goes is not part of the Key.
+    known model by whose route an unknown one is sent; where it goes is not part of the Key. `terms`
+    are what the dialect reads in the options.
     """
 
     model: str
@@ -124,6 +131,7 @@ class Job:
     repeat: int = 0
     output: str = "images/{index}"
     like: str | None = None
+    terms: Terms = Terms()
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
@@ -132,8 +140,8 @@ class Job:
 
     @property
     def images_wanted(self) -> int:
-        """How many pictures one request asks for (`n`; `num_images` at queue models)."""
-        return images_wanted(self.options)
+        """How many pictures one request asks for."""
+        return self.terms.n
 
     @property
     def key(self) -> str:

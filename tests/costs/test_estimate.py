@@ -12,6 +12,7 @@ from retouch.costs.estimate import Demand, estimate, seconds_at_limits
 from retouch.costs.history import History
 from retouch.costs.pricing import ceiling_of, cost_of
 from retouch.dialects.base import Capabilities, TokenEstimate, Usage
+from retouch.dialects.qiniu.requests import terms
 from retouch.engine.recorder import usage_record
 from retouch.engine.selection import Changes
 from retouch.job import Job, Options, Picture, Prompt, Source
@@ -30,7 +31,13 @@ BY_IMAGE = Price(currency="CNY", per_image=Decimal("0.20"))
 def job(index: int = 0, n: int = 1, prompt: str = "make it white", more: Options = ()) -> Job:
     picture = Picture(f"sha256:{index:064x}", path=Path(f"{index}.png"))
     options = tuple(sorted((("n", n), *more)))
-    return Job(MODEL, Prompt("white", prompt), Source(f"cats/{index}.png", picture), options)
+    return Job(
+        MODEL,
+        Prompt("white", prompt),
+        Source(f"cats/{index}.png", picture),
+        options,
+        terms=terms(options),
+    )
 
 
 def noisy_usage(chance: random.Random, n: int) -> Usage:
@@ -180,6 +187,8 @@ def test_a_changed_picture_is_said() -> None:
     """The same name with other bytes is a changed input."""
     state = ledger_of([job(0)], [Usage(1, 1, 2)])
     other = Source("cats/0.png", Picture("sha256:ff", path=Path("0.png")))
-    changed = Job(MODEL, Prompt("white", "make it white"), other, (("n", 1),))
+    changed = Job(
+        MODEL, Prompt("white", "make it white"), other, (("n", 1),), terms=terms((("n", 1),))
+    )
     assert Changes(state).reason(changed, Send(1, "new")) == "input changed"
     assert Changes(replay([])).reason(changed, Send(2, "sent")) == "unknown"

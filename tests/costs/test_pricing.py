@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from retouch.costs.pricing import ceiling_of, cost_of, has_ceiling, in_batch
 from retouch.dialects.base import Capabilities, TokenEstimate, Usage
+from retouch.dialects.qiniu.requests import terms
 from retouch.job import Job, Members, Options, Picture, Prompt, Source
 from retouch.ledger.records import CostRecord
 from retouch.ledger.terms import Observed, terms_of
@@ -37,7 +38,9 @@ MONEY_MODULES = (
 
 def job(options: Options = (), prompt: str = "white") -> Job:
     picture = Picture("sha256:00", path=Path("a.png"))
-    return Job("gemini", Prompt("p", prompt), Source("a.png", picture), options)
+    return Job(
+        "gemini", Prompt("p", prompt), Source("a.png", picture), options, terms=terms(options)
+    )
 
 
 def test_tokens_are_paid_to_the_last_digit() -> None:

@@ -1,4 +1,5 @@
-"""What every dialect must do, whatever it speaks: one suite over all of `DIALECTS`.
+"""What every dialect must do, whatever it speaks: one suite over all of `DIALECTS`,
+and over the one that lives in tests.
 
 A new dialect adds its recorded replies under `replies/` and passes; nothing here knows a wire.
 """
@@ -36,7 +37,9 @@ from retouch.dialects.base import (
     Usage,
 )
 from retouch.job import Job, Picture, Prompt, Source
+from tests.support import sketch
 
+EVERY: dict[str, Dialect] = {**DIALECTS, sketch.NAME: sketch}
 ENDPOINT = Endpoint("https://api.example.com/v1")
 UNCLEAN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 SPEAKS = {"rehearsal": "qiniu"}  # whose recorded replies a dialect reads, where not its own
@@ -46,10 +49,10 @@ LINK = Picture("url:x", url="https://pictures.example.com/a.png?e=1&token=x")
 
 # A busy machine is no failure.
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-each_dialect = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS.keys())
+each_dialect = pytest.mark.parametrize("dialect", EVERY.values(), ids=EVERY.keys())
 each_model = pytest.mark.parametrize(
     ("dialect", "model"),
-    [(dialect, model) for dialect in DIALECTS.values() for model in (*dialect.models(), "other")],
+    [(dialect, model) for dialect in EVERY.values() for model in (*dialect.models(), "other")],
 )
 
 
@@ -61,7 +64,7 @@ def recorded(name: str) -> list[dict[str, Any]]:
 
 RECORDED = [
     pytest.param(dialect, entry, id=f"{name}-{entry['call']}-{entry['name']}")
-    for name, dialect in DIALECTS.items()
+    for name, dialect in EVERY.items()
     for entry in recorded(name)
 ]
 
@@ -98,7 +101,7 @@ def written(value: object) -> object:
 @each_dialect
 def test_a_dialect_goes_by_the_name_it_is_listed_under(dialect: Dialect) -> None:
     """Ledgers name the dialect; the name must lead back to it."""
-    assert DIALECTS[dialect.NAME] is dialect
+    assert EVERY[dialect.NAME] is dialect
 
 
 @each_dialect

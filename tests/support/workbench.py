@@ -20,7 +20,7 @@ from retouch.engine.context import JobEnd
 from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Choice, Selection
 from retouch.engine.summary import RunOptions, Summary
-from retouch.job import Job, Picture, Prompt, Source
+from retouch.job import Job, Picture, Prompt, Source, Terms
 from retouch.ledger import Reader, open_ledger
 from retouch.ledger.decision import NOTHING_REDONE, Redo
 from retouch.ledger.records import AnyRecord
@@ -73,6 +73,7 @@ def lane(
             prompt=Prompt("white", "make it white"),
             source=Source(f"{index}.png", _linked(model, index)),
             options=(("n", n),),
+            terms=Terms(n=n),
             output=f"images/{model}/white/{index}-{{index}}",
         )
         for index in range(count)

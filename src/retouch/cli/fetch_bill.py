@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date
 from pathlib import Path
 
 import anyio
 
 from retouch.cli.connection import Connection, connect
 from retouch.cli.workspace import open_workspace
+from retouch.dialects.base import KeepsUsage
 from retouch.dialects.bill import Bill
-from retouch.dialects.qiniu.usage import usage_bill, usage_requests
 from retouch.errors import InputRefused, Refused
 
 TIMEOUT_SECONDS = 60.0
-KNOW_HOW = ("qiniu",)  # dialects whose servers have an export that is known
 
 
 def fetch_bill(
@@ -33,20 +32,23 @@ def fetch_bill(
             "--fetch: a rehearsal in this process keeps no bill",
             hint="`retouch serve` keeps one: name its address as base_url",
         )
-    if workspace.dialect.NAME not in KNOW_HOW:
+    dialect = workspace.dialect
+    if not isinstance(dialect, KeepsUsage):
         raise InputRefused(
-            f"--fetch: no usage export is known of the dialect {workspace.dialect.NAME}",
+            f"--fetch: no usage export is known of the dialect {dialect.NAME}",
             hint="export a CSV from the provider's pages and give it by --bill",
         )
     connection = connect(workspace, environment, [])
-    replies = anyio.run(_fetch, connection, first, last)
-    return usage_bill(connection.base_url, replies)
+    replies = anyio.run(_fetch, connection, dialect, first, last)
+    return dialect.read_usage(connection.base_url, replies, UTC)
 
 
-async def _fetch(connection: Connection, first: date, last: date) -> list[bytes]:
+async def _fetch(
+    connection: Connection, dialect: KeepsUsage, first: date, last: date
+) -> list[bytes]:
     replies = []
     async with connection.open(1) as transport:
-        for request in usage_requests(transport.endpoints[0], first, last):
+        for request in dialect.usage_requests(transport.endpoints[0], first, last):
             exchange = await transport.exchange(request, {}, timeout_seconds=TIMEOUT_SECONDS)
             reply = exchange.reply
             if reply is None or reply.status != 200:

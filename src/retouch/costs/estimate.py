@@ -17,7 +17,6 @@ from retouch.costs.pricing import ceiling_of, cost_at
 from retouch.dialects.base import Capabilities, Usage
 from retouch.job import Job
 from retouch.ledger.state import Replay
-from retouch.ledger.terms import size_and_quality
 from retouch.manifest import Limits, Price
 from retouch.money import EXACT, Money, shown
 
@@ -109,7 +108,7 @@ def estimate(demand: Demand, history: History) -> Estimate:
 
 def _costs(job: Job, price: Price, samples: list[PastUsage]) -> Iterator[Decimal]:
     """What each Attempt of the past would cost today, asking for as many pictures as `job`."""
-    size, quality = size_and_quality(job)
+    size, quality = job.terms.size, job.terms.quality
     for sample in samples:
         usage = sample.scaled(job.images_wanted)
         cost = cost_at(price, usage, sample.pictures, size, quality)
@@ -152,7 +151,7 @@ def _basis(costs: list[Decimal], price: Price) -> str:
 
 def _from_tables(demand: Demand, price: Price, job: Job, tokens: int | None) -> Estimate:
     """By declared or tabled tokens: low is what is produced alone, high the ceilings."""
-    size, quality = size_and_quality(job)
+    size, quality = job.terms.size, job.terms.quality
     jobs, n = demand.jobs, job.images_wanted
     if not price.counts_tokens:
         each = cost_at(price, Usage(images=n), n, size, quality)

@@ -14,7 +14,6 @@ from retouch.job import Job
 from retouch.ledger.outcome import Outcome
 from retouch.ledger.records import Done
 from retouch.ledger.state import Replay
-from retouch.ledger.terms import size_and_quality
 
 ALIKE = 5  # records of the same n and size: fewer, and all of the model are taken, scaled by n
 KEPT = 10_000  # records a model; the latest
@@ -67,7 +66,7 @@ class History:
     def like(self, job: Job) -> list[PastUsage]:
         """Attempts that asked for the same number, size and quality; if there are too few, all
         of the model."""
-        size, quality = size_and_quality(job)
+        size, quality = job.terms.size, job.terms.quality
         every = self.of(job.model)
         alike = [
             sample

@@ -14,7 +14,7 @@ from typing import Protocol
 from retouch.dialects.base import Capabilities, TokenEstimate, Usage
 from retouch.job import Job
 from retouch.ledger.records import AmountRecord, Basis, CostRecord
-from retouch.ledger.terms import Observed, size_and_quality
+from retouch.ledger.terms import Observed
 from retouch.manifest import Price
 from retouch.money import EXACT, Money, exact
 
@@ -42,7 +42,11 @@ def cost_of(usage: Usage, pictures: int, job: Job, price: Price | None) -> CostR
 
     `pictures` is how many pictures the reply held; `usage.images` (Kling's `quantity`) wins.
     """
-    return None if price is None else cost_at(price, usage, pictures, *size_and_quality(job))
+    return (
+        None
+        if price is None
+        else cost_at(price, usage, pictures, job.terms.size, job.terms.quality)
+    )
 
 
 def cost_at(
@@ -105,7 +109,7 @@ def ceiling_of(
         return None
     seen = observed or NOTHING_OBSERVED
     with localcontext(EXACT):
-        per_image = price.image_amount(*size_and_quality(job)) or Decimal(0)
+        per_image = price.image_amount(job.terms.size, job.terms.quality) or Decimal(0)
         amount = (price.per_request or Decimal(0)) + per_image * job.images_wanted
         if price.states_input:
             tokens = _input_ceiling(job, price, capabilities.tokens)

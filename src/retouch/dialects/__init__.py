@@ -13,8 +13,11 @@ from retouch.dialects.base import Dialect
 from retouch.dialects.openai import requests as openai
 from retouch.dialects.qiniu import requests as qiniu
 
-DIALECTS: Mapping[str, Dialect] = MappingProxyType(
-    {each.NAME: each for each in (qiniu, openai, rehearsal)}
-)
+_LISTED: dict[str, Dialect] = {
+    qiniu.NAME: qiniu,
+    openai.NAME: openai,
+    rehearsal.NAME: rehearsal,
+}
+DIALECTS: Mapping[str, Dialect] = MappingProxyType(_LISTED)
 
 __all__ = ["DIALECTS"]

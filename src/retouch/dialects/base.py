@@ -6,11 +6,13 @@ knows no clock. Bodies hold the pictures by reference; the transport splices the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from datetime import date, timezone
+from typing import Literal, Protocol, runtime_checkable
 
-from retouch.job import Job, Picture
+from retouch.dialects.bill import Bill
+from retouch.job import Job, Options, Picture, Terms
 
 ErrorKind = Literal[
     "auth", "quota", "rate", "concurrency", "content", "bad_request", "transient", "network",
@@ -245,6 +247,7 @@ class Capabilities:
     common parameters, and the plan says so. `named_in_body` is False where the address names the
     model, so that no other model can be sent there (`like` is refused). `mask_polarity` is what is
     edited there: a mask of ours (white = edit) is converted. `note` is said by the plan.
+    `reserved` are the request fields that hold the pictures: no option may have their names.
     """
 
     model: str
@@ -261,6 +264,7 @@ class Capabilities:
     known: bool = True
     named_in_body: bool = True
     note: str = ""
+    reserved: tuple[str, ...] = ("image", "images")
 
 
 class Dialect(Protocol):
@@ -281,6 +285,10 @@ class Dialect(Protocol):
         """What `model` takes when sent `images` pictures in `placement` (routing may differ)."""
         ...
 
+    def terms(self, options: Options) -> Terms:
+        """What the options ask for, under this dialect's names."""
+        ...
+
     def submit(self, job: Job, endpoint: Endpoint) -> Request:
         """The POST that asks for the job."""
         ...
@@ -295,4 +303,17 @@ class Dialect(Protocol):
 
     def read_poll(self, reply: Reply) -> Produced | Pending | Rejected | Unreadable:
         """What the reply to a poll means; an unknown status is Pending with a warning."""
+        ...
+
+
+@runtime_checkable
+class KeepsUsage(Protocol):
+    """A Dialect whose servers tell what was used: these two functions beside the others."""
+
+    def usage_requests(self, endpoint: Endpoint, first: date, last: date) -> Iterator[Request]:
+        """The GETs that ask for the days from `first` to `last`, both included."""
+        ...
+
+    def read_usage(self, name: str, replies: Iterable[bytes], zone: timezone) -> Bill:
+        """The bodies of their replies as a Bill. Raises InputRefused."""
         ...

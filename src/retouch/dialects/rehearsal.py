@@ -16,6 +16,7 @@ from retouch.dialects.qiniu.requests import (
     read_poll,
     read_submit,
     submit,
+    terms,
 )
 
 NAME: Final = "rehearsal"
@@ -30,4 +31,5 @@ __all__ = [
     "read_poll",
     "read_submit",
     "submit",
+    "terms",
 ]

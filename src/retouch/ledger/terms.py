@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from retouch.job import Job, Members, OptionValue, unsigned
+from retouch.job import Job, unsigned
 from retouch.ledger.records import TermsRecord
 
 DIGEST_DIGITS = 12
@@ -35,35 +35,15 @@ def terms_of(job: Job) -> TermsRecord:
     """What `job` asks for."""
     mask = job.source.mask
     pictures = [picture.identity for picture in job.pictures]
-    size, quality = size_and_quality(job)
     return TermsRecord(
         input=_digest([pictures, mask.identity if mask else None]),
         prompt=_digest(job.prompt.text),
         options=_digest([{name: unsigned(value) for name, value in job.options}, job.placement]),
-        n=job.images_wanted,
-        size=size,
-        quality=quality,
-        aspect_ratio=_text(_named(job, "aspect_ratio")),
+        n=job.terms.n,
+        size=job.terms.size,
+        quality=job.terms.quality,
+        aspect_ratio=job.terms.aspect_ratio,
     )
-
-
-def size_and_quality(job: Job) -> tuple[str | None, str | None]:
-    """What a price by size or quality looks at: the options under any dialect's name."""
-    return _text(_named(job, "size", "resolution", "image_size")), _text(_named(job, "quality"))
-
-
-def _named(job: Job, *names: str) -> OptionValue:
-    """The first option of these names, also inside `image_config` (PROTOCOL §1)."""
-    options = dict(job.options)
-    config = options.get("image_config")
-    inner = dict(config.items) if isinstance(config, Members) else {}
-    return next(
-        (place[name] for place in (options, inner) for name in names if name in place), None
-    )
-
-
-def _text(value: OptionValue) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _digest(content: object) -> str:

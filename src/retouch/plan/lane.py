@@ -65,6 +65,7 @@ class LaneBuilder:
             output=output,
             jobs_count=0,
             repeated=_repeated(sources),
+            terms=self._dialect.terms(options),
             like=None if self.model.model in self._dialect.models() else self.model.like,
         )
         found = check_prompts(self.loaded, lane, self._by_images, self._tally)

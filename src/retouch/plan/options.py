@@ -28,7 +28,6 @@ _KINDS = {
     "image_url": "a public URL",
     "mapping": "a mapping",
 }
-_PICTURES = ("image", "image_urls", "subject_image_list", "images")
 _SAID_ELSEWHERE = {"model": "`model`", "prompt": "`prompts`", "mask": "`inputs.mask`"}
 
 
@@ -62,7 +61,7 @@ def check_options(
                     loaded.problem(location, what, "it is sent all the same", "warning")
                 )
         elif name not in model.accepts and capabilities.known:
-            problems.append(loaded.problem(location, *_unknown(name, model, dialect, taken)))
+            problems.append(loaded.problem(location, *_unknown(name, model, dialect, capabilities)))
         elif name not in model.accepts:
             what = f"whether {model.model} takes `{name}` is not known"
             remedy = f"it is sent all the same; `accepts: [{name}]` says that it is meant"
@@ -86,12 +85,12 @@ def _frozen(value: PlainValue) -> OptionValue:
 
 
 def _unknown(
-    name: str, model: Model, dialect: Dialect, taken: Mapping[str, Parameter]
+    name: str, model: Model, dialect: Dialect, capabilities: Capabilities
 ) -> tuple[str, str]:
     shown = one_clean_line(name, 60)
     if name in _SAID_ELSEWHERE:
         return f"`{shown}` is not an option", f"say it by {_SAID_ELSEWHERE[name]}"
-    if name in _PICTURES:
+    if name in capabilities.reserved:
         remedy = f"the pictures are the inputs; `images: {shown}` says in which field they go"
         return f"`{shown}` is not an option", remedy
     others = [
@@ -99,7 +98,7 @@ def _unknown(
         for other in dialect.models()
         if any(each.name == name for each in dialect.capabilities(other).parameters)
     ]
-    remedy = close_to(name, taken)
+    remedy = close_to(name, [each.name for each in capabilities.parameters])
     if others:
         named = ", ".join(others[:4]) + (", ..." if len(others) > 4 else "")
         what = f"{model.model} does not take `{shown}`, which is an option of {named}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from retouch.dialects.base import Capabilities
 from retouch.errors import Problem
-from retouch.job import Job, Options, Prompt, Source
+from retouch.job import Job, Options, Prompt, Source, Terms
 from retouch.manifest import Model
 from retouch.plan.paths import OutputPaths
 from retouch.plan.prompts import Variant
@@ -49,6 +49,7 @@ class Lane:
     jobs_count: int
     repeated: frozenset[Identity] = field(default=frozenset(), repr=False)
     like: str | None = None
+    terms: Terms = field(default_factory=Terms)
 
     @property
     def name(self) -> str:
@@ -66,7 +67,15 @@ class Lane:
                 output = paths.render(name, variant.id)
                 for repeat in range(self.repeat):
                     yield Job(
-                        name, prompt, source, self.options, placement, repeat, output, self.like
+                        name,
+                        prompt,
+                        source,
+                        self.options,
+                        placement,
+                        repeat,
+                        output,
+                        self.like,
+                        self.terms,
                     )
 
     def renderings(self) -> Iterator[tuple[Source, list[tuple[Variant, str]]]]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from retouch.dialects.base import Capabilities
 from retouch.errors import Problem
-from retouch.job import images_wanted
 from retouch.manifest import Loaded
 from retouch.manifest.messages import close_to
 from retouch.plan.paths import PATH_BYTES, Collisions
@@ -108,7 +107,7 @@ def check_paths(loaded: Loaded, lanes: Iterable[Lane]) -> list[Problem]:
     lanes = list(lanes)
     where = ("output", "path")
     for lane in lanes:
-        pictures = lane.repeat * images_wanted(lane.options)
+        pictures = lane.repeat * lane.terms.n
         if pictures > 1 and not lane.output.has_index:
             what = f"{lane.name} makes {pictures} pictures of a source, all with one path"
             return [loaded.problem(where, what, "add {index}")]
@@ -142,7 +141,7 @@ def check_paths(loaded: Loaded, lanes: Iterable[Lane]) -> list[Problem]:
 def _paths(lanes: Iterable[Lane]) -> Iterator[tuple[str, tuple[str, str, str]]]:
     """Every job's path with what it is of; one for each picture where indexes could mix them."""
     for lane in lanes:
-        pictures = lane.repeat * images_wanted(lane.options)
+        pictures = lane.repeat * lane.terms.n
         for source, wanted in lane.renderings():
             paths = lane.output.of(source.columns)
             for variant, _ in wanted:

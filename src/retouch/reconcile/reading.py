@@ -20,8 +20,9 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
+from retouch.dialects import DIALECTS
+from retouch.dialects.base import KeepsUsage
 from retouch.dialects.bill import Bill
-from retouch.dialects.qiniu.usage import usage_bill
 from retouch.errors import InputRefused, Problem
 from retouch.reconcile.lines import Reading, Rows, mapped, read_table
 from retouch.reconcile.profiles import NAMES, profile_named
@@ -85,7 +86,19 @@ def _from_text(name: str, data: bytes, reading: Reading) -> Bill:
     rows_of = document if isinstance(document, list) else document.get("data")
     if isinstance(rows_of, list) and rows_of and "items" not in _first(rows_of):
         return read_table(name, _object_rows(rows_of), reading)
-    return usage_bill(name, [data], reading.zone)
+    return _usage_export(name, data, reading.zone)
+
+
+def _usage_export(name: str, data: bytes, zone: timezone) -> Bill:
+    """A usage export, in the form of the first dialect that can read it."""
+    refused: InputRefused | None = None
+    for dialect in DIALECTS.values():
+        if isinstance(dialect, KeepsUsage):
+            try:
+                return dialect.read_usage(name, [data], zone)
+            except InputRefused as error:
+                refused = refused or error
+    raise refused or InputRefused([Problem(name, 0, 0, "is no usage export", "give a CSV")])
 
 
 def decoded(name: str, data: bytes) -> str:

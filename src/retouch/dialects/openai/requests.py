@@ -17,7 +17,7 @@ from retouch.dialects.base import Capabilities, Endpoint, Raw, Request, Segment
 from retouch.dialects.openai.models import MODELS, capabilities_of
 from retouch.dialects.openai.replies import read_poll, read_submit
 from retouch.dialects.openai_like.bodies import Json, PictureBody, sent_media_type
-from retouch.job import Job, Picture, plain
+from retouch.job import Job, Options, Picture, Terms, plain
 
 NAME: Final = "openai"
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
@@ -34,6 +34,7 @@ __all__ = [
     "read_poll",
     "read_submit",
     "submit",
+    "terms",
 ]
 
 
@@ -45,6 +46,17 @@ def models() -> tuple[str, ...]:
 def capabilities(model: str, *, images: int = 1, placement: str | None = None) -> Capabilities:  # noqa: ARG001 - one route for all
     """What `model` takes; there is one way to send pictures, whatever their number."""
     return capabilities_of(model)
+
+
+def terms(options: Options) -> Terms:
+    """`n`, and the size and quality that a price looks at."""
+    given = dict(options)
+    wanted, size, quality = given.get("n", 1), given.get("size"), given.get("quality")
+    return Terms(
+        n=wanted if isinstance(wanted, int) else 1,
+        size=size if isinstance(size, str) else None,
+        quality=quality if isinstance(quality, str) else None,
+    )
 
 
 def submit(job: Job, endpoint: Endpoint) -> Request:

@@ -250,6 +250,7 @@ def capabilities_of(model: str, images: int, placement: str | None) -> Capabilit
         tokens=chosen.tokens,
         known=chosen.known,
         named_in_body=chosen.names_model,
+        reserved=("image", "image_urls", "subject_image_list", "images"),
     )
 
 

@@ -14,7 +14,9 @@ from retouch.dialects.openai_like.bodies import Json, PictureBody
 from retouch.dialects.qiniu import tasks
 from retouch.dialects.qiniu.models import MODELS, Call, call_for, capabilities_of
 from retouch.dialects.qiniu.replies import read_poll, read_submit
-from retouch.job import Job, Picture, plain
+from retouch.dialects.qiniu.usage import usage_bill as read_usage
+from retouch.dialects.qiniu.usage import usage_requests
+from retouch.job import Job, Members, Options, OptionValue, Picture, Terms, plain
 
 NAME: Final = "qiniu"
 DEFAULT_BASE_URL: Final = "https://api.qnaigc.com/v1"
@@ -29,7 +31,10 @@ __all__ = [
     "poll",
     "read_poll",
     "read_submit",
+    "read_usage",
     "submit",
+    "terms",
+    "usage_requests",
 ]
 
 
@@ -45,6 +50,29 @@ def capabilities(model: str, *, images: int = 1, placement: str | None = None) -
     picture as `image` (files too) and two to four as `subject_image_list` (public URLs only).
     """
     return capabilities_of(model, images, placement)
+
+
+def terms(options: Options) -> Terms:
+    """`n` (`num_images` in the queue), and what a price looks at, also inside `image_config`
+    (PROTOCOL §1)."""
+    given = dict(options)
+    config = given.get("image_config")
+    inner = dict(config.items) if isinstance(config, Members) else {}
+
+    def named(*names: str) -> OptionValue:
+        return next((at[name] for at in (given, inner) for name in names if name in at), None)
+
+    wanted = given.get("n", given.get("num_images", 1))
+    return Terms(
+        n=wanted if isinstance(wanted, int) else 1,
+        size=_text(named("size", "resolution", "image_size")),
+        quality=_text(named("quality")),
+        aspect_ratio=_text(named("aspect_ratio")),
+    )
+
+
+def _text(value: OptionValue) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def submit(job: Job, endpoint: Endpoint) -> Request:
