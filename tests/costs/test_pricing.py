@@ -29,7 +29,7 @@ MONEY_MODULES = (
     "money", "costs/pricing", "engine/budget", "costs/estimate", "costs/history",
     "manifest/prices", "manifest/pricebook", "report/rows",
     "report/sums", "report/tally", "report/what_if", "report/breakdown", "report/waste",
-    "dialects/bill", "reconcile/bill_cells", "reconcile/csv_bill", "dialects/qiniu/usage",
+    "dialects/bill", "reconcile/bill_cells", "reconcile/lines", "dialects/qiniu/usage",
     "report/sheets", "reconcile/ours", "ledger/charges", "reconcile/differences",
     "report/parquet", "cli/budgets", "engine/forecast", "cli/confirm", "cli/resolve",
     "cli/reconcile",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Literal, get_args
 
@@ -20,6 +20,7 @@ MEASURES: tuple[Measure, ...] = get_args(Measure)
 _DAY = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})|(\d{4})(\d\d)(\d\d)", re.ASCII)
 _MONTH = re.compile(r"(20\d\d)(?:[-/.年](\d{1,2})月?|(\d\d))", re.ASCII)
 _UNIX = re.compile(r"1\d{9}(\d{3})?(\.\d+)?", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_YEAR = 2000  # earlier ones are days written in another order
 
 
@@ -81,8 +82,10 @@ def when(text: str, zone: timezone) -> tuple[str, datetime | None]:
     """A day as YYYY-MM-DD in the bill's zone, and the time if one is written; a month alone as
     YYYY-MM. Unix seconds or milliseconds are a time."""
     if _UNIX.fullmatch(text.strip()):
-        seconds = float(text) / (1000 if len(text.strip().partition(".")[0]) == 13 else 1)
-        at = datetime.fromtimestamp(seconds, zone)
+        is_in_milliseconds = len(text.strip().partition(".")[0]) == 13
+        unit = 1_000 if is_in_milliseconds else 1_000_000
+        since = timedelta(microseconds=int(Decimal(text.strip()) * unit))
+        at = (_EPOCH + since).astimezone(zone)
         return at.date().isoformat(), at
     month = _MONTH.fullmatch(text.strip())
     number = int(month[2] or month[3]) if month else 0
