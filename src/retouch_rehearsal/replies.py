@@ -25,7 +25,7 @@ _FAULT_ERRORS: dict[str, tuple[int, str, str, str | int | None]] = {
     "1303": (429, "parallel task over resource pack limit", "rate_limit_error", 1303),
     "500": (500, "internal error", "internal_error", None),
     "502": (502, "bad gateway", "internal_error", None),
-    "503": (503, "service temporarily unavailable", "internal_error", None),
+    "503": (503, "the service is overloaded", "overloaded_error", None),
     "504": (504, "gateway timeout", "internal_error", None),
     "refused": (400, "the content was refused by safety review", "invalid_request_error",
                 "content_policy_violation"),
@@ -181,6 +181,8 @@ def _instead(fault: Fault, now: float) -> Response:
     if fault.kind == "redirect":
         return Response(status_code=307, headers={"Location": "http://elsewhere.invalid/v1/"})
     status, message, kind, code = _FAULT_ERRORS[fault.kind]
+    if fault.kind == "503" and fault.is_charged:  # then it was not too busy
+        message, kind = "service temporarily unavailable", "internal_error"
     reply = refusal_reply(Refusal(status, f"{message} (rehearsed)", kind=kind, code=code))
     if fault.kind in ("429", "1303", "503") and fault.seconds is not None:
         wait = fault.seconds

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from retouch.dialects.base import Rejected, Reply, Unreadable
+from retouch.dialects.openai_like.error_shapes import read_error
 from retouch.dialects.openai_like.error_table import ROWS, ServerError
-from retouch.dialects.openai_like.errors import poll_refused, read_error, submit_refused
+from retouch.dialects.openai_like.errors import poll_refused, submit_refused
 
 
 def reply(status: int, body: object, **headers: str) -> Reply:
@@ -17,6 +18,29 @@ def reply(status: int, body: object, **headers: str) -> Reply:
 
 
 SHAPES: dict[str, tuple[object, ServerError | None]] = {
+    "a list of one error": ([{"error": {"message": "m", "code": 4}}], ServerError("", "4", "m")),
+    "errors in a list": (
+        {"success": False, "errors": [{"code": 2005, "message": "m"}]},
+        ServerError("", "2005", "m"),
+    ),
+    "Apigee's fault": (
+        {"fault": {"faultstring": "m", "detail": {"errorcode": "c"}}},
+        ServerError("", "", "m"),
+    ),
+    "RFC 9457": ({"type": "t", "title": "m", "status": 429}, ServerError("t", "", "m")),
+    "Spring's": (
+        {"timestamp": "x", "status": 503, "error": "Service Unavailable", "message": "m"},
+        ServerError("", "", "m"),
+    ),
+    "Lambda's": ({"errorMessage": "m", "errorType": "t"}, ServerError("", "", "m")),
+    "a document in the message": (
+        {"error": {"message": '{"error": {"message": "m", "code": 5}}', "type": "t"}},
+        ServerError("t", "5", "m"),
+    ),
+    "MiniMax's": (
+        {"base_resp": {"status_code": 1008, "status_msg": "m"}},
+        ServerError("", "1008", "m"),
+    ),
     "OpenAI": (
         {"error": {"message": "m", "type": "t", "param": None, "code": "c"}},
         ServerError("t", "c", "m"),
@@ -48,7 +72,7 @@ SHAPES: dict[str, tuple[object, ServerError | None]] = {
 @pytest.mark.parametrize(("body", "error"), SHAPES.values(), ids=SHAPES.keys())
 def test_every_shape_of_error_is_read(body: object, error: ServerError | None) -> None:
     """Type, code and one clean line, wherever the server put them."""
-    assert read_error(reply(500, body)) == error
+    assert read_error(reply(500, body).body) == error
 
 
 def openai(message: str, kind: str = "", code: str | int | None = None) -> dict[str, object]:
@@ -87,9 +111,42 @@ VERDICTS: list[tuple[int, object, str]] = [
     (429, {"code": 1303, "message": "over the limit"}, "concurrency job retry"),
     (429, {"code": 1302, "message": "x"}, "rate job retry"),
     (429, "", "rate job retry"),
-    (500, openai("internal error"), "transient job retry"),
-    (502, {"message": "bad gateway"}, "transient job retry"),
-    (503, {"error": "overloaded"}, "transient job retry"),
+    (500, openai("The model is overloaded"), "transient job retry"),
+    (503, openai("当前分组 default 下对于模型 x 无可用渠道"), "transient job retry"),
+    (503, {"code": 5001, "message": "maintenance"}, "transient job retry"),
+    (503, "no healthy upstream", "transient job retry"),
+    (502, "dial tcp 10.0.0.7:443: connect: connection refused", "transient job retry"),
+    (503, "", "transient job retry"),
+    (503, "<html><h1>503 Service Temporarily Unavailable", "transient job retry"),
+    *((status, "<html>", "transient job retry") for status in (521, 523, 525, 526, 529, 530)),
+    (529, openai("overloaded"), "transient job retry"),
+    # the same for every job, whatever the status and the shape
+    (400, openai("API key not valid. Please pass a valid API key."), "auth run"),
+    (400, [openai("x", code="400") | {"error": {"message": "x", "details": [
+        {"@type": "google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}]}}], "auth run"),
+    (400, [openai("User location is not supported for the API use.")], "auth run"),
+    (403, openai("Country, region, or territory not supported"), "auth run"),
+    (500, openai("无效的令牌 (request id: 2)"), "auth run"),
+    (407, "<html>", "auth run"),
+    (500, openai("insufficient balance", code="insufficient_balance"), "quota run"),
+    (400, {"code": "Arrearage", "message": "Access denied"}, "quota run"),
+    (403, {"error": {"code": "AccountOverdueError", "message": "x"}}, "quota run"),
+    (403, openai("x", code="pre_consume_token_quota_failed"), "quota run"),
+    (429, openai("x", "exceeded_current_quota_error"), "quota run"),
+    (403, {"detail": "User is locked. Reason: Exhausted balance."}, "quota run"),
+    (403, {"statusCode": 403, "message": "Out of call volume quota. Quota will be replenished"
+                                         " in 03:12:42."}, "quota run"),
+    (200, {"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, "quota run"),
+    (429, openai('{"error":{"message":"out of credit","status":"RESOURCE_EXHAUSTED"}}'),
+     "quota run"),
+    # a quota that comes back
+    (429, {"error": {"message": "You exceeded your current quota", "details": [{"violations": [
+        {"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}]}}, "quota lane"),
+    (429, {"error": {"message": "You exceeded your current quota", "details": [{"violations": [
+        {"quotaId": "GenerateRequestsPerMinutePerProjectPerModel"}]}]}}, "rate job retry"),
+    # content refused is refused, whatever it is wrapped in
+    (500, openai("Your request was rejected as a result of our safety system"), "content job"),
+    (502, openai("x", code="moderation_blocked"), "content job"),
     # the request
     (400, openai("invalid image"), "bad_request job"),
     (413, "<html>", "bad_request job"),
@@ -124,8 +181,22 @@ def test_a_submit_is_refused_for_what_it_is(status: int, body: object, verdict: 
         (524, "<html>"),
         (500, openai("upstream request timeout")),
         (503, {"code": 5002, "message": "x"}),
-        (529, openai("overloaded")),
+        (500, openai("internal error")),
+        (502, {"message": "bad gateway"}),
+        (503, {"error": "overloaded"}),
+        (503, openai("service unavailable")),
+        (500, openai("bad response from upstream: overloaded")),
+        (503, "<html><title>503 Backend fetch failed</title><h3>Guru Meditation:</h3>"),
+        (503, "<html><h2>Our services aren't available right now</h2>"),
+        (503, "Service Unavailable"),
+        (503, '<?xml version="1.0"?><Error><Code>InternalError</Code></Error>'),
+        (500, openai("Connection refused. LiteLLM Retried: 2 times")),
+        (500, "<html><p>content policy</p>"),
+        (520, "<html>"),
+        (522, "<html>"),
+        (200, openai("Our servers are currently overloaded", code="server_is_overloaded")),
         (408, ""),
+        (460, ""),
         (499, ""),
         (303, ""),
         (304, ""),
@@ -163,6 +234,7 @@ def test_a_redirect_stops_the_run_with_the_address(status: int) -> None:
         (429, "", "rate", True),
         (429, {"code": 1303, "message": "x"}, "concurrency", True),
         (500, openai("internal error"), "transient", True),
+        (500, openai("The model is overloaded"), "transient", True),
         (502, "<html>", "transient", True),
         (504, "", "transient", True),
         (408, "", "transient", True),
@@ -195,3 +267,30 @@ def test_every_row_has_its_reason() -> None:
         assert len(row.reason) > 10
         assert not row.retry_safe or (row.kind is not None and row.scope == "job")
         assert row.statuses or row.names
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [
+        (openai("Rate limit reached. Please try again in 20s."), 20.0),
+        (openai("Please try again in 1m12.5s. Visit https://e.com"), 72.5),
+        (openai("Please try again in 350ms."), 0.35),
+        ({"statusCode": 429, "message": "Rate limit is exceeded. Try again in 54 seconds."}, 54.0),
+        ({"message": "Quota will be replenished in 03:12:42."}, 11562.0),
+        ({"title": "Error 1015", "status": 429, "retry_after": 30}, 30.0),
+        ({"error": {"message": "x", "retry_after_ms": 1500}}, 1.5),
+        ([{"error": {"message": "x", "details": [{"retryDelay": "26s"}]}}], 26.0),
+        ([{"error": {"message": "x", "details": [{"retryDelay": "0.847655010s"}]}}], 0.847655010),
+        (openai("请在 5 秒后重试"), 5.0),
+        (openai("You can retry your request up to 3 times, model v2 seconds faster"), None),
+        (openai("please try again later"), None),
+        ({"error": {"message": "x", "retry_after": -3}}, None),
+        ({"error": {"message": "x", "retry_after": True}}, None),
+        ({"error": {"message": "x", "retryDelay": "soon"}}, None),
+    ],
+)
+def test_a_delay_told_in_the_body_is_read(body: object, seconds: float | None) -> None:
+    """As a member of any shape, or in words (CASES C7)."""
+    found = submit_refused(reply(429, body))
+    assert isinstance(found, Rejected)
+    assert found.wait_seconds == (pytest.approx(seconds) if seconds else None)

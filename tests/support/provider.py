@@ -71,7 +71,7 @@ class Mishap:
     """A reply in place of the regular one; `charged`: the work is done and billed all the same."""
 
     status: int = 500
-    body: bytes = b'{"error":{"message":"try again","type":"server_error"}}'
+    body: bytes = b'{"error":{"message":"overloaded, try again","type":"server_error"}}'
     headers: tuple[tuple[str, str], ...] = (("content-type", "application/json"),)
     charged: bool = False
 
@@ -87,6 +87,7 @@ class Provider:
     file_mishaps: Iterable[Mishap | None] = ()
     mishaps_of: str = ""
     origin: str = "http://127.0.0.1"
+    signature: str = "?e=99&token=sig:SIGNED"
     book_file: Path | None = None
     book: list[Charge] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
@@ -206,7 +207,7 @@ class Provider:
                 "task_id": task,
                 "status": "succeed",
                 "data": [
-                    {"index": index, "url": f"{url}/{index}.png?e=99&token=sig:SIGNED"}
+                    {"index": index, "url": f"{url}/{index}.png{self.signature}"}
                     for index in range(n)
                 ],
                 "quantity": n,

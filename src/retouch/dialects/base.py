@@ -128,11 +128,18 @@ class LinkedPicture:
 
 @dataclass(frozen=True, slots=True)
 class Produced:
-    """The work is done; `pictures` may be fewer than asked for, or none. None usage = not said."""
+    """The work is done; `pictures` may be fewer than asked for, or none. None usage = not said.
+
+    `reason`: why there is no picture, in the server's words; `is_refused`: that is the content.
+    `model`: who answered, where the reply names it.
+    """
 
     pictures: tuple[EncodedPicture | LinkedPicture, ...]
     usage: Usage
     warnings: tuple[str, ...] = ()
+    reason: str = ""
+    is_refused: bool = False
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +164,7 @@ class Rejected:
 
     `retry_safe`: surely unbilled and worth another attempt (429, 5xx the profile calls unbilled).
     `scope`: `run` stops everything (key, money), `lane` its model (no such model, daily quota).
+    `wait_seconds`: how long the body asks to be left alone.
     """
 
     kind: ErrorKind
@@ -167,6 +175,7 @@ class Rejected:
     retry_safe: bool = False
     scope: Scope = "job"
     usage: Usage | None = None
+    wait_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

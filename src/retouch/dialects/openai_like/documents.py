@@ -7,8 +7,10 @@ they were decoded, not copied (but for a `data:` prefix, which is cut).
 
 from __future__ import annotations
 
+import html
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 
 import orjson
 
@@ -19,21 +21,32 @@ Document = Mapping[str, object]
 
 MESSAGE_CHARACTERS = 500
 GREATEST_COUNT = 2**53  # beyond it, JSON's numbers are not exact between programs
+PAGE_BYTES = 8 * 1024
+PAGE_CHARACTERS = 2000
+_HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body|title|h1)\b", re.IGNORECASE)
+_UNSEEN = re.compile(r"<(style|script)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<[^<>]*>")
+_PLAIN_ENDS = {"stop", "finish_reason_unspecified", "end_turn", "completed", "success"}
 _PREFIX_CHARACTERS = 256  # a data URI's part before its comma
 
 
 def read_document(body: bytes) -> Document | None:
     """The body as a JSON object, or None if it is not one."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        value = _read_leniently(body)
+    value = read_json(body)
     return value if isinstance(value, dict) else None
+
+
+def read_json(body: bytes) -> object:
+    """The body as JSON, or None if it is none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _read_leniently(body)
 
 
 def _read_leniently(body: bytes) -> object:
     """What the strict reader refuses and servers do send: NaN, lone surrogates, a BOM."""
-    if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+    if not body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
         return None
     try:
         return json.loads(body)
@@ -44,6 +57,17 @@ def _read_leniently(body: bytes) -> object:
 def looks_like_a_page(body: bytes) -> bool:
     """Whether the body is a web page, as proxies answer with."""
     return body[:1024].lstrip().startswith(b"<")
+
+
+def looks_like_html(body: bytes) -> bool:
+    """Whether the body is a web page of an edge's or proxy's, and no other markup."""
+    return _HTML.search(body[:1024]) is not None
+
+
+def text_of_page(body: bytes) -> str:
+    """What a web page says to who looks at it, as one clean line."""
+    markup = body[:PAGE_BYTES].decode("utf-8", "replace")
+    return clean(html.unescape(_TAG.sub(" ", _UNSEEN.sub(" ", markup))), PAGE_CHARACTERS)
 
 
 def clean(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
@@ -102,6 +126,51 @@ def usage_in(document: Document, warnings: list[str], *, images: int | None = No
     )
 
 
+def reason_for_none(document: Document) -> str:
+    """Why a whole reply holds no picture, in its own words: the reason it finished for, then the
+    model's words in a picture's place; "" where nothing is said."""
+    said = dict.fromkeys(_finishes(document))
+    words = dict.fromkeys(_words_in_place(document))
+    return clean(": ".join((*said, *words)))
+
+
+def _finishes(document: Document) -> Iterator[str]:
+    """The reasons that are none of a plain end: IMAGE_SAFETY, NO_IMAGE, content_filter, ..."""
+    for part in _parts(document):
+        for name in ("finishReason", "finish_reason", "blockReason", "block_reason"):
+            reason = text_in(part, name)
+            if reason and reason.lower() not in _PLAIN_ENDS:
+                yield reason
+
+
+def _words_in_place(document: Document) -> Iterator[str]:
+    for part in _parts(document):
+        message = object_in(part, "message")
+        yield from filter(
+            None,
+            (
+                text_in(part, "finishMessage", "blockReasonMessage"),
+                text_in(message, "refusal", "content"),
+                text_in(part, "text", "output_text", "revised_prompt", "refusal"),
+            ),
+        )
+        pieces = object_in(part, "content").get("parts")
+        for piece in pieces[:4] if isinstance(pieces, list) else ():
+            if isinstance(piece, dict) and (text := text_in(piece, "text")):
+                yield text
+
+
+def _parts(document: Document) -> Iterator[Document]:
+    """The document and the entries of its lists: data, candidates, choices."""
+    yield document
+    yield object_in(document, "promptFeedback")
+    for name in ("data", "candidates", "choices", "images"):
+        entries = document.get(name)
+        for entry in entries[:4] if isinstance(entries, list) else ():
+            if isinstance(entry, dict):
+                yield entry
+
+
 def pictures_in(entries: object, warnings: list[str]) -> tuple[EncodedPicture | LinkedPicture, ...]:
     """The pictures of a `data` or `images` list, in its order; empty entries are warned of."""
     if not isinstance(entries, list):
@@ -128,5 +197,5 @@ def _without_prefix(encoded: str) -> str:
     """Raw base64, whether or not the server put `data:image/png;base64,` before it (trap 7)."""
     if encoded[:5].lower() != "data:":
         return encoded
-    comma = encoded.find(",", 0, _PREFIX_CHARACTERS)
+    comma = encoded.find(",", 0, _PREFIX_CHARACTERS)  # blanks after it are the decoder's
     return encoded[comma + 1 :] if comma >= 0 else encoded

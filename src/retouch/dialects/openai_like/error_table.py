@@ -1,39 +1,72 @@
 """The table of refusals: first row that matches decides, each with its reason.
 
-`names` are exact (type or code, lower case) and believed at any status; `words` are searched in
-the message at the row's statuses only; a row with neither is for its statuses. Errors are told by
-words only where servers leave nothing else, and then here alone.
-Sources: PROTOCOL §1 "Errors", the provider's FAQ, Kling's published codes (10xx to 50xx), and the
-OpenAI-compatible gateways' types.
+The question is always whether the provider could have done the work, never whether it looks like
+an error (DESIGN §3). `names` are exact (type, code or reason) and believed at any status; `words`
+are searched in the message at the row's statuses only; a row with neither is for its statuses.
+Errors are told by words only where servers leave nothing else, and then here alone.
+Sources: PROTOCOL §1 "Errors", the provider's FAQ, Kling's published codes (10xx to 50xx), the
+OpenAI-compatible gateways' types, and what gateways answer (tests/support/gateways.toml).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from retouch.dialects.base import ErrorKind, Scope
+
+Of = Literal["anybody", "document", "own", "any_text", "bare"]
 
 
 @dataclass(frozen=True, slots=True)
 class ServerError:
-    """An error as the server put it: its type, its code and one clean line; "" where not said."""
+    """An error as the server put it: its type, its code and one clean line; "" where not said.
+
+    `reasons`: further names it gives. `is_own`: in a shape of the services' own, not only of a
+    gateway before them. `wait_seconds`: how long it asks to be left alone.
+    """
 
     type: str
     code: str
     message: str
+    reasons: tuple[str, ...] = field(default=(), compare=False)
+    is_own: bool = field(default=False, compare=False)
+    wait_seconds: float | None = field(default=None, compare=False)
 
     @property
     def names(self) -> frozenset[str]:
         """What a row's `names` are compared with."""
-        return frozenset({self.type.lower(), self.code.lower()} - {""})
+        return frozenset(name.lower() for name in (self.type, self.code, *self.reasons)) - {""}
+
+    @property
+    def text(self) -> str:
+        """What a row's `words` are searched in."""
+        return " ".join((self.message, *self.reasons))
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a reply that is no result says: its error document, if it is one, and its text.
+
+    `is_bare`: an empty body or a web page, so nothing that an application wrote.
+    """
+
+    status: int
+    error: ServerError | None
+    text: str
+    is_bare: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorRow:
-    """One kind of refusal; `kind` None: whether it was charged is not known. `told`: only where
-    the body is an error document. `retry_safe`: surely unbilled and worth another attempt."""
+    """One kind of refusal; `kind` None: whether it was charged is not known.
+
+    `of` says who must have told it: anybody; a `document` of an error; the service's `own` shape;
+    `any_text`: words are searched in pages and plain texts too; `bare`: nobody did, the body is
+    empty or a page. `retry_safe`: surely unbilled and worth another attempt.
+    """
 
     reason: str
     kind: ErrorKind | None
@@ -42,25 +75,36 @@ class ErrorRow:
     words: re.Pattern[str] | None
     scope: Scope
     retry_safe: bool
-    told: bool
+    of: Of
 
-    def matches(self, status: int, error: ServerError | None) -> bool:
-        """Whether this row speaks of an error told with this status."""
-        if error is not None and self.names & error.names:
+    def matches(self, told: Told) -> bool:
+        """Whether this row speaks of what is told."""
+        if self.of != "own" and self._is_named_by(told.error):
             return True
-        if status not in self.statuses:
+        if told.status not in self.statuses:
             return False
-        if self.words is not None:
-            return self.is_said_by(error)
-        return error is not None or not self.told
+        match self.of:
+            case "any_text":
+                return self.words is not None and self.words.search(told.text) is not None
+            case "bare":
+                return told.is_bare
+            case "own":
+                return told.error is not None and told.error.is_own and self.is_said_by(told.error)
+            case "document":
+                return told.error is not None
+            case "anybody":
+                return self.words is None or self.is_said_by(told.error)
 
     def is_said_by(self, error: ServerError | None) -> bool:
         """Whether the error's own name or words are this row's, whatever the status."""
         if error is None:
             return False
-        if self.names & error.names:
-            return True
-        return self.words is not None and self.words.search(error.message) is not None
+        return self._is_named_by(error) or (
+            self.words is not None and self.words.search(error.text) is not None
+        )
+
+    def _is_named_by(self, error: ServerError | None) -> bool:
+        return error is not None and not self.names.isdisjoint(error.names)
 
 
 def _row(
@@ -72,15 +116,16 @@ def _row(
     words: str = "",
     scope: Scope = "job",
     retry_safe: bool = False,
-    told: bool = False,
+    of: Of = "anybody",
 ) -> ErrorRow:
     pattern = re.compile(words, re.IGNORECASE) if words else None
-    named = frozenset(names.split())
-    return ErrorRow(reason, kind, frozenset(at), named, pattern, scope, retry_safe, told)
+    named = frozenset(names.lower().split())
+    return ErrorRow(reason, kind, frozenset(at), named, pattern, scope, retry_safe, of)
 
 
 CONTENT_WORDS = re.compile(
-    r"content[ _-]polic|moderat|safety (?:system|filter|polic|check|setting)|image_safety"
+    r"content[ _-](?:polic|filter)|moderat|image_recitation|blocklist"
+    r"|safety (?:system|filter|polic|check|setting)|image_safety"
     r"|prohibited|nsfw|sensitive|inappropriate|risk[ _-]?control"
     r"|violat\w* (?:our|the|content|polic)"
     r"|敏感|违规|违禁|审核|风控|不合规|内容安全",
@@ -94,6 +139,32 @@ VANISHED_WORDS = re.compile(
 _A_LIMIT = r"quota|limit|exceed|exhaust|额度|限额|配额|上限"
 _A_DAY = r"\bdaily\b|\bper day\b|/day\b|\brpd\b|每日|每天|当日|今日"
 _REFUSING = (*range(400, 500), 500, 503)
+_ANY_ERROR = range(400, 600)
+_A_KEY = (
+    r"api[ _-]?key|access[ _-]?key|\btoken\b(?= (?:is |has )?(?:invalid|expired|revoked))|令牌|密钥"
+)
+# A gateway that tried several times tells of the last one alone.
+_TRIED_BEFORE = r"\bretried\b|\bretries\b|\b\d+ (?:attempts|tries)\b"
+_NOT_CONNECTED = (
+    r"connection refused|connection failure|connect call failed|\bECONNREFUSED\b"
+    r"|no healthy upstream|reset reason: overflow|no upstreams? available"
+    r"|no (?:available )?(?:server|instance|upstream|peer)s? (?:is |are )?available"
+    r"|no available (?:server|instance|upstream)|unable to find instance|NoActiveTargets"
+    r"|get a peer from the ring-balancer|name resolution failed|no such host|\bENOTFOUND\b"
+    r"|(?:could not|cannot|unable to|failed to) resolve|no route to host|network is unreachable"
+    r"|\bdial tcp \S+ i/o timeout"
+)
+_A_TRANSPORT = (
+    r"upstream|\breset\b|\bEOF\b|disconnect|terminated|context cancell?ed|broken pipe"
+    r"|prematurely|socket hang up|connection (?:error|closed|aborted|lost|was closed)|zero.size"
+    r"|(?:fetch|read|write|communication|proxy|gateway|tcp).(?:failed|error)|invalid response"
+    r"|incomplete|(?:first|between) bytes? timeout|guru meditation"
+)
+# Edges whose one page at 503 is also for what broke after the request was passed on.
+_LATE_PAGES = (
+    r"services aren.t available right now|application error|incident id"
+    r"|an error occurred while processing your request"
+)
 
 ROWS: tuple[ErrorRow, ...] = (
     # --- What the server names: permanent, for a model or for all -----------------------------
@@ -114,7 +185,8 @@ ROWS: tuple[ErrorRow, ...] = (
         "a day's allowance is used up: waiting within the run is vain, other models go on",
         at=(402, 403, 429, 503),
         names="daily_quota_exceeded daily_limit_exceeded",
-        words=rf"(?:{_A_DAY}).{{0,80}}(?:{_A_LIMIT})|(?:{_A_LIMIT}).{{0,80}}(?:{_A_DAY})",
+        words=rf"(?:{_A_DAY}).{{0,80}}(?:{_A_LIMIT})|(?:{_A_LIMIT}).{{0,80}}(?:{_A_DAY})"
+        r"|PerDay|_per_day",
         scope="lane",
     ),
     _row(
@@ -130,19 +202,42 @@ ROWS: tuple[ErrorRow, ...] = (
         "too fast: not begun; must come before quota, for 'quota exceeded: requests per minute'",
         at=(429, 503),
         names="1302 rate_limit_exceeded rate_limit_error rate_limit_reached too_many_requests",
-        words=r"per minute|per second|\b(?:rpm|tpm|qps|ipm)\b|rate.?limit|too many requests"
+        words=r"per.?minute|per.?second|\b(?:rpm|tpm|qps|ipm)\b|rate.?limit|too many requests"
         r"|too frequent|每分钟|每秒|频率|频繁",
         retry_safe=True,
     ),
     _row(
         "quota",
         "no money: every further job would be refused, so the first one stops the run",
-        at=(400, 402, 403, 429, 503),
+        at=_ANY_ERROR,
         names="quota_exceeded_error insufficient_quota insufficient_user_quota"
-        " insufficient_balance arrears arrearage billing_hard_limit_reached 1101 1102",
-        words=r"insufficient.{0,20}(?:balance|quota|credit|fund)|quota is not enough|arrear|overdue"
-        r"|out of credit|balance.{0,20}(?:not enough|too low|insufficient)"
-        r"|余额不足|欠费|额度不足|余额.{0,6}不够",
+        " insufficient_balance insufficient_balance_error InsufficientBalance"
+        " pre_consume_token_quota_failed exceeded_current_quota_error AccountOverdueError"
+        " AllocationQuota.FreeTierOnly arrears arrearage billing_hard_limit_reached 1101 1102",
+        words=r"insufficient.{0,20}(?:balance|quota|credit|fund)|balance.{0,20}insufficient"
+        r"|quota is not enough|arrear|overdue|out of (?:call volume )?(?:credit|quota)"
+        r"|exhausted balance|credit limit|free tier.{0,40}exhausted"
+        r"|balance.{0,20}(?:not enough|too low)|余额不足|欠费|额度不足|余额.{0,6}不够",
+        scope="run",
+    ),
+    _row(
+        "auth",
+        "this country is not served: so for every job, at whatever status",
+        at=_ANY_ERROR,
+        names="unsupported_country_region_territory country_not_supported",
+        words=r"(?:country|region|location|territory)\b.{0,40}not (?:supported|available|allowed)"
+        r"|not (?:supported|available) in your (?:country|region|location)"
+        r"|(?:国家|地区).{0,10}不(?:支持|可用|提供)",
+        scope="run",
+    ),
+    _row(
+        "auth",
+        "a key that is none, behind whatever status (Google says 400)",
+        at=(*range(400, 500), 500, 503),
+        names="API_KEY_INVALID API_KEY_SERVICE_BLOCKED invalid_api_key incorrect_api_key",
+        words=rf"(?:{_A_KEY}).{{0,20}}"
+        r"(?:not valid|invalid|incorrect|expired|revoked|无效|过期|错误)"
+        r"|(?:invalid|incorrect|wrong|expired|无效的?)[ :]?(?:api[ _-]?key|令牌|密钥)",
         scope="run",
     ),
     _row(
@@ -167,23 +262,31 @@ ROWS: tuple[ErrorRow, ...] = (
         words=CONTENT_WORDS.pattern,
     ),
     _row(
+        "content",
+        "a moderation message of the service's own that a gateway wrapped in a 5xx",
+        at=(500, 502, 503),
+        words=CONTENT_WORDS.pattern,
+        of="own",
+    ),
+    _row(
         "auth",
         "a bad key, or an account that is locked: the first one stops the run",
         at=(401,),
-        names="authentication_error invalid_api_key invalid_authentication unauthorized"
+        names="authentication_error invalid_authentication unauthorized"
         " account_deactivated 1000 1001 1002 1003 1004 1100 1304",
         scope="run",
     ),
     # --- What only the status tells ------------------------------------------------------------
     _row("quota", "payment required", at=(402,), scope="run"),
     _row("auth", "forbidden, not for the content: stopping costs nothing", at=(403,), scope="run"),
+    _row("auth", "a proxy wants a login, from every job", at=(407,), scope="run"),
     _row("rate", "turned away at the door: not begun", at=(429,), retry_safe=True),
     _row(
         None,
         "a gateway gave up waiting or believed we had left; the work behind it may go on",
-        at=(408, 499),
+        at=(408, 460, 499),
     ),
-    _row("bad_request", "something the request names was not found", at=(404,), told=True),
+    _row("bad_request", "something the request names was not found", at=(404,), of="document"),
     _row(
         "bad_request",
         "the address itself is wrong (base_url without /v1?): so for the whole lane",
@@ -191,6 +294,42 @@ ROWS: tuple[ErrorRow, ...] = (
         scope="lane",
     ),
     _row("bad_request", "the request is wrong; sent again it is as wrong", at=range(400, 500)),
+    # --- Who stood between, and when it broke ---------------------------------------------------
+    _row(
+        None,
+        "a gateway that tried more than once: only its last try made no connection",
+        at=range(500, 600),
+        words=_TRIED_BEFORE,
+        of="any_text",
+    ),
+    _row(
+        "transient",
+        "no connection to the provider was made, so it never had the request",
+        at=(500, 502, 503),
+        words=_NOT_CONNECTED,
+        retry_safe=True,
+        of="any_text",
+    ),
+    _row(
+        "transient",
+        "the edge's own words for an origin that was not reached, or that is overloaded (529)",
+        at=(521, 523, 525, 526, 529, 530),
+        retry_safe=True,
+    ),
+    _row(
+        None,
+        "a transport broke, and nothing says that it broke before the work",
+        at=range(500, 600),
+        words=_A_TRANSPORT,
+        of="any_text",
+    ),
+    _row(
+        None,
+        "an edge that says 503 also for an origin that was too slow (Azure Front Door, Heroku)",
+        at=(503,),
+        words=_LATE_PAGES,
+        of="any_text",
+    ),
     _row(
         None,
         "an error about time tells that work was begun, and not that it was not charged",
@@ -200,14 +339,26 @@ ROWS: tuple[ErrorRow, ...] = (
     ),
     _row(
         "transient",
-        "an error of the service's own, told by the service: unbilled by its profile (DESIGN §3)",
-        at=(500, 502, 503),
+        "too busy to begin, in the service's own shape and words",
+        at=(500, 503),
+        names="overloaded overloaded_error server_overloaded server_is_overloaded"
+        " engine_overloaded engine_overloaded_error model_overloaded service_overloaded"
+        " system_busy no_available_channel 5001",
+        words=r"overloaded|too busy|\bis busy\b|(?:at|over) capacity|no available channel"
+        r"|无可用渠道|负载已?(?:饱和|过高)|(?:系统|服务|服务器)繁忙",
         retry_safe=True,
-        told=True,
+        of="own",
+    ),
+    _row(
+        "transient",
+        "503 with a page or nothing: a balancer or a limiter at the door, before the provider",
+        at=(503,),
+        retry_safe=True,
+        of="bare",
     ),
     _row(
         None,
-        "504, 524, and pages from proxies: nobody says whether the work was done",
+        "502, 504, 520, 522, 524 and every other 5xx: nobody says whether the work was done",
         at=range(500, 600),
     ),
 )

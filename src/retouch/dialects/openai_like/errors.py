@@ -1,4 +1,4 @@
-"""Errors as servers tell them: every shape is read here, every verdict is a row of `error_table`.
+"""What errors mean for an attempt and its charge: every verdict is a row of `error_table`.
 
 Type and code are believed before the message, the message before the status, for permanent
 errors hide behind 503 (PROTOCOL §2, trap 2). Where the charge cannot be known the verdict is
@@ -7,7 +7,6 @@ Unreadable: never a guess. Of a body, one clean line is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from retouch.dialects.base import Billed, ErrorKind, Rejected, Reply, Unreadable
@@ -15,16 +14,17 @@ from retouch.dialects.openai_like.documents import (
     Document,
     clean,
     looks_like_a_page,
-    object_in,
     read_document,
     text_in,
 )
+from retouch.dialects.openai_like.error_shapes import error_in, read_error, told_by
 from retouch.dialects.openai_like.error_table import (
     CONTENT_WORDS,
     ROWS,
     VANISHED_WORDS,
     ErrorRow,
     ServerError,
+    Told,
 )
 
 _REDIRECTS = {301, 302, 307, 308}
@@ -32,52 +32,31 @@ _REDIRECTS = {301, 302, 307, 308}
 _REFUSALS_IN_200 = {"401", "402", "403", "429"}
 
 
-def read_error(reply: Reply) -> ServerError | None:
-    """The error a reply's body tells of, whatever its shape; None if it is no error document."""
-    document = read_document(reply.body)
-    return None if document is None else error_in(document)
-
-
-def error_in(document: Document) -> ServerError | None:
-    """The error in a document of any of the shapes of PROTOCOL §1 "Errors" (and FastAPI's)."""
-    told = document.get("error")
-    inner = told if isinstance(told, dict) else {}
-    texts = (
-        told if isinstance(told, str) else "",
-        text_in(inner, "message", "msg", "detail", "reason"),
-        text_in(document, "message", "msg", "status_message", "error_message", "reason"),
-        *_details(document.get("detail")),
-    )
-    message = next((clean(text) for text in texts if text.strip()), "")
-    kind = text_in(inner, "type") or text_in(document, "type", "error_type")
-    code = _code(inner.get("code")) or _code(document.get("code")) or text_in(inner, "status")
-    if not (message or kind or code):
-        return None
-    return ServerError(type=kind, code=code, message=message)
-
-
 def is_refusal(document: Document) -> bool:
     """Whether a 2xx document says by itself that it is an error."""
     if document.get("error") or document.get("status") is False or document.get("success") is False:
         return True
-    code = _code(document.get("code"))
-    return code.isdecimal() and int(code) >= 400 and bool(text_in(document, "message", "msg"))
+    error = error_in(document)
+    code = error.code if error is not None else ""
+    is_told = bool(text_in(document, "message", "msg")) or "base_resp" in document
+    return code.isdecimal() and int(code) >= 400 and is_told
 
 
 def submit_refused(reply: Reply) -> Rejected | Unreadable:
     """What a submit's reply that is no result means for the attempt and its charge."""
     if reply.status in _REDIRECTS:
         return _redirected(reply)
-    error = read_error(reply)
-    row = _row_for(reply.status, error)
-    if row is not None and row.kind is not None:
-        verdict = _rejected(row.kind, reply, error)
+    told = told_by(reply.status, reply.body)
+    row = _row_for(told)
+    is_behind_yes = 200 <= reply.status < 300
+    if row is not None and row.kind is not None and not (is_behind_yes and row.kind == "transient"):
+        verdict = _rejected(row.kind, reply, told.error)
         return replace(verdict, retry_safe=row.retry_safe, scope=row.scope)
-    if row is None and error is not None and 200 <= reply.status < 300:
+    if row is None and told.error is not None and is_behind_yes:
         # It said no in words the table does not know, behind a status that says yes.
-        return _rejected("bad_request", reply, error, billed="unknown")
+        return _rejected("bad_request", reply, told.error, billed="unknown")
     why = f" ({row.reason})" if row else ""
-    return Unreadable(_described(reply, error) + why, reply.status)
+    return Unreadable(_described(reply, told.error) + why, reply.status)
 
 
 def poll_refused(reply: Reply) -> Rejected | Unreadable:
@@ -87,7 +66,7 @@ def poll_refused(reply: Reply) -> Rejected | Unreadable:
     is Unreadable, to be asked again until the Task's deadline. `billed` is `unknown` throughout,
     for the refusal is the poll's and not the Task's. A Task that is gone is `expired`.
     """
-    error = read_error(reply)
+    error = read_error(reply.body)
     if _is_vanished(reply, error):
         return _rejected("expired", reply, error, billed="unknown")
     verdict = submit_refused(reply)
@@ -111,6 +90,11 @@ def _is_vanished(reply: Reply, error: ServerError | None) -> bool:
     return 200 <= reply.status < 500 and VANISHED_WORDS.search(error.message) is not None
 
 
+def tells_of_content(words: str) -> bool:
+    """Whether words speak of content that was refused."""
+    return CONTENT_WORDS.search(words) is not None
+
+
 def task_failed(document: Document, status: int, *, images: int | None) -> Rejected:
     """A Task that ended without pictures; billed only if the server counted some."""
     error = error_in({k: v for k, v in document.items() if k != "status"})
@@ -127,13 +111,13 @@ def task_failed(document: Document, status: int, *, images: int | None) -> Rejec
     )
 
 
-def _row_for(status: int, error: ServerError | None) -> ErrorRow | None:
+def _row_for(told: Told) -> ErrorRow | None:
     """The first row that matches; behind a 2xx, by what the body says alone."""
-    if not 200 <= status < 300:
-        return next((row for row in ROWS if row.matches(status, error)), None)
-    said = next((row for row in ROWS if row.is_said_by(error)), None)
-    if said is None and error is not None and error.code in _REFUSALS_IN_200:
-        return _row_for(int(error.code), error)
+    if not 200 <= told.status < 300:
+        return next((row for row in ROWS if row.matches(told)), None)
+    said = next((row for row in ROWS if row.is_said_by(told.error)), None)
+    if said is None and told.error is not None and told.error.code in _REFUSALS_IN_200:
+        return _row_for(replace(told, status=int(told.error.code)))
     return said
 
 
@@ -146,6 +130,7 @@ def _rejected(
         code=(error.code or error.type or None) if error else None,
         message=_described(reply, error),
         billed=billed,
+        wait_seconds=error.wait_seconds if error else None,
     )
 
 
@@ -170,23 +155,3 @@ def _redirected(reply: Reply) -> Rejected:
     target = clean(reply.headers.get("location", "")) or "another address"
     message = f"the server redirects to {target}; correct provider.base_url, redirects are refused"
     return Rejected("bad_request", reply.status, None, message, scope="run")
-
-
-def _code(value: object) -> str:
-    """An error's code as text, number or text; "" for none (0 is success)."""
-    if isinstance(value, bool) or not isinstance(value, int | str) or value in (0, "0"):
-        return ""
-    return clean(value if isinstance(value, str) else _digits(value), 64)
-
-
-def _digits(value: int) -> str:
-    return str(value) if abs(value) < 10**18 else ""
-
-
-def _details(detail: object) -> Iterator[str]:
-    """FastAPI's `detail`: a text, or a list of objects with a `msg` each."""
-    if isinstance(detail, str):
-        yield detail
-    for entry in detail[:3] if isinstance(detail, list) else [detail]:
-        if isinstance(entry, dict):
-            yield text_in(object_in({"entry": entry}, "entry"), "msg", "message")

@@ -18,6 +18,7 @@ from retouch.dialects.openai_like.documents import (
     object_in,
     pictures_in,
     read_document,
+    reason_for_none,
     repr_of,
     text_in,
     usage_in,
@@ -120,13 +121,24 @@ def _produced(document: Document) -> Produced:
     images = count_in(document, "quantity", warnings)
     usage = usage_in(document, warnings, images=images)
     pictures = pictures_in(_entries(document), warnings)
+    reason = "" if pictures else reason_for_none(document)
+    is_refused = errors.tells_of_content(reason) or errors.tells_of_content(
+        text_in(document, "status_message")
+    )
     if not pictures:
         warnings.append("the reply holds no picture")
     elif document.get("error"):
         warnings.append("the reply holds an error beside its pictures")
     if usage == Usage() and document.get("request_id") is None:
         warnings.append("the reply says nothing of its usage")
-    return Produced(pictures, usage, tuple(warnings))
+    return Produced(
+        pictures,
+        usage,
+        tuple(warnings),
+        reason=reason or (text_in(document, "status_message") if is_refused else ""),
+        is_refused=is_refused and not pictures,
+        model=text_in(document, "model"),
+    )
 
 
 def _failed(document: Document, reply: Reply) -> Rejected:
