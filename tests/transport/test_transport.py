@@ -245,7 +245,7 @@ ECHO = f"you sent {CANARY} to https://x.example/a.png?token=canary".encode()
 FAULTS = [
     b"HTTP/1.1 401 No\r\nContent-Length: 999\r\n\r\n" + ECHO,
     b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n" + ECHO,
-    b"HTTP/1.1 200 OK\r\nContent-Encoding: " + ECHO + b"\r\nContent-Length: 1\r\n\r\nx",
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: br, " + ECHO + b"\r\nContent-Length: 1\r\n\r\nx",
     b"HTTP/1.1 " + ECHO + b"\r\n\r\n",
     b"HTTP/1.1 302 There\r\nContent-Length: 0\r\nLocation: http://10.0.0.1/" + ECHO + b"\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nBad Header " + ECHO + b"\r\n\r\n",

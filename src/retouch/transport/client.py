@@ -199,6 +199,7 @@ async def open_transport(
         origins=origins,
         headers=_HEADERS,
         limits=limits,
+        base=httpx.URL(endpoints[0].base + "/"),
         secrets=key.secrets if key else (),
         resolver=None if proxies else resolve,
     )

@@ -1,15 +1,16 @@
 """Fetching a result: from a public address that was checked and is then held to.
 
 The provider names these URLs, so each is judged as a stranger's: https only (or the endpoint's
-very origin), resolved once, every address public (or the endpoint's own host), Host and SNI kept
-while the connection goes to the checked address. At most three redirects, each judged anew. No
-key and no cookie is ever sent; signed queries stay out of messages.
+very origin; what is named as http is asked for by https), a relative one is the endpoint's,
+resolved once, every address public (or the endpoint's own host), Host and SNI kept while the
+connection goes to the checked address. At most three redirects, each judged anew. No key and no
+cookie is ever sent; signed queries stay out of messages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 import httpx
@@ -41,7 +42,8 @@ class DownloadFailed:
 
     `expired`: the URL is no longer good (401, 403, 404, 410); the Task may be asked for a new
     one. `status` is None where no server answered. `retryable` is False where the same URL can
-    only fail the same way.
+    only fail the same way. `barred`: a URL of this kind is never fetched, so every result would be
+    lost alike.
     """
 
     kind: ErrorKind
@@ -49,16 +51,23 @@ class DownloadFailed:
     message: str
     expired: bool = False
     retryable: bool = False
+    barred: bool = False
 
 
 class NotFetched(Exception):
     """A URL that may not be fetched, or whose answer is of no use."""
 
     def __init__(
-        self, kind: ErrorKind, message: str, *, status: int | None = None, retryable: bool = False
+        self,
+        kind: ErrorKind,
+        message: str,
+        *,
+        status: int | None = None,
+        retryable: bool = False,
+        barred: bool = False,
     ) -> None:
         super().__init__(message)
-        self.failure = DownloadFailed(kind, status, message, kind == "expired", retryable)
+        self.failure = DownloadFailed(kind, status, message, kind == "expired", retryable, barred)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,7 @@ class Fetcher:
     origins: frozenset[Origin]
     headers: tuple[tuple[str, str], ...]
     limits: ReplyLimits
+    base: httpx.URL
     secrets: tuple[str, ...] = field(default=(), repr=False)
     resolver: Callable[[str, int], Awaitable[tuple[Address, ...]]] | None = resolve
 
@@ -95,15 +105,12 @@ class Fetcher:
         else:
             failure = _too_late(timeout_seconds)
         message = without_secrets(f"{shown}: {failure.message}", self.secrets)
-        return DownloadFailed(
-            failure.kind, failure.status, one_clean_line(message), failure.expired,
-            failure.retryable,
-        )  # fmt: skip
+        return replace(failure, message=one_clean_line(message))
 
     async def _follow(self, text: str, cap_bytes: int, deadline: float) -> bytes:
-        url = _parsed(text)
+        url = _parsed(text, self.base)
         for _ in range(REDIRECTS + 1):
-            response = await self.open(url, deadline)
+            response = await self._open_safely(url, deadline)
             try:
                 location = response.headers.get("location")
                 if response.status_code not in _REDIRECTING or not location:
@@ -118,9 +125,13 @@ class Fetcher:
         if origin_of(url) in self.origins:
             return await self.home.handle_async_request(self._request(url, deadline))
         if url.scheme != "https":
-            raise NotFetched("broken_reply", "a result's URL must be https; not fetched")
+            raise NotFetched(
+                "broken_reply", "a result's URL must be https; not fetched", barred=True
+            )
         if self.abroad is None:
-            raise NotFetched("broken_reply", "a rehearsal does not leave this machine; not fetched")
+            raise NotFetched(
+                "broken_reply", "a rehearsal does not leave this machine; not fetched", barred=True
+            )
         addresses = await self._checked_addresses(url)
         if not addresses:
             return await self.abroad.handle_async_request(self._request(url, deadline))
@@ -130,6 +141,24 @@ class Fetcher:
             except Exception:  # noqa: S112 - the next address may answer; the last one's error is told
                 continue
         return await self.abroad.handle_async_request(self._request(url, deadline, addresses[-1]))
+
+    async def _open_safely(self, url: httpx.URL, deadline: float) -> httpx.Response:
+        """As `open`; a stranger's http URL is asked for by https, which most servers have too."""
+        if url.scheme != "http" or origin_of(url) in self.origins:
+            return await self.open(url, deadline)
+        try:
+            return await self.open(url.copy_with(scheme="https", port=url.port), deadline)
+        except NotFetched:
+            raise
+        except Exception as error:
+            if anyio.current_time() >= deadline:
+                raise
+            raise NotFetched(
+                "broken_reply",
+                "a result's URL must be https; it is http, and https is not served there "
+                f"({told(error)}); not fetched",
+                barred=True,
+            ) from None
 
     async def _checked_addresses(self, url: httpx.URL) -> tuple[Address, ...]:
         """The addresses that may be connected to; none where a proxy is to resolve the name."""
@@ -147,6 +176,7 @@ class Fetcher:
                     "broken_reply",
                     f"the result's URL leads to {address}, which is not a public address;"
                     " not fetched",
+                    barred=True,
                 )
         return addresses
 

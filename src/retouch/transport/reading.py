@@ -1,11 +1,13 @@
-"""Reading what a server sends back: as it is, capped, and not slower than a minimum rate.
+"""Reading what a server sends back: capped, and not slower than a minimum rate.
 
-`Accept-Encoding: identity` was asked for, so an encoded reply is never decoded (a gzip bomb stays
-shut) and never used. What did arrive is in the Inbox, for quarantine.
+`Accept-Encoding: identity` is asked for. A reply that comes encoded all the same is paid for, so
+gzip and deflate are decoded piece by piece under the byte cap (a bomb stays shut). What did arrive
+is in the Inbox, for quarantine.
 """
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 
 import anyio
@@ -13,12 +15,18 @@ import httpx
 
 from retouch.transport.body import BreakKind
 
+DECODED_BYTES = 1_048_576
+_INFLATED = {"gzip", "x-gzip", "deflate"}
+_UNREAD = {"br", "zstd", "compress", "x-compress", "dcb", "dcz"}
+
 
 @dataclass(frozen=True, slots=True)
 class ReplyLimits:
     """How much of a reply is taken, and how slowly it may come.
 
-    The rate counts from the head of the reply on: each window must bring its share.
+    The rate counts from the first byte that is no white space: a gateway may send the head at once
+    and keep the connection alive with blanks while the model works. From then on each window must
+    bring its share.
     """
 
     cap_bytes: int = 256_000_000
@@ -60,9 +68,49 @@ async def read_body(response: httpx.Response, inbox: Inbox, limits: ReplyLimits)
     if announced.isdecimal() and int(announced) > limits.cap_bytes:
         raise _too_large(limits)
     await _read_at_a_rate(response, inbox, limits)
-    encoding = response.headers.get("content-encoding", "").strip().lower()
-    if encoding not in ("", "identity"):
-        raise ReplyRefused("broken_reply", f"the reply is encoded ({encoding[:40]}), unasked")
+    codings = response.headers.get("content-encoding", "").lower().split(",")
+    for coding in reversed([each.strip() for each in codings]):
+        if coding in _UNREAD:
+            raise ReplyRefused("broken_reply", f"the reply is encoded ({coding}), unasked")
+        if coding in _INFLATED:  # whatever else stands there (UTF-8, binary, none) encodes nothing
+            _decode(inbox, limits)
+
+
+def _decode(inbox: Inbox, limits: ReplyLimits) -> None:
+    """The encoded body decoded in place; left as it is where it is not encoded after all."""
+    raw = b"".join(inbox.parts)
+    decoder = _decoder_of(raw)
+    if decoder is None:
+        return
+    parts, size, rest = [], 0, raw
+    try:
+        while rest and not decoder.eof:
+            part = decoder.decompress(rest, DECODED_BYTES)
+            parts.append(part)
+            size += len(part)
+            if size > limits.cap_bytes:
+                raise _too_large(limits)
+            if not part and not decoder.unconsumed_tail:
+                break
+            rest = decoder.unconsumed_tail
+    except zlib.error as error:
+        message = f"the reply is encoded, unasked, and cannot be decoded ({error})"
+        raise ReplyRefused("broken_reply", message) from None
+    if not decoder.eof:
+        raise ReplyRefused("broken_reply", "the reply is encoded, unasked, and was cut")
+    inbox.parts[:] = parts
+    inbox.size = size
+
+
+def _decoder_of(raw: bytes) -> zlib._Decompress | None:
+    """What decodes these bytes: gzip, zlib, or the bare deflate that some servers mean by it."""
+    if raw.startswith(b"\x1f\x8b"):
+        return zlib.decompressobj(wbits=31)
+    if len(raw) >= 2 and raw[0] & 0x0F == 8 and int.from_bytes(raw[:2], "big") % 31 == 0:
+        return zlib.decompressobj(wbits=15)
+    if not raw or raw.lstrip()[:1] in (b"{", b"[", b"<") or raw[:1] in (b"\x89", b"\xff", b"R"):
+        return None  # a proxy decoded it and left the header
+    return zlib.decompressobj(wbits=-15)
 
 
 async def _read_at_a_rate(response: httpx.Response, inbox: Inbox, limits: ReplyLimits) -> None:
@@ -75,6 +123,7 @@ async def _read_at_a_rate(response: httpx.Response, inbox: Inbox, limits: ReplyL
     share = limits.minimum_bytes_per_second * limits.window_seconds
     in_window, waited_seconds = 0, 0.0
     asked = anyio.current_time()
+    has_begun = False
     refused: ReplyRefused | None = None
     with anyio.CancelScope() as scope:
         async for part in stream:
@@ -85,9 +134,11 @@ async def _read_at_a_rate(response: httpx.Response, inbox: Inbox, limits: ReplyL
             waited_seconds += min(now - asked, limits.window_seconds / 2)
             asked = now
             in_window += len(part)
+            is_first = not has_begun and bool(part.strip())
             if inbox.size > limits.cap_bytes:
                 refused = _too_large(limits)
-            elif in_window >= share:
+            elif is_first or not has_begun or in_window >= share:
+                has_begun = has_begun or is_first
                 in_window, waited_seconds = 0, 0.0
             elif waited_seconds >= limits.window_seconds:
                 refused = _too_slow(limits, inbox)

@@ -28,6 +28,9 @@ NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 _LOOK_AGAIN_SECONDS = 0.1
 _LOOKS = 2  # a loop that was busy sees a timer before the socket's bytes: it is asked twice
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1\d\d\b")
+_FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00\r\n]*|[ \t][^\x00\r\n]*")
+HEAD_BYTES = 102_400  # h11's own limit
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -38,6 +41,17 @@ def socket_options() -> list[tuple[int, int, int]]:
         if hasattr(socket, name):
             options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
     return options
+
+
+def mend_head(head: bytes) -> bytes:
+    """A reply's head without the lines that are no header field: the body after it is paid for."""
+    status, *lines = re.split(rb"(?<=\n)", head)
+    kept = [line for line in lines if _FIELD.fullmatch(line.rstrip(b"\r\n")) or not line.strip()]
+    return head if len(kept) == len(lines) else b"".join((status, *kept))
+
+
+def _may_be_head(begun: bytes) -> bool:
+    return len(begun) <= HEAD_BYTES and begun[:5] == b"HTTP/"[: len(begun)]
 
 
 class Wire(httpcore.AsyncNetworkStream):
@@ -54,23 +68,45 @@ class Wire(httpcore.AsyncNetworkStream):
         self._head: bytes | None = b""  # None once the head's end was seen
         self._head_bytes = 0
         self._tail = b""
+        self._is_mended = False
 
     def ended_with(self, status: int, headers: Mapping[str, str]) -> bool:
         """Whether the reply of this status and these headers was read and not a byte more."""
+        if self._is_mended:  # who writes such heads is not trusted with a second request
+            return False
         if "transfer-encoding" in headers:
             return self._tail == _LAST_CHUNK
         length = "0" if status in (204, 304) else headers.get("content-length", "")
         return length.isdecimal() and self._received == self._head_bytes + int(length)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's signature
-        data = await self._arrived(max(max_bytes, READ_BYTES), timeout)
+        data = await self._take(max(max_bytes, READ_BYTES), timeout)
+        if self._head is None:
+            return data
+        self._head += data
+        mended = b""
+        while data and _may_be_head(self._head):
+            end = _HEAD_END.search(self._head)
+            if end is None:
+                data = await self._take(READ_BYTES, timeout)
+                self._head += data
+                continue
+            head, rest = self._head[: end.end()], self._head[end.end() :]
+            self._head_bytes += len(head)
+            mended += self._mended(head)
+            if not _INTERIM.match(head):
+                self._head = None
+                return mended + rest
+            self._head = rest  # 100, 103: the reply's own head comes after
+            if not rest:
+                return mended
+        given, self._head = self._head, None  # no head at all: its reader will say so
+        return mended + given
+
+    async def _take(self, max_bytes: int, timeout: float | None) -> bytes:  # noqa: ASYNC109 - as above
+        data = await self._arrived(max_bytes, timeout)
         self._received += len(data)
         self._tail = (self._tail + data[-5:])[-5:]
-        if self._head is not None:
-            self._head += data
-            end = _HEAD_END.search(self._head)
-            if end:
-                self._head_bytes, self._head = end.end(), None
         return data
 
     async def _arrived(self, max_bytes: int, seconds: float | None) -> bytes:
@@ -84,6 +120,11 @@ class Wire(httpcore.AsyncNetworkStream):
             with anyio.move_on_after(QUIET_SECONDS):
                 return await self._inner.read(max_bytes)
         raise httpcore.ReadTimeout
+
+    def _mended(self, head: bytes) -> bytes:
+        mended = mend_head(head)
+        self._is_mended = self._is_mended or mended != head
+        return mended
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as above
         with anyio.CancelScope(deadline=self._deadline):

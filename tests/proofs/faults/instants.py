@@ -88,13 +88,13 @@ def _empty(peer: Peer, reply: bytes) -> None:
 
 def _encoded(peer: Peer, reply: bytes) -> None:
     _, _, body = reply.partition(b"\r\n\r\n")
-    peer.answer(gzip.compress(body), headers="Content-Encoding: gzip\r\n")
+    peer.answer(gzip.compress(body), headers="Content-Encoding: br\r\n")
 
 
 def _drip(peer: Peer, reply: bytes) -> None:
     peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
     while True:  # until the client has had enough: sending then fails
-        peer.send(b" ")
+        peer.send(b"x")
         threading.Event().wait(0.02)
 
 
@@ -132,7 +132,7 @@ INSTANTS: tuple[Instant, ...] = (
     Instant("a page instead", "answer", "broken_reply", _page, partial=True),
     Instant("204", "answer", "broken_reply", _no_content),
     Instant("empty", "answer", "broken_reply", _empty),
-    Instant("gzip unasked", "answer", "broken_reply", _encoded, partial=True),
+    Instant("encoded unasked", "answer", "broken_reply", _encoded, partial=True),
     Instant("silence", "answer", "timeout", _silence, seconds=0.6),
     Instant("slow drip", "answer", "timeout", _drip, seconds=0.6, partial=True),
     Instant("redirect", "answer", "bad_request", redirects=True),
