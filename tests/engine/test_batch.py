@@ -130,7 +130,7 @@ async def test_retry_after_holds_the_whole_lane(in_memory: Path) -> None:
 async def test_rejections_are_retried_and_never_charged_twice(in_memory: Path) -> None:
     """429s and unbilled 5xx are `unsent` and sent again; each picture is bought once."""
     busy = Mishap(503)
-    provider = Provider(mishaps=[RATE, None, busy, None, Mishap(500), None, Mishap(502)])
+    provider = Provider(mishaps=[RATE, None, busy, None, Mishap(500), None, Mishap(521)])
     work = bench(in_memory, provider)
     summary = await work.run([lane(GEMINI, 6)])
     assert summary.exit_code == 0

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import anyio
 import pytest
 
-from retouch.dialects.base import Pending, Produced, Rejected, Unreadable, Usage
+from retouch.dialects.base import LinkedPicture, Pending, Produced, Rejected, Unreadable, Usage
 from retouch.engine.limiter import Stop
 from retouch.engine.pacing import PollPace
 from retouch.engine.polling import AT_ONCE, Answer, Ending, PollReading, Polls, Stopped, TimedOut
@@ -17,7 +17,7 @@ from retouch.errors import RetouchError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
-DONE = Produced((), Usage(images=1))
+DONE = Produced((LinkedPicture("https://e.com/1.png"),), Usage(images=1))
 PENDING = Pending("processing")
 PASSING = Rejected("transient", 503, None, "try later", retry_safe=True)
 GONE = Rejected("expired", 404, None, "no such task")

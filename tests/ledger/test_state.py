@@ -275,7 +275,7 @@ DECISIONS: list[tuple[str, list[AnyRecord], list[Any]]] = [
     ("failed, may pass, billed", [started(), failed(final=False, billed="yes")],
      [FAILED, SEND, FAILED, SEND]),
     ("resolved: charged", [started(), unknown(), resolved()],
-     [Skip("charged"), Skip("charged"), SEND, SEND]),
+     [Skip("charged"), Skip("charged"), Skip("charged"), SEND]),
     ("resolved: not charged", [started(), unknown(), resolved(charged=False)], [SEND] * 4),
     ("done", [started(), done()], [Skip("done")] * 3 + [SEND]),
     ("unsent", [started(), UNSENT], [SEND] * 4),

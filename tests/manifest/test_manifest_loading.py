@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from retouch.errors import InputRefused
-from retouch.manifest import Loaded, UnfitURL, base_url, load, read
+from retouch.manifest import Loaded, PayAgain, UnfitURL, base_url, load, read
 
 EXAMPLE = Path(__file__).with_name("example.yaml")
 
@@ -45,6 +45,23 @@ def test_the_example_of_the_design_loads(example: Loaded) -> None:
     assert manifest.models[1].poll.timeout == 900
     assert manifest.run.on_unknown == "hold"
     assert example.warnings == ()
+
+
+def test_terms_of_paying_again_are_read(tmp_path: Path) -> None:
+    """`on_unknown` as a word or as terms; what an unattended night may cost is exact."""
+    path = tmp_path / "m.yaml"
+    path.write_text(
+        "version: 1\ninputs: [{glob: '*.png'}]\nprompts: [{id: p, template: x}]\n"
+        "models: [{model: m, price: {currency: CNY, per_image: 0.2}}]\n"
+        "provider: {unbilled_statuses: [502, 503]}\n"
+        "run: {on_unknown: {retry: 2, up_to: {amount: 0.30, currency: CNY}}, retry_empty: 1}\n"
+    )
+    manifest = load(path, dialects={"qiniu"}).manifest
+    terms = manifest.run.on_unknown
+    assert isinstance(terms, PayAgain)
+    assert (terms.retry, terms.up_to.amount, terms.up_to.currency) == (2, Decimal("0.30"), "CNY")
+    assert manifest.run.retry_empty == 1
+    assert manifest.provider.unbilled_statuses == (502, 503)
 
 
 def test_loaded_keeps_the_bytes_and_where_they_came_from(example: Loaded) -> None:

@@ -38,7 +38,7 @@ async def submit(house: House, fault: dict[str, Any], **more: Any) -> httpx.Resp
     [
         ("429", 429, "rate_limit_error", 0), ("1303", 429, "rate_limit_error", 0),
         ("500", 500, "internal_error", 0), ("502", 502, "internal_error", 0),
-        ("503", 503, "internal_error", 0), ("504", 504, "internal_error", 1),
+        ("503", 503, "overloaded_error", 0), ("504", 504, "internal_error", 1),
         ("refused", 400, "invalid_request_error", 0),
     ],
 )  # fmt: skip

@@ -124,6 +124,7 @@ class Bench:
     batch: Batch | None = None
     threads: Threads = in_place
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    unbilled_statuses: tuple[int, ...] = ()
     _runs: Iterator[int] = field(default_factory=itertools.count)
 
     async def run(
@@ -158,6 +159,7 @@ class Bench:
                 run_options=run_options or RunOptions(seed=7),
                 observer=self.observer,
                 secrets=(CANARY,),
+                unbilled_statuses=self.unbilled_statuses,
                 threads=self.threads,
             )
             with scope or anyio.CancelScope():

@@ -15,11 +15,11 @@ from retouch.cli.workspace import Workspace, add_manifest, make_plan, open_works
 from retouch.costs.estimate import Estimate, Range
 from retouch.engine.forecast import LaneForecast, forecast_lanes
 from retouch.engine.outputs import Outputs
+from retouch.engine.paying_again import redo_of
 from retouch.engine.selection import Selection, open_shelves
 from retouch.errors import Problem
 from retouch.job import Job
 from retouch.ledger import read
-from retouch.ledger.decision import Redo
 from retouch.money import EXACT, exact, shown
 from retouch.plan import Plan
 from retouch.text import one_clean_line
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         state,
         Outputs(workspace.folder),
         open_shelves(workspace.loaded.manifest.reuse, workspace.loaded.folder),
-        Redo(unknown=workspace.loaded.manifest.run.on_unknown == "retry"),
+        redo_of(workspace.loaded.manifest.run),
     )
     forecasts = forecast_lanes(
         plan,

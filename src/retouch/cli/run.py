@@ -7,7 +7,7 @@ import json
 import os
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import anyio
@@ -30,6 +30,7 @@ from retouch.cli.workspace import (
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
 from retouch.engine.outputs import Outputs
+from retouch.engine.paying_again import redo_of
 from retouch.engine.selection import LaneCount, Selection, open_shelves, tally
 from retouch.engine.summary import RunOptions, Summary
 from retouch.errors import InputRefused, Interrupted, StorageFailed
@@ -166,6 +167,7 @@ class _Run:
                     run_options=self.run_options,
                     observer=progress,
                     secrets=connection.secrets,
+                    unbilled_statuses=manifest.provider.unbilled_statuses,
                 )
                 with Interrupts() as interrupts:
                     return await _until_done(batch, progress, interrupts)
@@ -231,10 +233,11 @@ def _redo(words: list[str], workspace: Workspace) -> Redo:
                 f"--redo {one_clean_line(word, 80)}: neither failed, unknown, missing nor a job's "
                 "key (64 hex digits)"
             )
-    retry = workspace.loaded.manifest.run.on_unknown == "retry"
-    return Redo(
+    standing = redo_of(workspace.loaded.manifest.run)
+    return replace(
+        standing,
         failed="failed" in words,
-        unknown="unknown" in words or retry,
+        unknown="unknown" in words or standing.unknown,
         missing="missing" in words,
         keys=frozenset(keys),
     )

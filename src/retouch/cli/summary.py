@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from retouch.cli.output import say
 from retouch.cli.workspace import Workspace
+from retouch.engine.paying_again import PayingAgain
 from retouch.engine.selection import LaneCount
 from retouch.engine.summary import Summary
 from retouch.errors import RetouchError
@@ -37,11 +38,27 @@ def tell_end(workspace: Workspace, lanes: list[LaneCount], summary: Summary) -> 
         failed=summary.passed["failed"] + ended["failed"],
         missing=sum(lane.missing for lane in lanes),
     )
+    _say_what_was_paid_again(summary.again)
     if summary.stopped is not None:
         _say_stop(summary.stopped)
     for model, error in summary.lane_stops.items():
         _say_stop(error, f"; {_left(lanes, summary, model)} of its jobs are left")
     return summary.exit_code
+
+
+def _say_what_was_paid_again(again: PayingAgain) -> None:
+    """What the manifest let the run pay for again, knowingly."""
+    if again.up_to is not None and (again.jobs or again.held):
+        held = f"; {again.held:,} more are held, for the sum does not reach" if again.held else ""
+        say(
+            f"{how_many(again.jobs, 'job')} sent again though perhaps charged already "
+            f"(run.on_unknown): {again.spent} of {again.up_to}{held}"
+        )
+    if again.empties_sent:
+        say(
+            f"{how_many(again.empties_sent, 'answer')} without a picture paid for and sent again "
+            "(run.retry_empty)"
+        )
 
 
 def _left(lanes: list[LaneCount], summary: Summary, model: str) -> int:

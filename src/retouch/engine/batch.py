@@ -8,7 +8,7 @@ Tasks of earlier runs are polled before anything is sent.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import anyio
 import anyio.lowlevel
@@ -22,6 +22,7 @@ from retouch.engine.job_run import run_job
 from retouch.engine.limiter import Limiter, Stop
 from retouch.engine.outputs import Outputs
 from retouch.engine.pacing import PollPace
+from retouch.engine.paying_again import paying_again
 from retouch.engine.polling import Polls
 from retouch.engine.selection import Choice, JobStream, Reuse, Selection, choices
 from retouch.engine.summary import Observer, RunOptions, Summary
@@ -56,9 +57,10 @@ class Batch:
         run_options: RunOptions,
         observer: Observer,
         secrets: tuple[str, ...] = (),
+        unbilled_statuses: Collection[int] = (),
         threads: Threads = in_thread,
     ) -> None:
-        self.summary = Summary()
+        self.summary = Summary(again=paying_again(settings))
         self._lanes = tuple(lanes)
         self._selection = selection
         self._prices = prices
@@ -84,6 +86,8 @@ class Batch:
             stop_run=self.stop,
             ended=self._ended,
             say=self._say,
+            again=self.summary.again,
+            unbilled_statuses=frozenset(unbilled_statuses),
         )
 
     @property

@@ -10,6 +10,7 @@ what came back whole. `classify` is the one table (DESIGN §3):
   a whole reply: refused otherwise                      refused    another attempt would fail again
   a whole reply nobody can read, body not sent whole    unsent     the server never had the request
   a whole reply nobody can read, body sent whole        unknown    it may have bought a picture
+  the same, its status named in unbilled_statuses       unsent     the user knows his provider
   no whole reply, body not sent whole                   unsent     the server never had the request
   no whole reply, body sent whole                       unknown    it may have bought a picture
 
@@ -35,15 +36,22 @@ from retouch.ledger.records import ErrorRecord
 
 @dataclass(frozen=True, slots=True)
 class NotCharged:
-    """Another attempt is safe. `headers` may hold Retry-After; `is_overrun`: slow down."""
+    """Another attempt is safe. `headers` may hold Retry-After, `wait_seconds` is what the body
+    asks for; `is_overrun`: slow down."""
 
     error: ErrorRecord
     headers: Mapping[str, str] = field(default_factory=dict)
+    wait_seconds: float | None = None
+
+    @property
+    def is_limit(self) -> bool:
+        """A limit is kept: the server is there, and will serve when it may."""
+        return self.error.kind in ("rate", "concurrency")
 
     @property
     def is_overrun(self) -> bool:
         """The server has too much to do: 429, concurrency used up, 503."""
-        return self.error.kind in ("rate", "concurrency") or self.error.status == 503
+        return self.is_limit or self.error.status in (503, 529)
 
     @property
     def is_network(self) -> bool:
@@ -73,9 +81,12 @@ Verdict = Produced | Accepted | NotCharged | Uncertain | Refusal
 
 
 def classify(
-    exchange: Exchange, read: Callable[[Reply], Produced | Accepted | Rejected | Unreadable]
+    exchange: Exchange,
+    read: Callable[[Reply], Produced | Accepted | Rejected | Unreadable],
+    unbilled_statuses: frozenset[int] = frozenset(),
 ) -> Verdict:
-    """The verdict on one submitting exchange; `read` is the dialect's `read_submit`."""
+    """The verdict on one submitting exchange; `read` is the dialect's `read_submit`, and
+    `unbilled_statuses` what the user says of his provider."""
     if exchange.reply is None:
         error = ErrorRecord(
             kind=exchange.error_kind or "network", status=exchange.status, message=exchange.error
@@ -86,10 +97,14 @@ def classify(
         case Rejected():
             error = error_of(reading)
             if reading.retry_safe:
-                return NotCharged(error, exchange.reply.headers)
+                return NotCharged(error, exchange.reply.headers, reading.wait_seconds)
             return Refusal(reading, error, exchange.reply.headers)
         case Unreadable():
             status = exchange.reply.status
+            if status in unbilled_statuses:
+                said = f"{reading.message}; unbilled by provider.unbilled_statuses"
+                error = ErrorRecord(kind="transient", status=status, message=said)
+                return NotCharged(error, exchange.reply.headers)
             error = ErrorRecord(kind="broken_reply", status=status, message=reading.message)
             if not exchange.sent_whole:
                 return NotCharged(error, exchange.reply.headers)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
 from retouch.dialects.base import Capabilities, Dialect
-from retouch.engine.breaker import Losses
+from retouch.engine.breaker import Losses, Refusals
 from retouch.engine.budget import Purse
 from retouch.engine.limiter import Limiter, Stop
 from retouch.engine.outputs import Outputs
+from retouch.engine.paying_again import PayingAgain
 from retouch.engine.polling import Polls
 from retouch.engine.recorder import NOTHING_PAID, Paid
 from retouch.errors import RetouchError
@@ -39,7 +40,8 @@ class JobEnd:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every Job of a run shares. `secrets` are scrubbed from all that is written."""
+    """What every Job of a run shares. `secrets` are scrubbed from all that is written; `tasks`
+    tells which Job each Task was given to, by its Source."""
 
     dialect: Dialect
     transport: Transport
@@ -53,12 +55,15 @@ class Context:
     stop_run: Callable[[RetouchError], None]
     ended: Callable[[JobEnd], None]
     say: Callable[[str], None]
+    again: PayingAgain = field(default_factory=PayingAgain)
+    unbilled_statuses: frozenset[int] = frozenset()
+    tasks: dict[str, tuple[str, str]] = field(default_factory=dict)
     wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class LaneTools:
-    """What the Jobs of one lane share."""
+    """What the Jobs of one lane share. `told`: what was said of the lane, once is enough."""
 
     model: Model
     price: Price | None
@@ -67,3 +72,5 @@ class LaneTools:
     polls: Polls
     losses: Losses
     stop: Stop
+    refusals: Refusals[Callable[[], Awaitable[None]]] = field(default_factory=Refusals)
+    told: set[str] = field(default_factory=set)

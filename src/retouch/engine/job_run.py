@@ -3,6 +3,7 @@
     ceiling reserved -> turn at the lane's limits -> `started` durable -> POST
         not charged -> `unsent` -> back off (Retry-After for the whole lane) -> another Attempt
         accepted    -> `accepted` durable -> polled to its end, never submitted again
+        unknown     -> `unknown`, held; or paid for again on the user's own terms
         produced    -> pictures fetched, checked, written whole -> `done`
         otherwise   -> `failed` or `unknown`, at once
 
@@ -13,7 +14,8 @@ cannot be had again is `failed`, with its bill.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
@@ -34,20 +36,23 @@ from retouch.engine.classify import (
 )
 from retouch.engine.context import Context, Ended, JobEnd, LaneTools
 from retouch.engine.limiter import Permit
-from retouch.engine.pacing import backoff_seconds, retry_after_seconds
+from retouch.engine.pacing import backoff_seconds, capped_wait, retry_after_seconds
 from retouch.engine.polling import Answer, Ending, Stopped, TimedOut
 from retouch.engine.recorder import NOTHING_PAID, Paid, Recorder, usage_record
 from retouch.engine.results import Received, patient_download, receive
 from retouch.errors import BudgetReached, Refused, WorkRefused
 from retouch.job import Job, Picture
-from retouch.ledger.decision import Poll, Send
+from retouch.ledger.decision import PAY_AGAIN, Poll, Send
 from retouch.ledger.records import ErrorRecord, FileRecord
 from retouch.pictures import SourceChanged, payload
 from retouch.text import holds_secret
-from retouch.transport import Sending
+from retouch.transport import DownloadFailed, Sending
 
 COME_BACK_CAP_SECONDS = 31 * 86_400.0
 TOLD_AT_PROBE = 3  # a short outage is nobody's concern
+Write = Callable[[], Awaitable[None]]
+# What a name has more where it is the same model all the same: a date, a stage.
+_EDITION = re.compile(r"(?:[-@:](?:\d[\d.-]*|latest|preview|exp|stable))+")
 _NOTHING_SAID: Mapping[str, str] = MappingProxyType({})
 
 
@@ -60,7 +65,7 @@ async def run_job(job: Job, decision: Send | Poll, lane: LaneTools, context: Con
     if isinstance(decision, Poll):
         await life.resume(decision)
     else:
-        await life.send(decision.attempt)
+        await life.send(decision)
 
 
 class _Life:
@@ -74,20 +79,56 @@ class _Life:
         self.began = anyio.current_time()
         self._endpoint = 0
         self._permit: Permit | None = None
+        self._warnings: list[str] = []
+        self._goes_on = False  # an Attempt follows that is paid for again, knowingly
+        self._is_unknown = self._is_paid_again = False
+        self._empties = 0
+        self._last_error: ErrorRecord | None = None
 
-    async def send(self, first_attempt: int) -> None:
-        """Attempt until something other than "surely not charged" comes of it."""
-        attempts = self.context.settings.retries + 1
-        for attempt in range(first_attempt, first_attempt + attempts):
-            verdict = await self._attempt(attempt)
-            if not isinstance(verdict, NotCharged):
+    async def send(self, decision: Send) -> None:
+        """Attempt until something comes of it that is not to be sent again."""
+        attempt, unsent = decision.attempt, 0
+        is_again = decision.reason == PAY_AGAIN
+        while True:
+            verdict = await (self._attempt_again(attempt) if is_again else self._attempt(attempt))
+            if isinstance(verdict, NotCharged):
+                unsent += 1
+                if not await self._may_retry(attempt, unsent, verdict):
+                    return
+            elif not self._goes_on:
                 return
-            is_last = attempt + 1 == first_attempt + attempts
-            if is_last or self.lane.stop or not self.lane.limiter.may_retry():
-                await self.log.failed(attempt, verdict.error, final=False)
-                self._end("failed", error=verdict.error)
+            elif self.lane.stop:
+                self._give_up()
                 return
-            await self._back_off(attempt + 1 - first_attempt, verdict)
+            else:
+                is_again = isinstance(verdict, Uncertain)
+                await self.lane.stop.sleep(backoff_seconds(1, self.context.chance))
+            attempt += 1
+
+    async def _may_retry(self, attempt: int, unsent: int, verdict: NotCharged) -> bool:
+        """Whether another Attempt follows one that was surely not charged; waits before it."""
+        is_last = unsent > self.context.settings.retries
+        if is_last or self.lane.stop or not self.lane.limiter.may_retry():
+            await self.log.failed(attempt, verdict.error, final=False)
+            self._end("failed", error=verdict.error)
+            return False
+        await self._back_off(unsent, verdict)
+        return True
+
+    async def _attempt_again(self, attempt: int) -> Verdict | None:
+        """An Attempt that is paid for knowingly, though an earlier one may have been charged; the
+        Job stays unknown where the terms leave no room for it."""
+        again = self.context.again
+        self._is_unknown = True
+        lost = self.context.ledger.state.lost_attempts(self.log.key)
+        reservation = await again.reserve(self.job.model, self.ceiling, lost)
+        if reservation is None:
+            self._give_up()
+            return None
+        again.jobs += not self._is_paid_again
+        self._is_paid_again = True
+        with again.purse.holding(reservation):
+            return await self._attempt(attempt, reservation)
 
     async def resume(self, decision: Poll) -> None:
         """Poll a Task that an earlier run submitted."""
@@ -98,25 +139,36 @@ class _Life:
         with self.context.budget.holding(reservation):
             await self._follow(decision.attempt, decision.task, reservation)
 
-    async def _attempt(self, attempt: int) -> Verdict | None:
-        """One Attempt with all that follows from it; None when nothing was sent."""
+    async def _attempt(self, attempt: int, again: Reservation | None = None) -> Verdict | None:
+        """One Attempt with all that follows from it; None when nothing was sent. `again`: what
+        else holds its ceiling, and is charged alike."""
+        self._goes_on = False
         try:
             reservation = await self.context.budget.reserve(self.job.model, self.ceiling)
         except BudgetReached as reached:
             stop = self.lane.stop.set if reached.model else self.context.stop_run
             stop(reached)
-            self._end("stopped")
+            if again is not None:
+                again.settle(None)
+            self._give_up()
             return None
         with self.context.budget.holding(reservation):
-            permit = await self.lane.limiter.permit(
-                self.lane.stop, images=self.job.images_wanted, tokens=self._tokens_expected()
-            )
-            if permit is None:
-                reservation.settle(None)
-                self._end("stopped")
-                return None
-            with permit:
-                return await self._take_turn(permit, attempt, reservation)
+            try:
+                return await self._within_limits(attempt, reservation)
+            finally:
+                if again is not None:
+                    again.charged = reservation.charged
+
+    async def _within_limits(self, attempt: int, reservation: Reservation) -> Verdict | None:
+        permit = await self.lane.limiter.permit(
+            self.lane.stop, images=self.job.images_wanted, tokens=self._tokens_expected()
+        )
+        if permit is None:
+            reservation.settle(None)
+            self._give_up()
+            return None
+        with permit:
+            return await self._take_turn(permit, attempt, reservation)
 
     async def _take_turn(
         self, permit: Permit, attempt: int, reservation: Reservation
@@ -169,7 +221,9 @@ class _Life:
                 await self._interrupt(attempt, interrupted(sent_whole=whole))
             raise
         body = exchange.reply.body if exchange.reply else b""
-        verdict = classify(exchange, self.context.dialect.read_submit)
+        verdict = classify(
+            exchange, self.context.dialect.read_submit, self.context.unbilled_statuses
+        )
         if isinstance(verdict, Accepted) and holds_secret(verdict.task, self.context.secrets):
             error = ErrorRecord(kind="broken_reply", message="the task's id holds the API key")
             verdict = Uncertain(error, body)  # an id goes into the ledger and into paths
@@ -190,36 +244,44 @@ class _Life:
                 reservation.settle(None)
                 await self.log.unsent(attempt, error)
                 if self._permit is not None:
-                    self._unserved(error, self._permit)
+                    self._unserved(verdict, self._permit)
             case Uncertain(error=error, body=kept):
                 await self._quarantine(attempt, kept)
-                await self._unknown(attempt, error)
+                await self._unanswered(attempt, error)
             case Refusal(rejected=rejected, headers=headers):
                 self.lane.limiter.outage.served()
                 await self._refused(attempt, rejected, reservation, headers=headers)
             case Accepted(task=task):
                 self.lane.limiter.answered()
+                self.lane.refusals.served()
                 await self.log.accepted(attempt, task)
-                await self._follow(attempt, task, reservation)
+                self._note_task(task)
+                await self._follow(attempt, task, reservation, is_new=True)
             case Produced():
                 self.lane.limiter.answered()
+                self.lane.refusals.served()
                 # What is here and paid for is kept, even when the run is being cancelled.
                 with anyio.CancelScope(shield=not _has_links(verdict)):
                     received = await self._receive(attempt, verdict)
-                    if not received.is_whole and not _has_links(verdict):
+                    if not received.is_whole:
                         await self._quarantine(attempt, body)
                     await self._produced(attempt, verdict, received, reservation)
 
-    async def _follow(self, attempt: int, task: str, reservation: Reservation) -> None:
+    async def _follow(
+        self, attempt: int, task: str, reservation: Reservation, *, is_new: bool = False
+    ) -> None:
         """Poll a Task to its end; asked once more when its result is not there or has expired."""
         received: Received | None = None
         ending: Ending = Stopped()
         for _ in range(2):
-            ending = await self.lane.polls.ending(task, partial(self._ask, task))
+            ask = partial(self._ask, task)
+            ending = await self.lane.polls.ending(task, ask, is_new=is_new)
             if not isinstance(ending, Produced):
                 break
             received = await self._receive(attempt, ending)
-            if received.files and not (received.failed and received.failed.expired):
+            if not ending.pictures or (
+                received.files and not (received.failed and received.failed.expired)
+            ):
                 break
         match ending:
             case Produced() if received is not None:
@@ -250,11 +312,15 @@ class _Life:
     ) -> None:
         """A result that was paid for: `done` if anything of it could be kept."""
         is_short = len(received.files) < len(produced.pictures)
-        if task is not None and received.failed is not None and is_short:
-            # Paid for and still at the server: the next run asks for this Task again.
-            error = ErrorRecord(kind=received.failed.kind, message="; ".join(received.problems))
-            await self._unknown(attempt, error, task)
-            return
+        if received.failed is not None and is_short:
+            self._watch_urls(received.failed, task)
+            if task is not None or not received.files:
+                # Paid for and still at the server: the next run asks for a Task again, and what
+                # only a URL named is held, with its digest.
+                error = ErrorRecord(kind=received.failed.kind, message="; ".join(received.problems))
+                await self._unknown(attempt, error, task)
+                return
+        self._compare_model(produced.model)
         cost = cost_of(produced.usage, len(produced.pictures), self.job, self.lane.price)
         paid = Paid(usage_record(produced.usage), cost)
         if cost is not None:
@@ -264,7 +330,7 @@ class _Life:
         if not received.files:
             await self._nothing_kept(attempt, produced, received, paid, task)
             return
-        warnings = [*produced.warnings, *received.problems]
+        warnings = [*self._warnings, *produced.warnings, *received.problems]
         if len(received.files) < self.job.images_wanted:
             warnings.append(f"{len(received.files)} of {self.job.images_wanted} pictures came")
         self.lane.losses.gained()
@@ -290,11 +356,50 @@ class _Life:
         if produced.pictures:
             error = ErrorRecord(kind="broken_reply", message="; ".join(received.problems))
         else:
-            said = "; ".join(produced.warnings) or "the server sent no picture and no reason"
+            told = f"no picture came: {produced.reason}" if produced.reason else ""
+            said = told or "; ".join(produced.warnings) or "no picture came, and no reason"
             error = ErrorRecord(kind="content", message=said)
         await self.log.failed(attempt, error, billed="yes", paid=paid, task=task)
         self._lost(error)
+        again = self.context.again
+        if not produced.pictures and not produced.is_refused and self._empties < again.empties:
+            self._empties += 1
+            again.empties_sent += 1
+            self._goes_on, self._last_error = True, error
+            return
         self._end("failed", paid=paid, error=error)
+
+    def _watch_urls(self, failed: DownloadFailed, task: str | None) -> None:
+        """Results of a kind that is never fetched from here are lost one like the other; a Task's
+        stay at the server."""
+        if failed.barred and task is None:
+            shown = self.log.scrubbed(ErrorRecord(kind=failed.kind, message=failed.message)).message
+            message = f"{self.job.model}: its results cannot be fetched ({shown})"
+            hint = "`options: {response_format: b64_json}` has pictures sent in the reply itself"
+            self.lane.stop.set(WorkRefused(message, hint=hint))
+
+    def _compare_model(self, named: str) -> None:
+        """A server that answers for another model than was asked is said, once a lane."""
+        if named and not is_same_model(self.job.model, named):
+            self._warn(f"the server says that {named} made it, not {self.job.model}")
+
+    def _note_task(self, task: str) -> None:
+        """A Task is one Job's: where the server gives its id to another one too, both are said."""
+        mine = (self.log.key, self.job.source.name)
+        other = self.context.tasks.setdefault(task, mine)
+        if other != mine:
+            self._warn(
+                f"the server gave the task of {other[1]} to {mine[1]} too: one picture may stand "
+                "for both",
+                once="one task for two jobs",
+            )
+
+    def _warn(self, text: str, once: str = "") -> None:
+        """Said in the Job's record, and once a lane."""
+        self._warnings.append(text)
+        if (once or text) not in self.lane.told:
+            self.lane.told.add(once or text)
+            self.context.say(f"{self.job.model}: {text}")
 
     async def _refused(
         self,
@@ -314,34 +419,60 @@ class _Life:
             reservation.settle(None)
         elif cost is not None:
             reservation.settle(cost.money)
-        await self.log.failed(
+        write = partial(
+            self.log.failed,
             attempt,
             error,
             billed=rejected.billed,
-            final=rejected.scope == "job",
             paid=Paid(usage_record(rejected.usage), cost),
             task=task,
         )
+        alike = self._alike(rejected, task, partial(write, final=False))
+        is_jobs_own = rejected.scope == "job" and alike is None
+        await write(final=is_jobs_own)
+        for take_back in alike or ():
+            await take_back()
         self._halt(rejected, headers)
         if rejected.billed != "no":
             self._lost(error)
-        self._end("failed" if rejected.scope == "job" else "stopped", error=error)
+        self._end("failed" if is_jobs_own else "stopped", error=error)
+
+    def _alike(
+        self, rejected: Rejected, task: str | None, take_back: Write
+    ) -> tuple[Write, ...] | None:
+        """The refusals that are taken back with this one: so many alike, and nothing served, are
+        not the Jobs' own fault. Stops the lane then; None where this one is the Job's own."""
+        is_the_requests = rejected.scope == "job" and rejected.billed == "no" and task is None
+        if not is_the_requests or rejected.kind == "content":
+            return None
+        alike = self.lane.refusals.refused(f"{rejected.status} {rejected.message}", take_back)
+        if not alike:
+            return None
+        shown = self.log.scrubbed(error_of(rejected)).message
+        message = (
+            f"{self.job.model}: {self.lane.refusals.most} refusals alike and nothing served "
+            f"(last: {shown})"
+        )
+        hint = "nothing was charged; correct what they share, those jobs are sent again"
+        self.lane.stop.set(WorkRefused(message, hint=hint))
+        return tuple(each for each in alike if each is not take_back)
 
     def _halt(self, rejected: Rejected, headers: Mapping[str, str] = _NOTHING_SAID) -> None:
         """Stop the lane or the whole run at the first word that it cannot go on."""
         message = f"{self.job.model}: {self.log.scrubbed(error_of(rejected)).message}"
         kind = Refused if rejected.kind == "auth" else WorkRefused
-        refused = kind(message, hint=self._when_to_come_back(headers))
+        refused = kind(message, hint=self._when_to_come_back(headers, rejected.wait_seconds))
         if rejected.scope == "run":
             self.context.stop_run(refused)
         elif rejected.scope == "lane":
             self.lane.stop.set(refused)
 
-    def _unserved(self, error: ErrorRecord, permit: Permit) -> None:
+    def _unserved(self, verdict: NotCharged, permit: Permit) -> None:
         """Nothing was charged. A server that serves nothing for long gets no more of this lane."""
         outage, patience = self.lane.limiter.outage, self.context.settings.stop_after_outage
-        is_news = self.lane.limiter.unserved(permit)
-        said = f"{self.job.model}: nothing is served any more ({self.log.scrubbed(error).message})"
+        is_news = self.lane.limiter.unserved(permit, is_limit=verdict.is_limit)
+        shown = self.log.scrubbed(verdict.error).message
+        said = f"{self.job.model}: nothing is served any more ({shown})"
         if outage.is_over(anyio.current_time(), patience):
             hint = "nothing was charged for it; run again when the server is back"
             self.lane.stop.set(WorkRefused(said, hint=hint))
@@ -359,14 +490,37 @@ class _Life:
             )
             self.lane.stop.set(WorkRefused(f"{self.job.model}: {lost} (last: {shown})", hint=hint))
 
-    def _when_to_come_back(self, headers: Mapping[str, str]) -> str:
+    def _when_to_come_back(self, headers: Mapping[str, str], told: float | None) -> str:
         """What the server said of it, in words; "" where it said nothing."""
         now = self.context.wall_clock()
-        asked = retry_after_seconds(headers, now, cap=COME_BACK_CAP_SECONDS)
+        asked = retry_after_seconds(headers, now, cap=COME_BACK_CAP_SECONDS) or capped_wait(
+            told, COME_BACK_CAP_SECONDS
+        )
         if asked is None:
             return ""
         when = now + timedelta(seconds=asked)
         return f"the server says to come back after {when:%Y-%m-%d %H:%M} UTC; run again then"
+
+    async def _unanswered(self, attempt: int, error: ErrorRecord) -> None:
+        """It may have been charged. On the user's terms another Attempt follows; whether there is
+        room for it is seen then."""
+        self._is_unknown = True
+        if not self.context.again.unknowns:
+            await self._unknown(attempt, error)
+            return
+        await self.log.unknown(attempt, error)
+        self._lost(error)
+        self._goes_on, self._last_error = True, error
+
+    def _give_up(self) -> None:
+        """Nothing more is sent for this Job in this run: it stands as the last Attempt left it."""
+        self._goes_on = False
+        if self._is_unknown:
+            self._end("unknown", error=self._last_error)
+        elif self._last_error is not None:
+            self._end("failed", error=self._last_error)
+        else:
+            self._end("stopped")
 
     async def _unknown(self, attempt: int, error: ErrorRecord, task: str | None = None) -> None:
         await self.log.unknown(attempt, error, task)
@@ -405,8 +559,11 @@ class _Life:
             self._endpoint += not exchange.connected
             message = exchange.error or "no answer"
             return Answer(Rejected("network", exchange.status, None, message, retry_safe=True))
+        reading = self.context.dialect.read_poll(exchange.reply)
         wait = retry_after_seconds(exchange.reply.headers, self.context.wall_clock())
-        return Answer(self.context.dialect.read_poll(exchange.reply), wait)
+        if wait is None and isinstance(reading, Rejected):
+            wait = capped_wait(reading.wait_seconds)
+        return Answer(reading, wait)
 
     async def _receive(self, attempt: int, produced: Produced) -> Received:
         return await receive(
@@ -419,6 +576,7 @@ class _Life:
                 self.context.transport,
                 timeout_seconds=self.context.settings.timeout,
                 chance=self.context.chance,
+                wall_clock=self.context.wall_clock,
             ),
             threads=self.context.threads,
         )
@@ -429,7 +587,9 @@ class _Life:
             self.lane.limiter.overrun(self._permit)
         if verdict.is_network:
             self._endpoint += 1
-        asked = retry_after_seconds(verdict.headers, self.context.wall_clock())
+        asked = retry_after_seconds(verdict.headers, self.context.wall_clock()) or capped_wait(
+            verdict.wait_seconds
+        )
         if asked is not None:
             self.lane.limiter.penalize(asked)
         await self.lane.stop.sleep((asked or 0.0) + backoff_seconds(retry, self.context.chance))
@@ -450,3 +610,11 @@ class _Life:
 
 def _has_links(produced: Produced) -> bool:
     return any(isinstance(picture, LinkedPicture) for picture in produced.pictures)
+
+
+def is_same_model(asked: str, named: str) -> bool:
+    """Whether a reply's model is the one asked for, whoever sells it and of whatever edition."""
+    one, other = (name.lower().rpartition("/")[2] for name in (asked, named))
+    shorter, longer = sorted((one, other), key=len)
+    rest = longer.removeprefix(shorter)
+    return not rest or (rest != longer and _EDITION.fullmatch(rest) is not None)

@@ -169,9 +169,10 @@ class Limiter:
         """The server has too much: fewer at once."""
         self.concurrency.overrun(self.in_flight, permit.cuts_when_sent)
 
-    def unserved(self, permit: Permit) -> bool:
-        """The request of this turn was not served; whether that tells something new."""
-        is_news = self.outage.unserved(anyio.current_time(), permit.left_at)
+    def unserved(self, permit: Permit, *, is_limit: bool = False) -> bool:
+        """The request of this turn was not served; whether that tells something new. `is_limit`:
+        it met a limit of the server's."""
+        is_news = self.outage.unserved(anyio.current_time(), permit.left_at, is_limit=is_limit)
         self._probe_later()
         return is_news
 

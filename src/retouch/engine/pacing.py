@@ -176,23 +176,46 @@ def backoff_seconds(retry: int, chance: random.Random) -> float:
 def retry_after_seconds(
     headers: Mapping[str, str], wall_clock: datetime, cap: float = RETRY_AFTER_CAP_SECONDS
 ) -> float | None:
-    """What Retry-After asks for (seconds or an HTTP date, RFC 9110 §10.2.3), capped.
+    """What Retry-After asks for (seconds or an HTTP date, RFC 9110 §10.2.3), capped; before it
+    `retry-after-ms` (OpenAI, Azure).
 
-    None where it is absent, nonsense, negative or in the past. `wall_clock` is aware.
+    None where it is absent, nonsense, negative or in the past. A date is read against the reply's
+    own Date, for the server's clock may be off; `wall_clock` is aware.
     """
+    milliseconds = _number(headers.get("retry-after-ms", ""))
+    if milliseconds is not None:
+        return capped_wait(milliseconds / 1000, cap)
     value = headers.get("retry-after", "").strip()
-    if not value or len(value) > 64:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(value) - wall_clock).total_seconds()
-        except (ValueError, TypeError, OverflowError):
+    seconds = _number(value)
+    if seconds is None:
+        when = _date(value)
+        if when is None:
             return None
-    if not 0 < seconds < float("inf"):
+        seconds = (when - (_date(headers.get("date", "")) or wall_clock)).total_seconds()
+    return capped_wait(seconds, cap)
+
+
+def capped_wait(seconds: float | None, cap: float = RETRY_AFTER_CAP_SECONDS) -> float | None:
+    """A wait that a server asked for, at most `cap`; None where it is none."""
+    if seconds is None or not 0 < seconds < float("inf"):
         return None
     return min(seconds, cap)
+
+
+def _number(value: str) -> float | None:
+    try:
+        return float(value) if len(value) <= 64 else None
+    except ValueError:
+        return None
+
+
+def _date(value: str) -> datetime | None:
+    """An HTTP date; None for none."""
+    try:
+        when = parsedate_to_datetime(value) if 0 < len(value) <= 64 else None
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return when if when is not None and when.tzinfo else None
 
 
 class PollPace:

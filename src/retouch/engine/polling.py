@@ -2,7 +2,8 @@
 
 A Job hands in its Task and waits; the scheduler asks when each is due, at most a few at once, and
 gives the Job the reading that ends it. What is only a broken poll is asked again until the
-Task's deadline.
+Task's deadline, and so is what a service says that has not caught up with itself: no such task,
+just after it was accepted, and done without a picture or a reason.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class _Waiting:
     task: str
     began: float
     ask: Callable[[], Awaitable[Answer]]
+    is_new: bool
     asked: int = 0
     status: str = "not asked yet"
     ending: Ending | None = None
@@ -79,9 +81,14 @@ class Polls:
         self._news = anyio.Event()
         self._at_once = anyio.CapacityLimiter(AT_ONCE)
 
-    async def ending(self, task: str, ask: Callable[[], Awaitable[Answer]]) -> Ending:
-        """Wait until the Task ends, its deadline comes or Tasks are left to the next run."""
-        waiting = _Waiting(task, anyio.current_time(), ask)
+    async def ending(
+        self, task: str, ask: Callable[[], Awaitable[Answer]], *, is_new: bool = False
+    ) -> Ending:
+        """Wait until the Task ends, its deadline comes or Tasks are left to the next run.
+
+        `is_new`: it was accepted just now, so it is not gone when the service does not know it.
+        """
+        waiting = _Waiting(task, anyio.current_time(), ask, is_new)
         self._schedule(waiting, min(self._timeout, self._pace.wait_seconds(0, self._chance)))
         await waiting.ended.wait()
         return waiting.ending or Stopped()
@@ -120,9 +127,13 @@ class Polls:
     def _take(self, waiting: _Waiting, answer: Answer) -> None:
         """Decide what a reading means: an end, or one more poll."""
         match answer.reading:
-            case Produced() as produced:
+            case Produced() as produced if produced.pictures or _is_empty_for_good(produced):
                 self._pace.finished(anyio.current_time() - waiting.began)
                 return self._end(waiting, produced)
+            case Produced():
+                waiting.status = "done, without a picture"
+            case Rejected(kind="expired") as rejected if waiting.is_new:
+                waiting.status = rejected.message
             case Rejected() as rejected if not rejected.retry_safe:
                 return self._end(waiting, rejected)
             case Rejected() as rejected:
@@ -156,3 +167,8 @@ class Polls:
     def _end(self, waiting: _Waiting, ending: Ending) -> None:
         waiting.ending = ending
         waiting.ended.set()
+
+
+def _is_empty_for_good(produced: Produced) -> bool:
+    """Whether the service says why there is no picture, or that it counted none."""
+    return bool(produced.reason) or produced.usage.images == 0

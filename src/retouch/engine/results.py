@@ -8,10 +8,14 @@ way (a page of a proxy's, a picture cut short) it is fetched again, for that is 
 from __future__ import annotations
 
 import binascii
+import hashlib
 import random
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from urllib.parse import parse_qsl, urlsplit
 
 import anyio
 import pybase64
@@ -27,8 +31,12 @@ from retouch.transport import Downloaded, DownloadFailed, Transport
 
 Download = Callable[[str], Awaitable[Downloaded | DownloadFailed]]
 FETCHES = 2
-DOWNLOAD_TRIES = 4
+TRIES_AT_LEAST = 2  # one that hangs takes all the time there is
+PAUSE_AT_LEAST_SECONDS = 0.2
+PAUSE_AT_MOST_SECONDS = 15.0
 _NONE = "is not a whole PNG, JPEG or WEBP"
+_BLANKS = re.compile(r"\s+|%0A|%0D|%20|\\[nr]", re.IGNORECASE)
+_STANDARD = str.maketrans("-_", "+/")
 _TEXTS = ("an HTML page", "an XML document", "JSON text", "plain text")
 
 
@@ -48,16 +56,58 @@ class Received:
 
 
 async def patient_download(
-    transport: Transport, url: str, *, timeout_seconds: float, chance: random.Random
+    transport: Transport,
+    url: str,
+    *,
+    timeout_seconds: float,
+    chance: random.Random,
+    wall_clock: Callable[[], datetime],
 ) -> Downloaded | DownloadFailed:
-    """A result's bytes; a download is free, so what may pass is tried again."""
+    """A result's bytes; a download is free, so what may pass is tried again until the timeout.
+
+    A URL that is "not found" may only not be there yet, unless it says itself that it has expired.
+    """
+    began = anyio.current_time()
     tried = 0
     while True:
         got = await transport.download(url, timeout_seconds=timeout_seconds)
         tried += 1
-        if isinstance(got, Downloaded) or not got.retryable or tried == DOWNLOAD_TRIES:
+        if isinstance(got, Downloaded) or not _may_come(got, url, wall_clock()):
             return got
-        await anyio.sleep(backoff_seconds(tried, chance))
+        pause = max(PAUSE_AT_LEAST_SECONDS, backoff_seconds(tried, chance))
+        pause = min(pause, PAUSE_AT_MOST_SECONDS)
+        is_over = anyio.current_time() - began + pause >= timeout_seconds
+        if is_over and tried >= TRIES_AT_LEAST:
+            return got
+        await anyio.sleep(pause)
+
+
+def _may_come(failed: DownloadFailed, url: str, now: datetime) -> bool:
+    """Whether the same URL may yet give the picture."""
+    if failed.retryable:
+        return True
+    ends = expiry_of(url)
+    return failed.status == 404 and (ends is None or ends > now)
+
+
+def expiry_of(url: str) -> datetime | None:
+    """When a signed URL expires, as it says itself: a Unix time, or an age from a date."""
+    try:
+        query = {name.lower(): value for name, value in parse_qsl(urlsplit(url).query)}
+        for name in ("e", "expires", "x-oss-expires-at"):
+            if query.get(name, "").isdecimal():
+                return datetime.fromtimestamp(int(query[name]), UTC)
+        for brand in ("amz", "goog", "oss", "tos"):
+            begins, age = query.get(f"x-{brand}-date", ""), query.get(f"x-{brand}-expires", "")
+            if begins and age.isdecimal():
+                signed = datetime.strptime(begins, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+                return signed + timedelta(seconds=int(age))
+        if "se" in query:  # Azure
+            ends = datetime.fromisoformat(query["se"])
+            return ends if ends.tzinfo else ends.replace(tzinfo=UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return None
 
 
 async def receive(
@@ -80,7 +130,7 @@ async def receive(
             files.append(got)
         elif isinstance(got, DownloadFailed):
             failed = failed if failed is not None and failed.expired else got
-            problems.append(f"picture {index}: {got.message}")
+            problems.append(f"picture {index}: {got.message} (URL {_digest(picture)})")
         else:
             problems.append(f"picture {index} {got}")
     return Received(tuple(files), tuple(problems), failed)
@@ -111,11 +161,26 @@ async def _kept(
 
 
 def _decoded(picture: EncodedPicture) -> bytes | None:
-    """The picture's bytes; None where its base64 is broken."""
+    """The picture's bytes; None where its base64 is broken.
+
+    It is paid for, so any spelling is read: line ends, blanks, the URL-safe alphabet, without
+    padding. What it is, is judged by the picture.
+    """
     try:
         return pybase64.b64decode(picture.base64, validate=True)
     except (binascii.Error, ValueError):
+        pass
+    try:
+        text = _BLANKS.sub("", picture.base64).translate(_STANDARD).rstrip("=")
+        return pybase64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
         return None
+
+
+def _digest(picture: EncodedPicture | LinkedPicture) -> str:
+    """What tells a URL again without holding its signature."""
+    url = picture.url if isinstance(picture, LinkedPicture) else ""
+    return f"sha256:{hashlib.sha256(url.encode('utf-8', 'replace')).hexdigest()[:16]}"
 
 
 def _was_harmed(data: bytes) -> bool:

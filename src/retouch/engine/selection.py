@@ -84,7 +84,8 @@ class Selection:
         outcome = self.state.outcomes.get(key)
         if outcome is not None and outcome.files:
             return self._finished(job, key, outcome)
-        decision = decide(key, outcome, self.redo)
+        lost = self.state.lost_attempts(key)
+        decision = decide(key, outcome, self.redo, lost)
         if isinstance(decision, Send) and key not in self.redo.keys:
             return self._from_shelf(key) or decision
         return decision

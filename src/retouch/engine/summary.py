@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from retouch.engine.context import JobEnd
+from retouch.engine.paying_again import PayingAgain
 from retouch.engine.selection import Choice
 from retouch.errors import BudgetReached, RetouchError
 from retouch.job import Job
@@ -37,6 +38,7 @@ class Summary:
     stopped: RetouchError | None = None
     lane_stops: dict[str, RetouchError] = field(default_factory=dict)
     settled: Counter[str] = field(default_factory=Counter)  # Jobs of each model that came to an end
+    again: PayingAgain = field(default_factory=PayingAgain)
 
     @property
     def is_budget_reached(self) -> bool:

@@ -11,10 +11,12 @@ from retouch.ledger.records import Failed, Resolved
 
 @dataclass(frozen=True, slots=True)
 class Redo:
-    """What the user asked to be paid for again, knowingly."""
+    """What the user asked to be paid for again, knowingly. `again`: an Attempt that may have been
+    charged is made again so often a Job, within what the run has room for."""
 
     failed: bool = False
     unknown: bool = False
+    again: int = 0
     missing: bool = False
     keys: frozenset[str] = frozenset()
 
@@ -49,12 +51,16 @@ class Hold:
     attempt: int
 
 
+PAY_AGAIN = "paying again"
 Decision = Send | Poll | Skip | Hold
 NOTHING_REDONE = Redo()
 
 
-def decide(key: str, outcome: Outcome | None, redo: Redo = NOTHING_REDONE) -> Decision:
-    """What the next run does about a Job (DESIGN §3, last column).
+def decide(
+    key: str, outcome: Outcome | None, redo: Redo = NOTHING_REDONE, lost: int = 0
+) -> Decision:
+    """What the next run does about a Job (DESIGN §3, last column). `lost`: how many of its
+    Attempts are open, charged or not: also one before the latest, which was paid for again.
 
     Nothing is sent again without the user's word where it may have been charged. Whether the
     files of a `done` Job still exist is not known here: that is the survey's to see.
@@ -70,26 +76,35 @@ def decide(key: str, outcome: Outcome | None, redo: Redo = NOTHING_REDONE) -> De
         case "done" | "reused":
             return Skip(outcome.state)
         case "unsent":
-            return again
+            return _held(outcome, redo, lost) if lost and not redo.unknown else again
         case "accepted" | "sent" | "unknown":
-            return again if redo.unknown else Hold(outcome.attempt)
+            return again if redo.unknown else _held(outcome, redo, max(lost, 1))
         case "failed":
-            return _decide_failed(outcome, redo, again)
+            return _decide_failed(outcome, redo, again, lost)
         case "resolved":
             charged = not isinstance(outcome.decided, Resolved) or (
                 outcome.decided.verdict == "charged"
             )
-            return Skip("charged") if charged and not redo.unknown else again
+            return Skip("charged") if charged else again  # only a key named by hand overrides it
 
 
-def _decide_failed(outcome: Outcome, redo: Redo, again: Send) -> Decision:
+def _held(outcome: Outcome, redo: Redo, lost: int) -> Send | Hold:
+    """It may have been paid for: held, or sent again on the terms of `run.on_unknown`."""
+    if lost <= redo.again:
+        return Send(outcome.attempt + 1, PAY_AGAIN)
+    return Hold(outcome.attempt)
+
+
+def _decide_failed(outcome: Outcome, redo: Redo, again: Send, lost: int) -> Decision:
     """A failure that may pass is tried again by itself only if it surely cost nothing."""
     failed = outcome.decided
     if redo.failed or not isinstance(failed, Failed):
         return again
     is_passing = not failed.final and failed.billed != "yes"
-    if is_passing and (redo.unknown or failed.billed == "no"):
+    if is_passing and (redo.unknown or (failed.billed == "no" and not lost)):
         return again
+    if is_passing:
+        return _held(outcome, redo, max(lost, 1))
     if outcome.charge is not None and outcome.charge.standing == "unknown":
         return Hold(outcome.attempt)
-    return again if is_passing else Skip("failed")
+    return Skip("failed")

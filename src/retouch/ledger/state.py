@@ -164,7 +164,7 @@ class Replay:
     def held(self, redo: Redo = NOTHING_REDONE) -> Iterator[tuple[str, Outcome]]:
         """Jobs that the next run leaves alone until somebody says what was charged."""
         for key, outcome in self.outcomes.items():
-            if isinstance(decide(key, outcome, redo), Hold):
+            if isinstance(decide(key, outcome, redo, self.lost_attempts(key)), Hold):
                 yield key, outcome
 
     def is_polled(self, charge: Charge) -> bool:
@@ -178,6 +178,13 @@ class Replay:
         for charge in self.open_charges.values():
             if charge.is_unsettled and not self.is_polled(charge):
                 yield charge
+
+    def lost_attempts(self, key: str) -> int:
+        """How many Attempts of a Job are open: each may have been charged, or not."""
+        outcome = self.outcomes.get(key)
+        last = outcome.attempt if outcome else 0
+        charges = (self.open_charges.get((key, attempt)) for attempt in range(1, last + 1))
+        return sum(charge is not None and charge.standing == "unknown" for charge in charges)
 
     def counts(self) -> Counter[str]:
         """How many Jobs are in each state."""

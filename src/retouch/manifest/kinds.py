@@ -136,6 +136,9 @@ def _written(value: object) -> str:
     raise advice("must be a text or a list of texts", 'quote it if a text is meant: "..."')
 
 
+# Which of a union's members is meant; in locations of problems they are left out.
+WORD, TERMS = "\0word", "\0terms"
+
 Text = Annotated[str, Field(min_length=1, max_length=100_000, pattern=r"\S")]
 Number = Annotated[float, BeforeValidator(_float)]
 PlainOptions = Annotated[Mapping[str, PlainValue], BeforeValidator(_plain)]

@@ -40,8 +40,15 @@ def validated(
         return shape.model_validate(data), []
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
+        for each in found:
+            each["loc"] = tuple(step for step in each["loc"] if not _is_tag(step))
         new = [each for each in found if not said or each["loc"] != said]
         return None, list(_problems(document, new, shape))
+
+
+def _is_tag(step: int | str) -> bool:
+    """Whether a step of a location only says which member of a union is meant."""
+    return isinstance(step, str) and step.startswith("\0")
 
 
 def _problems(

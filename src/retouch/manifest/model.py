@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from retouch.manifest.kinds import (
     JSON,
+    TERMS,
+    WORD,
     Amount,
     BaseURL,
     Currency,
@@ -51,6 +53,9 @@ def _described(
     return ConfigDict(json_schema_extra=extend)
 
 
+UnbilledStatus = Annotated[int, Field(ge=400, le=599)]
+
+
 class Provider(Part):
     """Which server, spoken to how, with which key."""
 
@@ -72,6 +77,12 @@ class Provider(Part):
         None,
         description="How pictures are sent where the dialect has several ways (openai: multipart, "
         "or json). Default: the dialect's own.",
+    )
+    unbilled_statuses: tuple[UnbilledStatus, ...] = Field(
+        (),
+        max_length=50,
+        description="Statuses of errors that this provider surely never charges for, like [502]: "
+        "such a request is sent again instead of being held. State it only if the provider does.",
     )
     trust_env: bool = Field(
         False, description="Whether proxies named in the environment (HTTPS_PROXY) are used."
@@ -191,6 +202,24 @@ class ConfirmAbove(Part):
     currency: Currency = Field(description="ISO 4217 code, like CNY or USD.")
 
 
+class UpTo(Part):
+    """The most that a run may pay again, knowingly."""
+
+    amount: Amount = Field(description="How much, for one run.")
+    currency: Currency = Field(description="ISO 4217 code; that of the prices.")
+
+
+class PayAgain(Part):
+    """Terms on which a run pays again, by itself, for what may have been charged already."""
+
+    retry: int = Field(1, ge=1, le=10, description="How often a job is sent again at most.")
+    up_to: UpTo = Field(description="The sum that is never passed; what is left is held.")
+
+
+def _word_or_terms(value: object) -> str:
+    return TERMS if isinstance(value, Mapping | PayAgain) else WORD
+
+
 class Model(Part):
     """A model to send every source and prompt to, at its own pace."""
 
@@ -226,6 +255,12 @@ class Model(Part):
     )
 
 
+OnUnknown = Annotated[
+    Annotated[Literal["hold", "retry"], Tag(WORD)] | Annotated[PayAgain, Tag(TERMS)],
+    Discriminator(_word_or_terms),
+]
+
+
 class RunSettings(Part):
     """What a run may spend, how long it waits, and what it does when in doubt."""
 
@@ -256,10 +291,19 @@ class RunSettings(Part):
     repeat: int = Field(
         1, ge=1, le=10_000, description="How often each job is done (and paid for)."
     )
-    on_unknown: Literal["hold", "retry"] = Field(
+    on_unknown: OnUnknown = Field(
         "hold",
         description="What to do with a request that may or may not have been charged: hold it "
-        "until it is resolved, or send it (and perhaps pay) again.",
+        "until it is resolved; retry: send it (and perhaps pay) again with the next run; or, for "
+        "unattended nights, {retry: 1, up_to: {amount: 5, currency: CNY}}: send it again at once, "
+        "within that sum. It never overrides a resolution.",
+    )
+    retry_empty: int = Field(
+        0,
+        ge=0,
+        le=5,
+        description="How often a job is sent (and paid for) again when its answer was whole, "
+        "charged and without a picture; within the budget, and counted as waste.",
     )
     on_bad_source: Literal["refuse", "skip"] = Field(
         "refuse", description="Whether one bad picture stops the run, or is skipped and said."

@@ -21,7 +21,8 @@ def price_findings(data: Mapped, priced: Mapping[str, frozenset[str]]) -> Iterat
 
     `priced` are the models the price file knows, with the currencies of their prices.
     """
-    run_budget = mapping(data.get("run")).get("budget")
+    run = mapping(data.get("run"))
+    run_budget, up_to = run.get("budget"), mapping(run.get("on_unknown")).get("up_to")
     for index, given in items(data.get("models")):
         location: Location = ("models", index)
         price = given.get("price")
@@ -30,12 +31,18 @@ def price_findings(data: Mapped, priced: Mapping[str, frozenset[str]]) -> Iterat
         for budget in (run_budget, given.get("budget")):
             if isinstance(budget, Mapping):
                 yield from _beyond_budget(location, given, budget, priced)
+        if isinstance(up_to, Mapping):
+            yield from _beyond_budget(location, given, up_to, priced, "`up_to`")
 
 
 def _beyond_budget(
-    location: Location, given: Mapped, budget: Mapped, priced: Mapping[str, frozenset[str]]
+    location: Location,
+    given: Mapped,
+    budget: Mapped,
+    priced: Mapping[str, frozenset[str]],
+    called: str = "budget",
 ) -> Iterator[Finding]:
-    """Why a budget cannot hold a model: it has no price, or one in another currency."""
+    """Why a sum cannot hold a model: it has no price, or one in another currency."""
     model, price = given.get("model"), given.get("price")
     if not isinstance(model, str):
         return
@@ -43,8 +50,8 @@ def _beyond_budget(
     if price is None and model not in priced:
         yield Finding(
             location,
-            f"model `{name}` has no price, so no budget can hold it",
-            "add `price: ...`, or take the budget out",
+            f"model `{name}` has no price, so no {called} can hold it",
+            f"add `price: ...`, or take the {called} out",
         )
     limit = budget.get("currency")
     ours = {mapping(price).get("currency")} if price is not None else priced.get(model, frozenset())
@@ -52,7 +59,7 @@ def _beyond_budget(
         if currency in CODES and limit in CODES and currency != limit:
             yield Finding(
                 (*location, "price", "currency"),
-                f"the price of `{name}` is in {currency}, the budget in {limit}",
+                f"the price of `{name}` is in {currency}, the {called} in {limit}",
                 "state both in one currency",
             )
 

@@ -23,6 +23,7 @@ from tests.proofs.crash.hurt import CALLS, afterwards, errand, why_not
 from tests.proofs.crash.recorder import Recorder
 from tests.proofs.crash.stage import Stage, recorded
 from tests.proofs.fuzz.targets import TARGETS, fuzz
+from tests.proofs.gateways import Night, figures
 from tests.support.simulation import Campaign, check
 
 REFUSALS = [
@@ -142,6 +143,13 @@ def bad_days(number: int) -> Counter[str]:
     return Counter({"campaigns": 1, "requests": len(provider.seen)})
 
 
+def gateways(number: int) -> Counter[str]:
+    """A night of 500 jobs behind gateways; its seeds are others than the suite's."""
+    with _scratch() as folder:
+        work, front, _ = Night(folder, 1000 + number, 500).play()
+        return figures(work, front)
+
+
 def inputs(number: int) -> Counter[str]:
     """Hostile inputs for one parser after the other."""
     target = list(TARGETS)[number % len(TARGETS)]
@@ -157,5 +165,8 @@ TOPICS = {
     "random-kills": Topic("kill -9 at random", 18, kills_at_random, _NOTHING_LOST),
     "flips": Topic("ledger, every bit flipped", 8, flips, "all found, none crashed"),
     "bad-days": Topic("campaigns of 500 jobs", 500, bad_days, "every bill within what is said"),
+    "gateways": Topic(
+        "jobs behind gateways", 20, gateways, "every bill within what is said, 0 bought twice"
+    ),
     "inputs": Topic("inputs fuzzed", 200, inputs, "nothing uncaught"),
 }
