@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,10 +81,17 @@ class House:
 
     def start_anew(self, command: str, *arguments: str) -> subprocess.Popen[str]:
         """The same from a new interpreter, whose own beginning and end are looked at, too."""
+        words = [sys.executable, "-m", "retouch", command, "manifest.yaml", *arguments]
+        return self.start_program(words)
+
+    def start_program(
+        self, words: list[str], environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """Any program in the folder, in a session of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "retouch", command, "manifest.yaml", *arguments],
+            words,
             cwd=self.folder,
-            env=self._variables,
+            env=self._variables | dict(environment or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -130,7 +137,7 @@ def served(folder: Path, server: Callable[..., None], **options: Any) -> Iterato
 
 
 @contextmanager
-def house(folder: Path, **options: float) -> Iterator[House]:
+def house(folder: Path, **options: float | str) -> Iterator[House]:
     """A House with the tests' provider until the end of the block."""
     with served(folder, serve, **options) as place:
         yield place

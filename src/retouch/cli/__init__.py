@@ -16,6 +16,7 @@ from typing import Protocol
 from retouch import __version__
 from retouch.cli.interrupts import end_undisturbed
 from retouch.cli.output import say
+from retouch.cli.streams import guard_streams, let_stdout_go
 from retouch.errors import InputRefused, Interrupted, RetouchError
 from retouch.text import fit_for_terminal, without_secrets
 
@@ -54,6 +55,7 @@ class Command(Protocol):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (DESIGN §7)."""
+    guard_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(
         prog="retouch",
@@ -73,11 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     try:
         code: int = arguments.run(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return _tell_interrupted()
     except BrokenPipeError:
         # Whoever read stdout has gone (`| head`): nothing is wrong.
-        sys.stderr.close()
+        let_stdout_go()
         return 0
     except RetouchError as error:
         return _tell(error)
