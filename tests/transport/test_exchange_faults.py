@@ -291,3 +291,46 @@ async def test_a_cancelled_exchange_still_says_how_far_it_came() -> None:
     seen = sending.broken_off("network", "stopped")
     assert seen.sent_whole
     assert seen.sent_bytes == sum(map(len, SMALL))
+
+
+def answers_while_nobody_reads(body: bytes, seconds_between: float = 0.0) -> Script:
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(OK + b"Content-Length: %d\r\n\r\n" % len(body) + body[:100])
+        threading.Event().wait(seconds_between)
+        peer.send(body[100:])
+        peer.wait_for_the_end()
+
+    return script
+
+
+@pytest.mark.parametrize("size", [200, 290_000])
+async def test_a_deadline_that_passed_while_standing_still_reads_what_is_there(size: int) -> None:
+    """The loop stands still over the deadline and over a window of the minimum rate, as under
+    SIGSTOP; the reply that waits in the socket is read whole."""
+
+    async def stand_still() -> None:
+        await anyio.sleep(0.1)
+        threading.Event().wait(1.0)  # blocks the loop, on purpose
+
+    with serving(answers_while_nobody_reads(bytes(size), 0.3)) as server:
+        async with (
+            open_transport(
+                base_url=server.url, key=None, concurrency=2, limits=LIMITS
+            ) as transport,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(stand_still)
+            seen = await transport.exchange(post(server), {}, timeout_seconds=0.5)
+    assert seen.reply is not None, seen.error
+    assert len(seen.reply.body) == size
+
+
+async def test_after_a_deadline_nothing_is_waited_for() -> None:
+    """A socket that gives nothing ends the exchange at once."""
+    with serving(never_answer) as server:
+        before = anyio.current_time()
+        seen = await exchange(server, timeout_seconds=0.3)
+        taken = anyio.current_time() - before
+    assert seen.error == "all was sent, no answer came within 0.3 s"
+    assert taken < 2

@@ -14,7 +14,7 @@ from retouch.cli.workspace import Workspace
 from retouch.errors import InputRefused, Refused
 from retouch.ledger.state import Replay
 from retouch.storage.durable import make_folder
-from retouch.transport import ApiKey, Transport, endpoint_of, open_transport
+from retouch.transport import ApiKey, Proxies, Transport, endpoint_of, open_transport
 
 REHEARSAL_FOLDER = ".rehearsal"  # the service's tasks, while a later run may still ask for them
 REHEARSAL_BASE_URL = "http://127.0.0.1/v1"  # never connected to: the service is mounted in process
@@ -30,22 +30,27 @@ class Connection:
     app: Callable[..., Any] | None
     trust_env: bool
     encoding: str = ""
+    fake_ip: bool = False
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every spelling of the key, to be cut from all that is written."""
         return self.key.secrets if self.key else ()
 
-    def open(self, concurrency: int) -> AbstractAsyncContextManager[Transport]:
-        """The transport to it."""
+    def open(
+        self, concurrency: int, connections: int | None = None
+    ) -> AbstractAsyncContextManager[Transport]:
+        """The transport to it; at most `connections` are open at once."""
         return open_transport(
             base_url=self.base_url,
             fallback_urls=self.fallback_urls,
             key=self.key,
             concurrency=concurrency,
+            connections=connections,
             app=self.app,
             trust_env=self.trust_env,
             encoding=self.encoding,
+            fake_ip=self.fake_ip,
         )
 
 
@@ -70,14 +75,24 @@ def base_url_of(workspace: Workspace, environment: Mapping[str, str]) -> str:
 
 
 def connect(workspace: Workspace, environment: Mapping[str, str], url_map: list[str]) -> Connection:
-    """Work out who answers. Raises Refused for a key or an address that cannot be used."""
+    """Work out who answers. Raises Refused for a key or an address that cannot be used,
+    InputRefused for a proxy."""
     provider = workspace.loaded.manifest.provider
     base_url = base_url_of(workspace, environment)
     if not workspace.is_rehearsal:
         named = provider.api_key_env
         key = None if named is None else ApiKey.from_environment(environment, named)
-        encoding = provider.encoding or ""
-        return Connection(base_url, provider.fallback_urls, key, None, provider.trust_env, encoding)
+        if provider.trust_env:
+            Proxies.from_environment()  # refused before anything is written
+        return Connection(
+            base_url,
+            provider.fallback_urls,
+            key,
+            None,
+            provider.trust_env,
+            provider.encoding or "",
+            provider.fake_ip,
+        )
     key = ApiKey("rehearsal", variable="the rehearsal's key")
     return Connection(
         base_url, (), key, _service(workspace, _mapped(url_map)), False, provider.encoding or ""

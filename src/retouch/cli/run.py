@@ -18,6 +18,7 @@ from retouch.cli.confirm import add_yes, confirm, left_undone
 from retouch.cli.connection import Connection, add_url_map, base_url_of, connect, forget_tasks
 from retouch.cli.interrupts import Interrupts
 from retouch.cli.output import say
+from retouch.cli.process_limits import connections_allowed
 from retouch.cli.progress import Progress, showing
 from retouch.cli.summary import nothing_to_do, tell_end
 from retouch.cli.workspace import (
@@ -75,9 +76,11 @@ def run(arguments: argparse.Namespace) -> int:
     redo = _redo(arguments.redo, workspace)
     plan = make_plan(workspace)
     refuse_problems(workspace, plan)
+    concurrency = _concurrency(workspace)
+    connections = None if workspace.is_rehearsal else connections_allowed(concurrency)
     make_folder(workspace.folder)
     with exclusive(workspace.folder) as hold:
-        return anyio.run(_Run(workspace, hold, plan, redo, run_options, arguments).go)
+        return anyio.run(_Run(workspace, hold, plan, redo, run_options, arguments, connections).go)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class _Run:
     redo: Redo
     run_options: RunOptions
     arguments: argparse.Namespace
+    connections: int | None
 
     async def go(self) -> int:
         """Open the ledger, see what is to be done, do it, say how it ended."""
@@ -150,8 +154,7 @@ class _Run:
         manifest = workspace.loaded.manifest
         jobs = sum(lane.to_send + lane.to_poll for lane in lanes)
         held = sum(lane.held for lane in lanes)
-        concurrency = sum(model.limits.concurrency for model in manifest.models)
-        async with connection.open(concurrency) as transport:
+        async with connection.open(_concurrency(workspace), self.connections) as transport:
             shown = jobs if self.run_options.limit is None else min(jobs, self.run_options.limit)
             with showing(shown, held, is_virtual=workspace.is_rehearsal) as progress:
                 batch = Batch(
@@ -171,6 +174,11 @@ class _Run:
                 )
                 with Interrupts() as interrupts:
                     return await _until_done(batch, progress, interrupts)
+
+
+def _concurrency(workspace: Workspace) -> int:
+    """How many requests may be in flight at once, in all lanes together."""
+    return sum(model.limits.concurrency for model in workspace.loaded.manifest.models)
 
 
 async def _until_done(batch: Batch, progress: Progress, interrupts: Interrupts) -> Summary:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import anyio
 import anyio.lowlevel
@@ -32,6 +33,7 @@ from retouch.ledger import Ledger
 from retouch.ledger.decision import Hold, Poll, Send, Skip
 from retouch.ledger.records import ErrorRecord, FileRecord, Reused, Started, Unknown
 from retouch.manifest import Price, RunSettings
+from retouch.storage.descriptors import when_free
 from retouch.text import how_many, one_clean_line, without_secrets
 from retouch.threads import Threads, in_thread
 from retouch.transport import Transport
@@ -236,7 +238,7 @@ class Batch:
             )
 
         try:
-            files = await self._threads(copy)
+            files = await self._threads(partial(when_free, copy))
             if files is None:
                 self._observer.said(
                     f"{job.source.name}: its pictures in {reuse.folder} are not what "

@@ -45,6 +45,7 @@ from retouch.job import Job, Picture
 from retouch.ledger.decision import PAY_AGAIN, Poll, Send
 from retouch.ledger.records import ErrorRecord, FileRecord
 from retouch.pictures import SourceChanged, payload
+from retouch.storage.descriptors import when_free
 from retouch.text import holds_secret
 from retouch.transport import DownloadFailed, Sending
 
@@ -199,7 +200,7 @@ class _Life:
 
         try:
             request = self.context.dialect.submit(self.job, self._endpoint_now())
-            return request, await self.context.threads(load)
+            return request, await self.context.threads(partial(when_free, load))
         except (SourceChanged, OSError, ValueError) as refused:
             error = ErrorRecord(kind="bad_request", message=f"not sent: {refused}")
             await self.log.failed(attempt, error, final=False)
@@ -330,7 +331,12 @@ class _Life:
         if not received.files:
             await self._nothing_kept(attempt, produced, received, paid, task)
             return
-        warnings = [*self._warnings, *produced.warnings, *received.problems]
+        warnings = [
+            *self._warnings,
+            *produced.warnings,
+            *received.problems,
+            *received.warnings,
+        ]
         if len(received.files) < self.job.images_wanted:
             warnings.append(f"{len(received.files)} of {self.job.images_wanted} pictures came")
         self.lane.losses.gained()
@@ -531,7 +537,8 @@ class _Life:
     async def _quarantine(self, attempt: int, body: bytes) -> None:
         if body:
             name = f"{self.log.key}-{attempt}"
-            await self.context.threads(lambda: self.context.outputs.quarantine(name, body))
+            keep = partial(self.context.outputs.quarantine, name, body)
+            await self.context.threads(partial(when_free, keep))
 
     def _end(
         self,

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from retouch.errors import StorageFailed
 from retouch.ledger.records import FileRecord
+from retouch.storage.descriptors import lacks_descriptor
 from retouch.storage.durable import (
     FOLDER_FLAGS,
     NEW_FILE_FLAGS,
@@ -194,7 +195,9 @@ def _digest(name: str, folder: int) -> str | None:
     """The digest of a regular file, which is made durable: nobody knows who wrote it."""
     try:
         descriptor = os.open(name, _READ, dir_fd=folder)
-    except OSError:
+    except OSError as error:
+        if lacks_descriptor(error):  # nothing was learnt of the file
+            raise
         return None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -12,7 +12,7 @@ import hashlib
 import random
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.parse import parse_qsl, urlsplit
@@ -25,7 +25,8 @@ from retouch.engine.outputs import Outputs
 from retouch.engine.pacing import backoff_seconds
 from retouch.job import Job
 from retouch.ledger.records import FileRecord
-from retouch.pictures import called, measure, sniff
+from retouch.pictures import called, harmless_damage, measure, sniff
+from retouch.storage.descriptors import when_free
 from retouch.threads import Threads
 from retouch.transport import Downloaded, DownloadFailed, Transport
 
@@ -43,11 +44,13 @@ _TEXTS = ("an HTML page", "an XML document", "JSON text", "plain text")
 @dataclass(frozen=True, slots=True)
 class Received:
     """What was kept of a result, what was wrong with the rest, and how a download failed: an
-    expired one before others, for the Task may be asked for a new URL."""
+    expired one before others, for the Task may be asked for a new URL. `warnings` tell of damage
+    that touches no pixel."""
 
     files: tuple[FileRecord, ...]
     problems: tuple[str, ...]
     failed: DownloadFailed | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -123,17 +126,19 @@ async def receive(
     files: list[FileRecord] = []
     problems: list[str] = []
     failed: DownloadFailed | None = None
+    warnings: list[str] = []
     for index, picture in enumerate(produced.pictures):
         one = _One(job, attempt, index, outputs)
         got = await _kept(picture, one, download, threads)
         if isinstance(got, FileRecord):
             files.append(got)
+            warnings += [f"picture {index}: {warning}" for warning in one.warnings]
         elif isinstance(got, DownloadFailed):
             failed = failed if failed is not None and failed.expired else got
             problems.append(f"picture {index}: {got.message} (URL {_digest(picture)})")
         else:
             problems.append(f"picture {index} {got}")
-    return Received(tuple(files), tuple(problems), failed)
+    return Received(tuple(files), tuple(problems), failed, tuple(warnings))
 
 
 async def _kept(
@@ -196,14 +201,18 @@ class _One:
     attempt: int
     index: int
     outputs: Outputs
+    warnings: list[str] = field(default_factory=list)
 
     def keep(self, data: bytes) -> FileRecord | None:
         """Store it; None if it is no whole picture."""
         facts = measure(data)
         if facts is None:
             return None
-        return self.outputs.keep(self.job.output_path(self.index), data, *facts)
+        self.warnings.extend(harmless_damage(data))
+        place = self.job.output_path(self.index)
+        return when_free(lambda: self.outputs.keep(place, data, *facts))
 
     def quarantine(self, data: bytes) -> None:
         """Keep what is no picture."""
-        self.outputs.quarantine(f"{self.job.key}-{self.attempt}-{self.index}", data)
+        name = f"{self.job.key}-{self.attempt}-{self.index}"
+        when_free(lambda: self.outputs.quarantine(name, data))

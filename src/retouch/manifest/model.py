@@ -87,6 +87,11 @@ class Provider(Part):
     trust_env: bool = Field(
         False, description="Whether proxies named in the environment (HTTPS_PROXY) are used."
     )
+    fake_ip: bool = Field(
+        False,
+        description="Whether the name of a result's server may lead to 198.18.0.0/15 (the fake-ip "
+        "of Clash and its like) or, by NAT64, to 64:ff9b::/96.",
+    )
     faults: Plain = Field(
         None, description="For rehearsals: what goes wrong, how often, from which seed."
     )
@@ -286,7 +291,7 @@ class RunSettings(Part):
         "is asked now and then.",
     )
     timeout: Number = Field(
-        180.0, gt=0, le=86400, description="Seconds to wait for the reply to one request."
+        600.0, gt=0, le=86400, description="Seconds to wait for the reply to one request."
     )
     repeat: int = Field(
         1, ge=1, le=10_000, description="How often each job is done (and paid for)."

@@ -9,7 +9,7 @@ from retouch.pictures.facts import BadPicture, Facts, Role
 from retouch.pictures.inspecting import PIXEL_CAP, inspect
 from retouch.pictures.payloads import SourceChanged, converted_mode, needs_conversion, payload
 from retouch.pictures.sniffing import called, sniff
-from retouch.pictures.structure import measure
+from retouch.pictures.structure import harmless_damage, measure
 from retouch.storage.reading import FILE_CAP_BYTES
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "SourceChanged",
     "called",
     "converted_mode",
+    "harmless_damage",
     "inspect",
     "measure",
     "needs_conversion",

@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from PIL import Image
 
 from retouch.pictures.facts import BadPicture, Facts, Role
 from retouch.pictures.sniffing import called, gif_frames, sniff
-from retouch.pictures.structure import Flaw, Skeleton, skeleton
+from retouch.pictures.structure import Flaw, Skeleton, png_without_remarks, skeleton
 from retouch.storage.reading import UnreadableFile, read_regular
 from retouch.text import one_clean_line
 
@@ -53,7 +54,8 @@ def inspect(
     try:
         found = skeleton(data)
         _refuse_oversized(found)
-        return _decoded(path, data, found, role)
+        facts = _decoded_with_goodwill(path, data, found, role)
+        return replace(facts, warnings=(*facts.warnings, *found.warnings))
     except UnreadableFile as error:
         return BadPicture(path, error.reason, error.remedy)
     except Flaw as error:
@@ -84,6 +86,26 @@ def _refuse_oversized(found: Skeleton) -> None:
         raise UnreadableFile(
             f"is animated ({found.frames} frames), which is not supported",
             "save the frame that is meant as a picture of its own",
+        )
+
+
+def _decoded_with_goodwill(path: Path, data: bytes, found: Skeleton, role: Role) -> Facts:
+    """The facts; those of a PNG whose texts or profiles Pillow refuses come from its pixels."""
+    try:
+        return _decoded(path, data, found, role)
+    except UnreadableFile:
+        raise
+    except Exception as error:
+        if found.media_type != "image/png":
+            raise
+        facts = _decoded(path, png_without_remarks(data), found, role)
+        reason = one_clean_line(str(error), 120) or type(error).__name__
+        said = f"holds remarks that a decoder refuses ({reason}); its pixels are whole"
+        return replace(
+            facts,
+            sha256=hashlib.sha256(data).hexdigest(),
+            bytes=len(data),
+            warnings=(*facts.warnings, said),
         )
 
 

@@ -16,7 +16,8 @@ from PIL import Image, ImageChops
 from retouch.job import Picture
 from retouch.pictures.facts import Facts
 from retouch.pictures.inspecting import PIXEL_CAP, decoding_lock
-from retouch.pictures.structure import Flaw, skeleton
+from retouch.pictures.sniffing import sniff
+from retouch.pictures.structure import Flaw, png_without_remarks, skeleton
 from retouch.storage.reading import UnreadableFile, read_regular
 
 
@@ -55,6 +56,15 @@ def transformed(data: bytes, transforms: Collection[str]) -> bytes:
     """
     if skeleton_pixels(data) > PIXEL_CAP:
         raise SourceChanged("a picture has grown beyond what is decoded, since it was planned")
+    try:
+        return _transformed(data, transforms)
+    except Exception:
+        if sniff(data) != "image/png":
+            raise
+        return _transformed(png_without_remarks(data), transforms)
+
+
+def _transformed(data: bytes, transforms: Collection[str]) -> bytes:
     with decoding_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image: Image.Image = Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP"))

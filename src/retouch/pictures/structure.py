@@ -24,13 +24,15 @@ class Flaw(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """What the headers say: pixels, bits a channel, channels (0 = not said), frames."""
+    """What the headers say: pixels, bits a channel, frames; `warnings` tell of damage outside of
+    the pixels, as clauses."""
 
     media_type: str
     width: int
     height: int
     depth: int = 8
     frames: int = 1
+    warnings: tuple[str, ...] = ()
 
 
 def measure(data: bytes) -> tuple[str, int, int] | None:
@@ -40,6 +42,11 @@ def measure(data: bytes) -> tuple[str, int, int] | None:
     except Flaw:
         return None
     return found.media_type, found.width, found.height
+
+
+def harmless_damage(data: bytes) -> tuple[str, ...]:
+    """What is damaged outside of a picture's pixels, as clauses. Raises Flaw for what is none."""
+    return skeleton(data).warnings
 
 
 def skeleton(data: bytes) -> Skeleton:
@@ -64,7 +71,9 @@ def skeleton(data: bytes) -> Skeleton:
 # --- PNG -----------------------------------------------------------------------------------
 
 
-def _png_chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+def _png_chunks(data: memoryview, warnings: list[str]) -> Iterator[tuple[bytes, memoryview]]:
+    """Chunk by chunk; a wrong checksum is a flaw where a decoder needs the chunk (its name begins
+    with a capital, §5.4), else a warning, and the chunk is passed over."""
     at = 8
     while True:
         if at + 12 > len(data):
@@ -79,9 +88,13 @@ def _png_chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
                 f"is cut: it ends at byte {len(data):,} inside a {name} chunk that reaches to "
                 f"byte {end:,}"
             )
-        if zlib.crc32(data[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
-            raise Flaw(f"is damaged: the checksum of the {name} chunk at byte {at:,} is wrong")
-        yield kind, data[at + 8 : end - 4]
+        wrong = f"the checksum of the {name} chunk at byte {at:,} is wrong"
+        if zlib.crc32(data[at + 4 : end - 4]) == struct.unpack_from(">I", data, end - 4)[0]:
+            yield kind, data[at + 8 : end - 4]
+        elif kind[:1].isupper():
+            raise Flaw(f"is damaged: {wrong}")
+        else:
+            warnings.append(f"{wrong}; no pixels are in it")
         if kind == b"IEND":
             return
         at = end
@@ -90,7 +103,8 @@ def _png_chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
 def _png(data: memoryview) -> Skeleton:
     width = height = depth = 0
     frames, has_pixels = 1, False
-    for position, (kind, body) in enumerate(_png_chunks(data)):
+    warnings: list[str] = []
+    for position, (kind, body) in enumerate(_png_chunks(data, warnings)):
         if position == 0:
             if kind != b"IHDR":
                 raise Flaw("is damaged: it does not begin with its header (IHDR)")
@@ -101,7 +115,19 @@ def _png(data: memoryview) -> Skeleton:
             has_pixels = True
     if not has_pixels:
         raise Flaw("holds no pixels (no IDAT chunk)")
-    return Skeleton("image/png", width, height, depth, frames)
+    return Skeleton("image/png", width, height, depth, frames, tuple(warnings))
+
+
+def png_without_remarks(data: bytes) -> bytes:
+    """The PNG with what its pixels need and nothing else: texts, profiles and times left out, for
+    a decoder that refuses a picture because of them. Raises Flaw."""
+    view = memoryview(data)
+    kept = [bytes(view[:8])]
+    for kind, body in _png_chunks(view, []):
+        if kind[:1].isupper() or kind == b"tRNS":
+            checksum = zlib.crc32(body, zlib.crc32(kind))
+            kept += [struct.pack(">I", len(body)), kind, bytes(body), struct.pack(">I", checksum)]
+    return b"".join(kept)
 
 
 # --- JPEG ----------------------------------------------------------------------------------
@@ -109,11 +135,13 @@ def _png(data: memoryview) -> Skeleton:
 
 def _jpeg(data: memoryview) -> Skeleton:
     size: tuple[int, int] | None = None
-    depth = 8
+    depth, stray_bytes = 8, 0
     at = 2
     while True:
-        if data[at] != 0xFF:
-            raise Flaw(f"is damaged at byte {at:,}: no JPEG marker stands there")
+        if data[at] != 0xFF:  # passed over, as every decoder does
+            marker_at = _next_jpeg_marker(data, at)
+            stray_bytes += marker_at - at
+            at = marker_at
         marker = data[at + 1]
         if marker == 0xFF:  # fill bytes may stand before any marker
             at += 1
@@ -135,7 +163,19 @@ def _jpeg(data: memoryview) -> Skeleton:
     # Inside entropy-coded data FF is always followed by 00 or a restart marker.
     if data.tobytes().rfind(b"\xff\xd9", at) < 0:
         raise Flaw(f"is cut: it ends at byte {len(data):,} without the end-of-image marker")
-    return Skeleton("image/jpeg", *size, depth)
+    said = (f"{stray_bytes:,} stray bytes stand between its segments",) if stray_bytes else ()
+    return Skeleton("image/jpeg", *size, depth, warnings=said)
+
+
+def _next_jpeg_marker(data: memoryview, at: int) -> int:
+    """Where the next marker stands: FF before a byte that is neither 00 nor, of itself, fill."""
+    while True:
+        at = data.obj.find(b"\xff", at) if isinstance(data.obj, bytes) else -1
+        if at < 0 or at + 1 >= len(data):
+            raise Flaw("is damaged: stray bytes stand where a segment ought to begin")
+        if data[at + 1]:
+            return at
+        at += 2
 
 
 # --- WEBP ----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from retouch.transport.client import Transport, open_transport
 from retouch.transport.credentials import ApiKey
 from retouch.transport.download import Downloaded, DownloadFailed
 from retouch.transport.endpoints import endpoint_of
+from retouch.transport.proxies import Proxies
 from retouch.transport.reading import ReplyLimits
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "DownloadFailed",
     "Downloaded",
     "Pictures",
+    "Proxies",
     "ReplyLimits",
     "Sending",
     "Transport",

@@ -50,6 +50,8 @@ _REFUSED_IPV6 = tuple(
         "3fff::/20",  # documentation
     )
 )
+_FAKE_IPV4 = ipaddress.IPv4Network("198.18.0.0/15")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 
 
 def is_public(address: Address) -> bool:
@@ -62,6 +64,14 @@ def is_public(address: Address) -> bool:
         and address.is_global
         and not any(address in refused for refused in _REFUSED_IPV6)
     )
+
+
+def is_fake(address: Address) -> bool:
+    """Whether a proxy or a gateway on this machine's network stands behind `address`: the fake-ip
+    of Clash and its like (198.18.0.0/15), or NAT64's prefix before a public IPv4 address."""
+    if isinstance(address, IPv4Address):
+        return address in _FAKE_IPV4
+    return address in _NAT64 and is_public(IPv4Address(int(address) & 0xFFFFFFFF))
 
 
 def is_loopback_name(host: str) -> bool:

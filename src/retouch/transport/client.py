@@ -163,6 +163,7 @@ async def open_transport(
     connections: int | None = None,
     app: Callable[..., Any] | None = None,
     trust_env: bool = False,
+    fake_ip: bool = False,
     limits: ReplyLimits = ReplyLimits(),  # noqa: B008 - frozen
     ssl_context: ssl.SSLContext | None = None,
     encoding: str = "",
@@ -172,9 +173,9 @@ async def open_transport(
     `concurrency`: how many idle connections an origin are kept at most. `connections`: how many
     may be open at once; None: as many as asked for. `app`: an ASGI application that answers in
     place of the network (the rehearsal); nothing then leaves this machine. `trust_env`: proxies
-    and SSL_CERT_FILE from the environment. `encoding`: how the dialect writes bodies ("": its
-    default). Raises Refused for a base URL that is none, or that
-    the key may not be sent to; InputRefused for a proxy that cannot be used.
+    and SSL_CERT_FILE from the environment. `fake_ip`: see Fetcher. `encoding`: how the dialect
+    writes bodies ("": its default). Raises Refused for a base URL that is none, or that the key
+    may not be sent to; InputRefused for a proxy that cannot be used.
     """
     endpoints = tuple(
         replace(endpoint_of(url), encoding=encoding) for url in (base_url, *fallback_urls)
@@ -202,6 +203,7 @@ async def open_transport(
         base=httpx.URL(endpoints[0].base + "/"),
         secrets=key.secrets if key else (),
         resolver=None if proxies else resolve,
+        fake_ip=fake_ip,
     )
     late_seconds = LATE_SECONDS if app is None else 0.0
     unused = "" if trust_env else unused_proxy()

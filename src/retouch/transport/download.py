@@ -17,7 +17,7 @@ import httpx
 
 from retouch.dialects.base import ErrorKind
 from retouch.text import one_clean_line, url_without_query, without_secrets
-from retouch.transport.addresses import Address, is_public, literal_address, resolve
+from retouch.transport.addresses import Address, is_fake, is_public, literal_address, resolve
 from retouch.transport.endpoints import Origin, origin_of
 from retouch.transport.faults import told
 from retouch.transport.reading import Inbox, ReplyLimits, ReplyRefused, read_body
@@ -74,7 +74,8 @@ class NotFetched(Exception):
 class Fetcher:
     """Downloads results. `home` reaches the endpoints' own origins, `abroad` everything else;
     None there means a rehearsal in process, which never leaves this machine. `resolver` is None
-    behind a proxy, where names are the proxy's to resolve."""
+    behind a proxy, where names are the proxy's to resolve. `fake_ip` lets names, never literal
+    addresses, lead to where a proxy or NAT64 on this network stands for a public address."""
 
     home: httpx.AsyncBaseTransport
     abroad: httpx.AsyncBaseTransport | None
@@ -84,6 +85,7 @@ class Fetcher:
     base: httpx.URL
     secrets: tuple[str, ...] = field(default=(), repr=False)
     resolver: Callable[[str, int], Awaitable[tuple[Address, ...]]] | None = resolve
+    fake_ip: bool = False
 
     async def download(
         self, url: str, *, timeout_seconds: float, cap_bytes: int
@@ -170,12 +172,18 @@ class Fetcher:
             addresses = () if literal is None else (literal,)
         else:
             addresses = await self.resolver(host, url.port or 443)
+        is_name = literal_address(host) is None
         for address in addresses:
-            if not own_host and not is_public(address):
+            is_allowed = is_public(address) or (self.fake_ip and is_name and is_fake(address))
+            if not own_host and not is_allowed:
+                hint = ""
+                if is_name and is_fake(address):
+                    hint = "; if a proxy's fake-ip or NAT64 does that here: "
+                    hint += "`provider: {fake_ip: true}`"
                 raise NotFetched(
                     "broken_reply",
                     f"the result's URL leads to {address}, which is not a public address;"
-                    " not fetched",
+                    f" not fetched{hint}",
                     barred=True,
                 )
         return addresses

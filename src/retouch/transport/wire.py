@@ -11,7 +11,6 @@ deadline still takes what is there, and goes on as long as more keeps coming.
 
 from __future__ import annotations
 
-import errno
 import re
 import socket
 import ssl
@@ -21,10 +20,11 @@ from typing import Any
 import anyio
 import httpcore
 
+from retouch.storage.descriptors import lacks_descriptor
+
 READ_BYTES = 1_048_576
 QUIET_SECONDS = 0.25  # a socket that gives nothing for so long has nothing
 LATE_SECONDS = 30.0  # the most that reading goes on after a deadline
-NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 _LOOK_AGAIN_SECONDS = 0.1
 _LOOKS = 2  # a loop that was busy sees a timer before the socket's bytes: it is asked twice
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
@@ -179,7 +179,7 @@ class OneWire(httpcore.AsyncNetworkBackend):
                         host, port, timeout, local_address, socket_options
                     )
                 except httpcore.ConnectError as error:
-                    if not _wants_a_descriptor(error):
+                    if not lacks_descriptor(error):
                         raise
                 else:
                     self.wire = Wire(inner, self._deadline)
@@ -189,15 +189,3 @@ class OneWire(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)
-
-
-def _wants_a_descriptor(error: BaseException) -> bool:
-    """Whether a connection was not made because too many files are open: others are closed soon."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, BaseExceptionGroup):
-            return any(map(_wants_a_descriptor, found.exceptions))
-        if isinstance(found, OSError) and found.errno in NO_DESCRIPTOR:
-            return True
-        found = found.__cause__ or found.__context__
-    return False
