@@ -204,3 +204,27 @@ async def test_first_polls_come_later_where_tasks_take_long() -> None:
         assert asked[0] - started == pytest.approx(0.7 * taken)
 
     await desk.during(work)
+
+
+async def test_polls_that_hang_hold_up_no_other() -> None:
+    """Eight that never answer cost another Task of their lane two seconds, not their timeout."""
+
+    async def hangs() -> Answer:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def answers() -> Answer:
+        return Answer(Rejected("content", 400, None, "no"))
+
+    polls = Polls(PollPace(1.0), 600.0, Stop(), random.Random(0))
+    began = anyio.current_time()
+    async with anyio.create_task_group() as group:
+        group.start_soon(polls.run)
+        for index in range(8):
+            group.start_soon(polls.ending, f"hung-{index}", hangs)
+        await anyio.sleep(0.1)
+        ending = await polls.ending("other", answers)
+        waited = anyio.current_time() - began
+        group.cancel_scope.cancel()
+    assert isinstance(ending, Rejected)
+    assert waited < 5

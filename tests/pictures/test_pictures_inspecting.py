@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
+import zlib
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from retouch.pictures import BadPicture, Facts, Role, inspect
+from retouch.pictures import BadPicture, Facts, Role, inspect, measure
+from retouch.pictures.payloads import transformed
 from tests.support.hostile_pictures import (
     DISGUISED,
     animation,
+    chunk,
     encoded,
     oriented,
     picture,
@@ -171,3 +175,56 @@ def test_a_mask_of_transparency_alone_is_refused_with_the_polarity(tmp_path: Pat
     said = reason_of(tmp_path, encoded(mask), role="mask")
     assert "transparency" in said
     assert "white is edited" in said
+
+
+def with_chunk(data: bytes, kind: bytes, body: bytes, *, damaged: bool = False) -> bytes:
+    """A PNG with one more chunk before its pixels."""
+    one = chunk(kind, body)
+    if damaged:
+        one = one[:-4] + b"\0\0\0\0"
+    return data[:33] + one + data[33:]
+
+
+def stray(data: bytes) -> bytes:
+    """A JPEG with bytes that belong to nothing between its first two segments."""
+    length = int.from_bytes(data[4:6], "big")
+    return data[: 4 + length] + b"\0\x17junk" + data[4 + length :]
+
+
+HARMLESS = {
+    "stray bytes in a JPEG": (stray(picture(kind="JPEG")), "6 stray bytes"),
+    "a text's checksum": (
+        with_chunk(picture(), b"tEXt", b"Comment\0x", damaged=True), "checksum of the tEXt chunk",
+    ),
+    "2 MB of text": (with_chunk(picture(), b"tEXt", b"Comment\0" + b"x" * 2_000_000), ""),
+    "a text that unpacks to 2 MB": (
+        with_chunk(picture(), b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2_000_000))),
+        "remarks that a decoder refuses",
+    ),
+    "a pHYs cut short": (with_chunk(picture(), b"pHYs", b"\0\0"), ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_damage_outside_of_the_pixels_is_a_warning(tmp_path: Path, name: str) -> None:
+    """As a source, as a result, and where it is converted: the pixels are what counts."""
+    data, told = HARMLESS[name]
+    suffix = ".jpg" if data[:2] == b"\xff\xd8" else ".png"
+    facts = facts_of(tmp_path, data, f"a{suffix}")
+    assert told in "; ".join(facts.warnings)
+    assert facts.bytes == len(data)
+    assert facts.sha256 == hashlib.sha256(data).hexdigest()
+    assert measure(data) == (facts.media_type, facts.width, facts.height)
+    converted = transformed(data, ("convert",))
+    assert measure(converted) == ("image/png", facts.width, facts.height)
+
+
+@pytest.mark.parametrize("kind", [b"IHDR", b"IDAT", b"PLTE"])
+def test_damage_in_the_pixels_is_none(tmp_path: Path, kind: bytes) -> None:
+    """A chunk that a decoder needs must have its checksum."""
+    data = picture(mode="P") if kind == b"PLTE" else picture()
+    at = data.index(kind) - 4
+    end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+    damaged = data[: end - 4] + b"\0\0\0\0" + data[end:]
+    assert f"the checksum of the {kind.decode()} chunk" in reason_of(tmp_path, damaged)
+    assert measure(damaged) is None

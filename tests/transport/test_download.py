@@ -261,14 +261,53 @@ def resolving(*answers: list[str]) -> Callable[[str, int], object]:
     return resolver
 
 
-async def fetched(abroad: Rerouted, url: str, resolver: object) -> Outcome:
+async def fetched(
+    abroad: Rerouted, url: str, resolver: object, *, fake_ip: bool = False
+) -> Outcome:
     fetcher = Fetcher(
         home=abroad, abroad=abroad, origins=frozenset(), headers=(), limits=LIMITS,
         base=httpx.URL("https://a.example/v1/"), resolver=resolver,  # type: ignore[arg-type]
+        fake_ip=fake_ip,
     )  # fmt: skip
     outcome = await fetcher.download(url, timeout_seconds=3, cap_bytes=10**8)
     await abroad.aclose()
     return outcome
+
+
+@pytest.mark.parametrize("address", ["198.18.0.7", "198.19.255.255", "64:ff9b::5db8:d822"])
+@pytest.mark.parametrize("fake_ip", [True, False])
+async def test_a_fake_address_is_gone_to_where_the_manifest_says_so(
+    address: str, fake_ip: bool
+) -> None:
+    """Clash's fake-ip and NAT64 stand for public addresses; the message names the setting."""
+    with serving(answering(PNG), tls=secured([])) as server:
+        abroad = Rerouted(server.port)
+        url = "https://results.example.com/a.png"
+        outcome = await fetched(abroad, url, resolving([address]), fake_ip=fake_ip)
+    if fake_ip:
+        assert outcome == Downloaded(PNG)
+        return
+    assert "`provider: {fake_ip: true}`" in failed(outcome).message
+    assert abroad.asked == []
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("198.18.0.7", "198.18.0.7"),
+        ("[64:ff9b::5db8:d822]", "64:ff9b::5db8:d822"),
+        ("name.example.com", "64:ff9b::7f00:1"),  # loopback behind NAT64
+        ("name.example.com", "64:ff9b::a9fe:a9fe"),  # a cloud's metadata behind NAT64
+        ("name.example.com", "10.0.0.1"),
+        ("name.example.com", "127.0.0.1"),
+    ],
+)
+async def test_fake_ip_opens_nothing_else(host: str, address: str) -> None:
+    """A literal address is refused as ever, and so is what is private behind NAT64."""
+    abroad = Rerouted(1)
+    outcome = await fetched(abroad, f"https://{host}/a.png", resolving([address]), fake_ip=True)
+    assert "not a public address" in failed(outcome).message
+    assert abroad.asked == []
 
 
 async def test_a_name_is_resolved_once_and_held_to() -> None:

@@ -36,7 +36,7 @@ from retouch.manifest import Price, RunSettings
 from retouch.storage.descriptors import when_free
 from retouch.text import how_many, one_clean_line, without_secrets
 from retouch.threads import Threads, in_thread
-from retouch.transport import Transport
+from retouch.transport import LATE_SECONDS, Transport
 
 SEEN_AT_ONCE = 64  # jobs looked at before other lanes get their turn
 
@@ -99,8 +99,8 @@ class Batch:
 
     @property
     def longest_wait_seconds(self) -> float:
-        """How long what is in flight may take at most."""
-        return self._shop.settings.timeout
+        """How long what is in flight may take at most: its deadline, and reading on after it."""
+        return self._shop.settings.timeout + LATE_SECONDS
 
     def stop(self, reason: RetouchError) -> None:
         """Start nothing new in any lane; the first reason is the one that is told."""

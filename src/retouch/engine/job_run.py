@@ -37,7 +37,7 @@ from retouch.engine.classify import (
 from retouch.engine.context import Context, Ended, JobEnd, LaneTools
 from retouch.engine.limiter import Permit
 from retouch.engine.pacing import backoff_seconds, capped_wait, retry_after_seconds
-from retouch.engine.polling import Answer, Ending, Stopped, TimedOut
+from retouch.engine.polling import POLL_SECONDS, Answer, Ending, Stopped, TimedOut
 from retouch.engine.recorder import NOTHING_PAID, Paid, Recorder, usage_record
 from retouch.engine.results import Received, patient_download, receive
 from retouch.errors import BudgetReached, Refused, WorkRefused
@@ -262,6 +262,9 @@ class _Life:
                 self.lane.limiter.answered()
                 self.lane.refusals.served()
                 # What is here and paid for is kept, even when the run is being cancelled.
+                if self.lane.stop and _has_links(verdict):
+                    seconds = self.context.settings.timeout
+                    self.context.say(f"fetching a paid result: up to {seconds:.0f} s more")
                 with anyio.CancelScope(shield=not _has_links(verdict)):
                     received = await self._receive(attempt, verdict)
                     if not received.is_whole:
@@ -279,7 +282,12 @@ class _Life:
             ending = await self.lane.polls.ending(task, ask, is_new=is_new)
             if not isinstance(ending, Produced):
                 break
-            received = await self._receive(attempt, ending)
+            received = None
+            with self.lane.stop.breaking_off():  # the Task is on file: the next run fetches it
+                received = await self._receive(attempt, ending)
+            if received is None:
+                ending = Stopped()
+                break
             if not ending.pictures or (
                 received.files and not (received.failed and received.failed.expired)
             ):
@@ -560,7 +568,8 @@ class _Life:
         except ValueError as error:  # a ledger from elsewhere may hold anything
             return Answer(Rejected("expired", None, None, f"not a task's id: {error}"))
         # A connection that hangs must not outlast the Task's own deadline.
-        seconds = min(self.context.settings.timeout, self.lane.model.poll.timeout)
+        settings, poll = self.context.settings, self.lane.model.poll
+        seconds = min(settings.timeout, poll.timeout, POLL_SECONDS)
         exchange = await self.context.transport.exchange(request, {}, timeout_seconds=seconds)
         if exchange.reply is None:
             self._endpoint += not exchange.connected

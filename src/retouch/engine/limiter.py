@@ -29,6 +29,7 @@ class Stop:
         self.reason: RetouchError | None = None
         self._set = anyio.Event()
         self._left = anyio.Event()
+        self._scopes: set[anyio.CancelScope] = set()
 
     def __bool__(self) -> bool:
         return self.reason is not None
@@ -45,11 +46,25 @@ class Stop:
             self._set.set()
         if reason.leaves_tasks:
             self._left.set()
+            for scope in self._scopes:
+                scope.cancel()
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, or less when the stop comes first."""
         with anyio.move_on_after(seconds):
             await self._set.wait()
+
+    @contextmanager
+    def breaking_off(self) -> Iterator[None]:
+        """A block of a Task's that ends where it stands once Tasks are left to the next run."""
+        with anyio.CancelScope() as scope:
+            if self.leaves_tasks:
+                scope.cancel()
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.discard(scope)
 
     async def wait_until_tasks_are_left(self) -> None:
         await self._left.wait()

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import anyio
+from anyio.abc import TaskGroup
 
 from retouch.dialects.base import Pending, Produced, Rejected, Unreadable
 from retouch.engine.limiter import Stop
@@ -21,6 +22,8 @@ from retouch.engine.pacing import PollPace
 
 PollReading = Produced | Pending | Rejected | Unreadable
 AT_ONCE = 8
+POLL_SECONDS = 30.0  # the most that one poll takes: it is only asked again
+HELD_SECONDS = 2.0  # a poll that takes longer holds up no other
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ class Polls:
         self._due: list[tuple[float, int, _Waiting]] = []
         self._sequence = 0
         self._news = anyio.Event()
-        self._at_once = anyio.CapacityLimiter(AT_ONCE)
+        self._at_once = anyio.Semaphore(AT_ONCE)
 
     async def ending(
         self, task: str, ask: Callable[[], Awaitable[Answer]], *, is_new: bool = False
@@ -101,7 +104,7 @@ class Polls:
                 self._news = anyio.Event()
                 now = anyio.current_time()
                 while self._due and self._due[0][0] <= now:
-                    group.start_soon(self._poll, heapq.heappop(self._due)[2])
+                    group.start_soon(self._poll, heapq.heappop(self._due)[2], group)
                 pause = self._due[0][0] - now if self._due else float("inf")
                 with anyio.move_on_after(pause):
                     await self._news.wait()
@@ -114,15 +117,24 @@ class Polls:
         await self._stop.wait_until_tasks_are_left()
         self._news.set()
 
-    async def _poll(self, waiting: _Waiting) -> None:
+    async def _poll(self, waiting: _Waiting, group: TaskGroup) -> None:
+        answered = anyio.Event()
         try:
-            async with self._at_once:
-                answer = await waiting.ask()
+            await self._at_once.acquire()
+            group.start_soon(self._hold_a_place, answered)
+            answer = await waiting.ask()
         except BaseException:
             self._end(waiting, Stopped())
             raise
+        finally:
+            answered.set()
         waiting.asked += 1
         self._take(waiting, answer)
+
+    async def _hold_a_place(self, answered: anyio.Event) -> None:
+        with anyio.move_on_after(HELD_SECONDS):
+            await answered.wait()
+        self._at_once.release()
 
     def _take(self, waiting: _Waiting, answer: Answer) -> None:
         """Decide what a reading means: an end, or one more poll."""

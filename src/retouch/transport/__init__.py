@@ -14,8 +14,10 @@ from retouch.transport.download import Downloaded, DownloadFailed
 from retouch.transport.endpoints import endpoint_of
 from retouch.transport.proxies import Proxies
 from retouch.transport.reading import ReplyLimits
+from retouch.transport.wire import LATE_SECONDS
 
 __all__ = [
+    "LATE_SECONDS",
     "ApiKey",
     "DownloadFailed",
     "Downloaded",
