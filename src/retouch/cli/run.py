@@ -19,18 +19,19 @@ from retouch.cli.connection import Connection, add_url_map, base_url_of, connect
 from retouch.cli.interrupts import Interrupts
 from retouch.cli.output import say
 from retouch.cli.progress import Progress, showing
-from retouch.cli.summary import nothing_to_do, tell_end
+from retouch.cli.summary import nothing_to_do, say_outside, tell_end
 from retouch.cli.workspace import (
     Workspace,
     add_manifest,
     make_plan,
     open_workspace,
+    outside_plan,
     refuse_problems,
 )
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
 from retouch.engine.outputs import Outputs
-from retouch.engine.selection import LaneCount, Selection, open_shelves, tally
+from retouch.engine.selection import JobStream, LaneCount, Selection, open_shelves, tally
 from retouch.engine.summary import RunOptions, Summary
 from retouch.errors import InputRefused, Interrupted, StorageFailed
 from retouch.ledger import Ledger, open_ledger
@@ -101,7 +102,10 @@ class _Run:
                 open_shelves(workspace.loaded.manifest.reuse, workspace.loaded.folder),
                 self.redo,
             )
-            lanes = [tally(lane, selection) for lane in self.plan.lanes]
+            outside = outside_plan(workspace, self.plan, ledger.state)
+            streams: tuple[JobStream, ...] = (*self.plan.lanes, *outside.lanes)
+            lanes = [tally(lane, selection) for lane in streams]
+            say_outside(outside)
             if not any(lane.has_work for lane in lanes) and not any(ledger.state.unanswered()):
                 return nothing_to_do(lanes)
             budget = budget_of(workspace, ledger.state, self.arguments.budget)
@@ -116,7 +120,7 @@ class _Run:
                 say(left_undone(workspace, self.plan, selection))
             if workspace.is_rehearsal:
                 forget_tasks(workspace, ledger.state)
-        return tell_end(workspace, lanes, summary)
+        return tell_end(workspace, lanes, summary, ledger.state)
 
     async def _begin(self, ledger: Ledger) -> None:
         loaded = self.workspace.loaded
@@ -154,7 +158,7 @@ class _Run:
             shown = jobs if self.run_options.limit is None else min(jobs, self.run_options.limit)
             with showing(shown, held, is_virtual=workspace.is_rehearsal) as progress:
                 batch = Batch(
-                    lanes=self.plan.lanes,
+                    lanes=[lane.lane for lane in lanes],
                     dialect=workspace.dialect,
                     transport=transport,
                     ledger=ledger,

@@ -73,6 +73,7 @@ class _Life:
         self.log = Recorder(job, context.ledger, self.ceiling, context.secrets)
         self.began = anyio.current_time()
         self._endpoint = 0
+        self._asked = self._taker = context.transport.endpoints[0]
         self._permit: Permit | None = None
 
     async def send(self, first_attempt: int) -> None:
@@ -90,7 +91,18 @@ class _Life:
             await self._back_off(attempt + 1 - first_attempt, verdict)
 
     async def resume(self, decision: Poll) -> None:
-        """Poll a Task that an earlier run submitted."""
+        """Poll a Task that an earlier run submitted, at the endpoint that took it."""
+        accepted = self.context.ledger.state.accepted.get(self.log.key)
+        if accepted is not None and accepted.endpoint:
+            known = {each.base: each for each in self.context.transport.endpoints}
+            if accepted.endpoint not in known:
+                self.context.say(
+                    f"{self.job.source.name}: its task is at {accepted.endpoint}, which the "
+                    "manifest does not name any more; add it to `fallback_urls` and run again"
+                )
+                self._end("accepted")
+                return
+            self._taker = known[accepted.endpoint]
         charge = self.context.ledger.state.open_charges.get((self.log.key, decision.attempt))
         ceiling = charge.ceiling if charge else self.ceiling
         day = charge.day if charge else None
@@ -158,6 +170,8 @@ class _Life:
         self, attempt: int, request: Request, pictures: dict[Picture, bytes]
     ) -> tuple[Verdict, bytes]:
         """POST and classify; the raw body of a whole reply comes along, for quarantine."""
+from retouch.costs.pricing import Delivered, as_amount, ceiling_of, cost_of, delivered
+from retouch.dialects.base import Accepted, Endpoint, LinkedPicture, Produced, Rejected, Request
         sending = Sending()
         try:
             exchange = await self.context.transport.exchange(
@@ -199,7 +213,8 @@ class _Life:
                 await self._refused(attempt, rejected, reservation, headers=headers)
             case Accepted(task=task):
                 self.lane.limiter.answered()
-                await self.log.accepted(attempt, task)
+                self._taker = self._asked
+                await self.log.accepted(attempt, task, self._taker.base)
                 await self._follow(attempt, task, reservation)
             case Produced():
                 self.lane.limiter.answered()
@@ -372,7 +387,7 @@ class _Life:
         await self.log.unknown(attempt, error, task)
         if task is None:
             self._lost(error)
-        self._end("unknown", error=error)
+        self._end("unknown", error=error, task=task)
 
     async def _quarantine(self, attempt: int, body: bytes) -> None:
         if body:
@@ -386,23 +401,23 @@ class _Life:
         paid: Paid = NOTHING_PAID,
         files: tuple[FileRecord, ...] = (),
         error: ErrorRecord | None = None,
+        task: str | None = None,
     ) -> None:
         shown = self.log.scrubbed(error) if error else None
-        self.context.ended(JobEnd(self.job, ended, paid, files, shown))
+        self.context.ended(JobEnd(self.job, ended, paid, files, shown, task))
 
     # --- What a life asks of others
 
     async def _ask(self, task: str) -> Answer:
         """One poll; whatever the network does is only a poll that must be repeated."""
         try:
-            request = self.context.dialect.poll(task, self._endpoint_now())
+            request = self.context.dialect.poll(task, self._taker)
         except ValueError as error:  # a ledger from elsewhere may hold anything
             return Answer(Rejected("expired", None, None, f"not a task's id: {error}"))
         # A connection that hangs must not outlast the Task's own deadline.
         seconds = min(self.context.settings.timeout, self.lane.model.poll.timeout)
         exchange = await self.context.transport.exchange(request, {}, timeout_seconds=seconds)
         if exchange.reply is None:
-            self._endpoint += not exchange.connected
             message = exchange.error or "no answer"
             return Answer(Rejected("network", exchange.status, None, message, retry_safe=True))
         wait = retry_after_seconds(exchange.reply.headers, self.context.wall_clock())

@@ -29,6 +29,7 @@ from retouch.storage.durable import (
 from retouch.text import body_without_secrets
 
 SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+READ_CAP_BYTES = 256 * 1024 * 1024
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_LINKS_HERE = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
 
@@ -84,17 +85,23 @@ class Outputs:
 
     def read(self, file: FileRecord) -> bytes | None:
         """A recorded picture's bytes; None where they are gone, changed or behind a link."""
-        if _leads_out(file.path):
+        data = self.read_unrecorded(file.path, file.bytes)
+        if data is None or hashlib.sha256(data).hexdigest() != file.sha256:
             return None
-        folders, name = _folders(file.path)
+        return data
+
+    def read_unrecorded(self, path: str, cap_bytes: int = READ_CAP_BYTES) -> bytes | None:
+        """A file's bytes, one more than `cap_bytes` at most; None where there is no plain file."""
+        if _leads_out(path):
+            return None
+        folders, name = _folders(path)
         try:
             with self._walked(folders) as folder:
                 descriptor = os.open(name, _READ, dir_fd=folder)
-            with os.fdopen(require_regular(descriptor, self.folder / file.path), "rb") as opened:
-                data = opened.read(file.bytes + 1)
+            with os.fdopen(require_regular(descriptor, self.folder / path), "rb") as opened:
+                return opened.read(cap_bytes + 1)
         except (StorageFailed, OSError, ValueError):
             return None
-        return data if hashlib.sha256(data).hexdigest() == file.sha256 else None
 
     def _store(self, stem: str, suffix: str, data: bytes, digest: str) -> str:
         folders, last = _folders(stem)
