@@ -158,7 +158,8 @@ class _Life:
             return {file: payload(file) for file in files}
 
         try:
-            request = self.context.dialect.submit(self.job, self._endpoint_now())
+            self._asked = self._endpoint_now()
+            request = self.context.dialect.submit(self.job, self._asked)
             return request, await self.context.threads(load)
         except (SourceChanged, OSError, ValueError) as refused:
             error = ErrorRecord(kind="bad_request", message=f"not sent: {refused}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass
 
-from retouch.job import Job, Options, Picture, Prompt, Source
+from retouch.job import Job, Picture, Prompt, Source, Terms
 from retouch.ledger.outcome import Outcome
 from retouch.ledger.records import Started, TaskAccepted, TermsRecord, Unknown
 
@@ -36,7 +36,7 @@ def job_on_file(key: str, outcome: Outcome, accepted: TaskAccepted | None) -> Jo
         model=said.model,
         prompt=Prompt(said.prompt, ""),
         source=Source(said.source, Picture("")),
-        options=_options(terms),
+        terms=_terms(terms),
         repeat=accepted.repeat if accepted else 0,
         output=(accepted.output if accepted else "")
         or f"images/{said.model}/{said.prompt}/{stem}-{{index}}",
@@ -44,14 +44,8 @@ def job_on_file(key: str, outcome: Outcome, accepted: TaskAccepted | None) -> Jo
     )
 
 
-def _options(terms: TermsRecord | None) -> Options:
+def _terms(said: TermsRecord | None) -> Terms:
     """What a price looks at."""
-    if terms is None:
-        return ()
-    named = {
-        "n": terms.n,
-        "size": terms.size,
-        "quality": terms.quality,
-        "aspect_ratio": terms.aspect_ratio,
-    }
-    return tuple((name, value) for name, value in sorted(named.items()) if value is not None)
+    if said is None:
+        return Terms()
+    return Terms(said.n, said.size, said.quality, said.aspect_ratio)
