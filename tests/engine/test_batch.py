@@ -454,3 +454,28 @@ async def test_a_finished_lane_gives_others_their_turn(
     summary = await work.run([watched])
     assert summary.passed["done"] == 300
     assert seen[299] - seen[0] >= 3
+
+
+@pytest.mark.virtual_time
+async def test_under_a_budget_the_first_request_of_a_model_goes_alone(tmp_path: Path) -> None:
+    """CASES A10: usage far above the ceiling passes a budget once, not once a request in flight."""
+    provider = Provider(seconds=1.0, tokens_per_image=129_000)
+    bench = Bench(tmp_path, provider)
+    cap = Cap("the budget", Money(Decimal(5), "CNY"))
+    summary = await bench.run([lane(GEMINI, 20)], budget=Purse([cap]))
+    assert len(provider.book) == 1
+    assert bench.state.totals.confirmed["CNY"].amount > 5
+    assert isinstance(summary.stopped, BudgetReached)
+
+
+@pytest.mark.virtual_time
+async def test_once_a_model_is_learnt_the_others_go_side_by_side(tmp_path: Path) -> None:
+    """Only the first waits for; without a budget none does."""
+    provider = Provider(seconds=1.0)
+    bench = Bench(tmp_path, provider)
+    cap = Cap("the budget", Money(Decimal(500), "CNY"))
+    began = anyio.current_time()
+    await bench.run([lane(GEMINI, 17)], budget=Purse([cap]))
+    assert len(provider.book) == 17
+    assert anyio.current_time() - began < 5
+    assert provider.most_in_flight == 8

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from retouch.cli.console import WIDTH, print_table, stdout_console
 from retouch.cli.output import json_text, say
+from retouch.cli.redo import add_redo, redo_of
 from retouch.cli.summary import held_texts, say_outside
 from retouch.cli.workspace import (
     Workspace,
@@ -27,7 +28,6 @@ from retouch.engine.selection import Selection, open_shelves
 from retouch.errors import Problem
 from retouch.job import Job
 from retouch.ledger import read
-from retouch.ledger.decision import Redo
 from retouch.money import EXACT, exact, shown
 from retouch.plan import Plan
 from retouch.text import one_clean_line
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `retouch plan`."""
     add_manifest(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
+    add_redo(parser)
     parser.add_argument(
         "--explain", action="store_true", help="list each job that would be sent, and why"
     )
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         state,
         Outputs(workspace.folder),
         open_shelves(workspace.loaded.manifest.reuse, workspace.loaded.folder),
-        Redo(unknown=workspace.loaded.manifest.run.on_unknown == "retry"),
+        redo_of(arguments.redo, workspace, plan),
     )
     forecasts = forecast_lanes(
         plan,

@@ -19,6 +19,7 @@ from retouch.cli.connection import Connection, add_url_map, base_url_of, connect
 from retouch.cli.interrupts import Interrupts
 from retouch.cli.output import say
 from retouch.cli.progress import Progress, showing
+from retouch.cli.redo import add_redo, redo_of
 from retouch.cli.summary import nothing_to_do, say_outside, tell_end
 from retouch.cli.workspace import (
     Workspace,
@@ -43,7 +44,6 @@ from retouch.storage.durable import make_folder, replace_whole
 from retouch.storage.lock import Hold, exclusive
 from retouch.text import how_many, one_clean_line, without_signatures
 
-_KEY_DIGITS = 64
 _DEADLINE = re.compile(r"([0-9]{1,9})([smh]?)")
 
 
@@ -51,13 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `retouch run`."""
     add_manifest(parser)
     parser.add_argument("--limit", metavar="N", type=int, help="send at most N jobs")
-    parser.add_argument(
-        "--redo",
-        metavar="WHAT",
-        nargs="+",
-        default=[],
-        help="pay again for: failed, unknown, missing (pictures gone), or jobs by their key",
-    )
+    add_redo(parser)
     parser.add_argument(
         "--deadline", metavar="TIME", help="start nothing new after so long, like 6h or 90m"
     )
@@ -72,9 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputRefused(f"--limit {arguments.limit}: at least 1 job")
     run_options = RunOptions(arguments.limit, _seconds(arguments.deadline))
     workspace = open_workspace(arguments)
-    redo = _redo(arguments.redo, workspace)
     plan = make_plan(workspace)
     refuse_problems(workspace, plan)
+    redo = redo_of(arguments.redo, workspace, plan)
     make_folder(workspace.folder)
     with exclusive(workspace.folder) as hold:
         return anyio.run(_Run(workspace, hold, plan, redo, run_options, arguments).go)
@@ -221,27 +215,6 @@ async def _end(ledger: Ledger, summary: Summary) -> None:
 
 def _amounts(sums: dict[str, Money]) -> dict[str, str]:
     return {currency: exact(money.amount) for currency, money in sums.items()}
-
-
-def _redo(words: list[str], workspace: Workspace) -> Redo:
-    """What `--redo` names. Raises InputRefused for a word that is none."""
-    named = {"failed", "unknown", "missing"}
-    keys = {
-        word for word in words if len(word) == _KEY_DIGITS and set(word) <= set("0123456789abcdef")
-    }
-    for word in words:
-        if word not in named and word not in keys:
-            raise InputRefused(
-                f"--redo {one_clean_line(word, 80)}: neither failed, unknown, missing nor a job's "
-                "key (64 hex digits)"
-            )
-    retry = workspace.loaded.manifest.run.on_unknown == "retry"
-    return Redo(
-        failed="failed" in words,
-        unknown="unknown" in words or retry,
-        missing="missing" in words,
-        keys=frozenset(keys),
-    )
 
 
 def _seconds(text: str | None) -> float | None:

@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 import anyio
 
-from retouch.costs.pricing import ceiling_of, cost_of
+from retouch.costs.pricing import as_amount, ceiling_of, cost_of
 from retouch.dialects.base import Accepted, Endpoint, LinkedPicture, Produced, Rejected, Request
 from retouch.engine.budget import Reservation
 from retouch.engine.classify import (
@@ -42,6 +42,7 @@ from retouch.errors import BudgetReached, Refused, WorkRefused
 from retouch.job import Job, Picture
 from retouch.ledger.decision import Poll, Send
 from retouch.ledger.records import ErrorRecord, FileRecord
+from retouch.money import Money
 from retouch.pictures import SourceChanged, payload
 from retouch.text import holds_secret
 from retouch.transport import Sending
@@ -68,13 +69,26 @@ class _Life:
 
     def __init__(self, job: Job, lane: LaneTools, context: Context) -> None:
         self.job, self.lane, self.context = job, lane, context
-        observed = context.ledger.state.observed.get(job.model)
-        self.ceiling = ceiling_of(job, lane.price, lane.capabilities, observed)
-        self.log = Recorder(job, context.ledger, self.ceiling, context.secrets)
+        self.log = Recorder(job, context.ledger, None, context.secrets)
+        self.ceiling = self._ceiling_now()
         self.began = anyio.current_time()
         self._endpoint = 0
         self._asked = self._taker = context.transport.endpoints[0]
         self._permit: Permit | None = None
+
+    def _ceiling_now(self) -> Money | None:
+        """The most an Attempt may cost, by what has been counted so far; recorded as such."""
+        observed = self.context.ledger.state.observed.get(self.job.model)
+        self.ceiling = ceiling_of(self.job, self.lane.price, self.lane.capabilities, observed)
+        self.log.ceiling = as_amount(self.ceiling)
+        return self.ceiling
+
+    def _is_learnt(self) -> bool:
+        """Whether what a request counts is known; a price that counts no tokens has nothing to
+        learn."""
+        price = self.lane.price
+        counts = price is not None and (price.states_input or price.output_per_million is not None)
+        return not counts or self.job.model in self.context.ledger.state.observed
 
     async def send(self, first_attempt: int) -> None:
         """Attempt until something other than "surely not charged" comes of it."""
@@ -113,7 +127,9 @@ class _Life:
     async def _attempt(self, attempt: int) -> Verdict | None:
         """One Attempt with all that follows from it; None when nothing was sent."""
         try:
-            reservation = await self.context.budget.reserve(self.job.model, self.ceiling)
+            reservation = await self.context.budget.reserve_learning(
+                self.job.model, self._ceiling_now, is_learnt=self._is_learnt()
+            )
         except BudgetReached as reached:
             stop = self.lane.stop.set if reached.model else self.context.stop_run
             stop(reached)
@@ -171,8 +187,6 @@ class _Life:
         self, attempt: int, request: Request, pictures: dict[Picture, bytes]
     ) -> tuple[Verdict, bytes]:
         """POST and classify; the raw body of a whole reply comes along, for quarantine."""
-from retouch.costs.pricing import Delivered, as_amount, ceiling_of, cost_of, delivered
-from retouch.dialects.base import Accepted, Endpoint, LinkedPicture, Produced, Rejected, Request
         sending = Sending()
         try:
             exchange = await self.context.transport.exchange(

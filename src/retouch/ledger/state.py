@@ -189,6 +189,19 @@ class Replay:
             if charge.is_unsettled and not self.is_polled(charge):
                 yield charge
 
+    def open_currencies(self, model: str | None = None) -> set[str]:
+        """The currencies that open Charges are bounded in."""
+        return {
+            charge.ceiling.currency
+            for charge in self.open_charges.values()
+            if charge.ceiling and model in (None, charge.model)
+        }
+
+    def currencies(self, model: str | None = None) -> set[str]:
+        """The currencies of all that is confirmed or open."""
+        spent = {code for of_model, _, code in self.totals.spent if model in (None, of_model)}
+        return spent | self.open_currencies(model)
+
     def counts(self) -> Counter[str]:
         """How many Jobs are in each state."""
         return Counter(outcome.state for outcome in self.outcomes.values())
