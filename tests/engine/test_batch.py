@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
@@ -15,8 +16,9 @@ import pytest
 from retouch.dialects import DIALECTS
 from retouch.dialects.base import Endpoint, Request
 from retouch.engine.budget import Cap, Purse
+from retouch.engine.outputs import Outputs
 from retouch.engine.summary import RunOptions
-from retouch.errors import BudgetReached, Interrupted
+from retouch.errors import BudgetReached, Interrupted, StorageFailed
 from retouch.job import Job
 from retouch.ledger.decision import Redo
 from retouch.ledger.records import Done, Failed, Started, TaskAccepted, Unknown, Unsent
@@ -479,3 +481,38 @@ async def test_once_a_model_is_learnt_the_others_go_side_by_side(tmp_path: Path)
     assert len(provider.book) == 17
     assert anyio.current_time() - began < 5
     assert provider.most_in_flight == 8
+
+
+@pytest.mark.virtual_time
+async def test_a_disk_too_full_for_what_is_in_flight_is_seen_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CASES B13: exit 5 with what is free; nothing was paid for."""
+    real = os.statvfs(tmp_path)
+    free = os.statvfs_result((*real[:4], 1_000_000 // real.f_frsize, *real[5:]))
+    monkeypatch.setattr(os, "statvfs", lambda _: free)
+    bench = Bench(tmp_path, Provider())
+    summary = await bench.run([lane(GEMINI, 3)])
+    assert summary.stopped is not None
+    assert summary.stopped.exit_code == 5
+    assert "1 MB are free" in summary.stopped.message
+    assert not bench.provider.book
+
+
+@pytest.mark.virtual_time
+async def test_what_was_paid_for_and_finds_no_room_is_recorded_with_its_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CASES B13: the pictures are lost, what they cost is not; and each is counted as sent."""
+
+    def full(*_: object) -> str:
+        raise StorageFailed("No space left on device")
+
+    monkeypatch.setattr(Outputs, "_store", full)
+    bench = Bench(tmp_path, Provider(seconds=1.0))
+    summary = await bench.run([lane(GEMINI, 20)])
+    assert isinstance(summary.stopped, StorageFailed)
+    lost = [record for record in bench.records if isinstance(record, Failed)]
+    assert len(lost) == len(bench.provider.book) == summary.ended["failed"] == 8
+    assert all(record.usage and record.cost and record.billed == "yes" for record in lost)
+    assert bench.state.totals.confirmed["CNY"].amount > 2

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.plan.test_plan_lanes import Studio, jobs
+from tests.support.studio import Studio, jobs
 
 
 @pytest.mark.parametrize(

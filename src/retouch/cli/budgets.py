@@ -13,6 +13,7 @@ from retouch.engine.budget import Cap, Purse, utc_today
 from retouch.errors import InputRefused
 from retouch.ledger.state import Replay
 from retouch.manifest import Budget as BudgetSetting
+from retouch.manifest import Location
 from retouch.manifest.currencies import CODES
 from retouch.money import Money
 from retouch.text import one_clean_line
@@ -59,6 +60,7 @@ def refuse_restated(workspace: Workspace, state: Replay) -> None:
                     "run with the old price until its tasks are fetched, or `retouch resolve` them",
                 )
             )
+    settings: list[tuple[Location, BudgetSetting | None, str | None]]
     settings = [(("run", "budget"), manifest.run.budget, None)]
     settings += [
         (("models", index, "budget"), model.budget, model.model)

@@ -38,7 +38,7 @@ from retouch.engine.pacing import backoff_seconds, retry_after_seconds
 from retouch.engine.polling import Answer, Ending, Stopped, TimedOut
 from retouch.engine.recorder import NOTHING_PAID, Paid, Recorder, usage_record
 from retouch.engine.results import Received, patient_download, receive
-from retouch.errors import BudgetReached, Refused, WorkRefused
+from retouch.errors import BudgetReached, Refused, StorageFailed, WorkRefused
 from retouch.job import Job, Picture
 from retouch.ledger.decision import Poll, Send
 from retouch.ledger.records import ErrorRecord, FileRecord
@@ -171,6 +171,8 @@ class _Life:
 
         def load() -> dict[Picture, bytes]:
             self.context.outputs.prepare(self.job.output_path(0))
+            in_flight = sum(self.context.budget.in_flight.values())
+            self.context.outputs.require_room(self.job.images_wanted * in_flight)
             return {file: payload(file) for file in files}
 
         try:
@@ -235,7 +237,11 @@ class _Life:
                 self.lane.limiter.answered()
                 # What is here and paid for is kept, even when the run is being cancelled.
                 with anyio.CancelScope(shield=not _has_links(verdict)):
-                    received = await self._receive(attempt, verdict)
+                    try:
+                        received = await self._receive(attempt, verdict)
+                    except StorageFailed as failed:
+                        await self._not_stored(attempt, verdict, reservation, failed)
+                        return
                     if not received.is_whole and not _has_links(verdict):
                         await self._quarantine(attempt, body)
                     await self._produced(attempt, verdict, received, reservation)
@@ -307,6 +313,24 @@ class _Life:
             warnings=tuple(warnings),
         )
         self._end("done", paid=paid, files=received.files)
+
+    async def _not_stored(
+        self, attempt: int, produced: Produced, reservation: Reservation, failed: StorageFailed
+    ) -> None:
+        """Paid for, and the disk takes no picture: what it cost is recorded all the same, for a
+        line may still find the place that a picture does not."""
+        cost = cost_of(produced.usage, len(produced.pictures), self.job, self.lane.price)
+        paid = Paid(usage_record(produced.usage), cost)
+        if cost is not None:
+            reservation.settle(cost.money)
+        self.context.stop_run(failed)
+        error = ErrorRecord(
+            kind="broken_reply",
+            code="disk",
+            message=f"its picture was not stored: {failed.message}",
+        )
+        await self.log.failed(attempt, error, billed="yes", paid=paid)
+        self._end("failed", paid=paid, error=error)
 
     async def _nothing_kept(
         self,
