@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -28,6 +29,7 @@ from tests.support.provider import Mishap, Provider
 from tests.support.sliding import fullest
 from tests.support.workbench import CANARY, GEMINI, KLING, Bench, TestLane, lane
 
+T = TypeVar("T")
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
 RATE = Mishap(429, b'{"error":{"message":"slow down","type":"rate_limit_error"}}')
@@ -516,3 +518,24 @@ async def test_what_was_paid_for_and_finds_no_room_is_recorded_with_its_usage(
     assert len(lost) == len(bench.provider.book) == summary.ended["failed"] == 8
     assert all(record.usage and record.cost and record.billed == "yes" for record in lost)
     assert bench.state.totals.confirmed["CNY"].amount > 2
+
+
+@pytest.mark.virtual_time
+async def test_a_second_interrupt_between_reply_and_record_loses_neither(tmp_path: Path) -> None:
+    """CASES B14: an answer that has come, and cannot be used, is kept with its body."""
+    mishap = Mishap(200, b'{"data": [{"b64_js', charged=True)
+    bench = Bench(tmp_path, Provider(mishaps=[mishap]))
+    scope = anyio.CancelScope()
+
+    async def threads(call: Callable[[], T], /) -> T:
+        if bench.provider.book:
+            scope.cancel()  # the reply is here, its record is not
+        await anyio.lowlevel.checkpoint()
+        return call()
+
+    bench.threads = threads
+    await bench.run([lane(GEMINI, 1)], scope=scope)
+    assert scope.cancel_called
+    assert [type(record) for record in bench.records] == [Started, Unknown]
+    (body,) = (tmp_path / "quarantine").iterdir()
+    assert body.read_bytes() == mishap.body

@@ -165,15 +165,9 @@ class Batch:
 
     async def _feed(self, lane: JobStream, tools: LaneTools, jobs: TaskGroup) -> None:
         """Start what is to be polled, then what is to be sent; note what is passed over."""
-        polled: set[str] = set()  # they may have ended before the second pass comes to them
-        if self._ledger.state.tasks_out:
-            for seen, (job, choice) in enumerate(choices(lane, self._selection)):
-                if isinstance(choice, Poll):
-                    if not await self._start(job, choice, tools, jobs):
-                        return
-                    polled.add(job.key)
-                if not seen % SEEN_AT_ONCE:
-                    await anyio.lowlevel.checkpoint()
+        polled = await self._feed_tasks(lane, tools, jobs)
+        if polled is None:
+            return
         for job, choice in choices(lane, self._selection):
             if tools.stop:
                 return
@@ -189,6 +183,22 @@ class Batch:
             elif not isinstance(choice, Poll):
                 self._pass(job, choice)
             await anyio.lowlevel.checkpoint()
+
+    async def _feed_tasks(
+        self, lane: JobStream, tools: LaneTools, jobs: TaskGroup
+    ) -> set[str] | None:
+        """Start what is to be polled; its keys, for it may have ended before the second pass comes
+        to it. None when the lane has been stopped."""
+        polled: set[str] = set()
+        if self._ledger.state.tasks_out:
+            for seen, (job, choice) in enumerate(choices(lane, self._selection)):
+                if isinstance(choice, Poll):
+                    if not await self._start(job, choice, tools, jobs):
+                        return None
+                    polled.add(job.key)
+                if not seen % SEEN_AT_ONCE:
+                    await anyio.lowlevel.checkpoint()
+        return polled
 
     async def _start(
         self, job: Job, decision: Send | Poll, tools: LaneTools, jobs: TaskGroup

@@ -215,7 +215,8 @@ class _Life:
     async def _conclude(
         self, attempt: int, verdict: Verdict, body: bytes, reservation: Reservation
     ) -> None:
-        """Write what the verdict means and settle what it cost."""
+        """Write what the verdict means and settle what it cost; what has come is written even when
+        the run is being cancelled."""
         match verdict:
             case NotCharged(error=error):
                 reservation.settle(None)
@@ -223,11 +224,13 @@ class _Life:
                 if self._permit is not None:
                     self._unserved(error, self._permit)
             case Uncertain(error=error, body=kept):
-                await self._quarantine(attempt, kept)
-                await self._unknown(attempt, error)
+                with anyio.CancelScope(shield=True):
+                    await self._quarantine(attempt, kept)
+                    await self._unknown(attempt, error)
             case Refusal(rejected=rejected, headers=headers):
                 self.lane.limiter.outage.served()
-                await self._refused(attempt, rejected, reservation, headers=headers)
+                with anyio.CancelScope(shield=True):
+                    await self._refused(attempt, rejected, reservation, headers=headers)
             case Accepted(task=task):
                 self.lane.limiter.answered()
                 self._taker = self._asked
@@ -242,6 +245,13 @@ class _Life:
                     except StorageFailed as failed:
                         await self._not_stored(attempt, verdict, reservation, failed)
                         return
+                    except anyio.get_cancelled_exc_class():
+                        message = "stopped while its pictures were fetched"
+                        with anyio.CancelScope(shield=True):
+                            await self._quarantine(attempt, body)
+                            error = ErrorRecord(kind="network", message=message)
+                            await self.log.unknown(attempt, error)
+                        raise
                     if not received.is_whole and not _has_links(verdict):
                         await self._quarantine(attempt, body)
                     await self._produced(attempt, verdict, received, reservation)
