@@ -81,7 +81,7 @@ class Ledger:
         self._lock = anyio.Lock()
         self._broken: StorageFailed | None = None
         self._threads = threads
-        self._now = now
+        self.now = now
         self._say = say
         self._last_at = datetime.min.replace(tzinfo=UTC)
         self._head_at: datetime | None = None
