@@ -2,12 +2,15 @@
 
 The Key is the SHA-256 of a Job's canonical form. It holds content (digests, rendered prompt,
 model, options, repeat index) and nothing that may change without changing the result: no paths,
-names, limits, prices, endpoint or tool version (DESIGN §5).
+names, limits, prices, endpoint or tool version (DESIGN §5). Nor does it hold what the model cannot
+see: line ends, blanks at the ends of lines, options that state their default, and the ways to
+write one character are made alike before a Job is made (`plain_text`, `plan.options`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +20,7 @@ import orjson
 
 from retouch.text import url_without_signature
 
-KEY_SCHEMA = 1
+KEY_SCHEMA = 2  # frozen: tests/test_job.py holds golden keys
 
 OptionValue: TypeAlias = "str | int | float | bool | tuple[OptionValue, ...] | Members | None"
 Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain] | None"
@@ -69,6 +72,13 @@ class Source:
     mask: Picture | None = None
     images: tuple[Picture, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def plain_text(text: str) -> str:
+    """A prompt's text as it is keyed and sent: LF ends its lines, no blanks end a line or stand
+    around the whole, and a character has its one composed form (NFC)."""
+    lines = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
+    return "\n".join(line.rstrip() for line in lines.split("\n")).strip("\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,9 @@ LANE = {
 
 
 def planned(capsys: pytest.CaptureFixture[str], cats: Priced, *flags: str) -> dict[str, Any]:
-    assert main(["plan", *cats.words, "--json", *flags]) == 0
+    code = main(["plan", *cats.words, "--json", *flags])
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert code == (1 if any(found["outside"].values()) else 0)
     return found
 
 
@@ -33,7 +34,8 @@ def cats(tmp_path: Path) -> Priced:
 def test_json_is_the_designs(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
     """A lane has DESIGN §7's fields and no other; amounts are decimal strings."""
     found = planned(capsys, cats)
-    assert set(found) == {"lanes", "bad_sources"}
+    assert set(found) == {"lanes", "bad_sources", "outside"}
+    assert found["outside"] == {"tasks": 0, "held": 0}
     (lane,) = found["lanes"]
     assert set(lane) == LANE
     assert (lane["jobs"], lane["to_send"], lane["reasons"]) == (5, 5, {"new": 5})
@@ -144,7 +146,7 @@ def test_a_finished_plan_says_so(cats: Priced, capsys: pytest.CaptureFixture[str
     assert main(["plan", *cats.words]) == 0
     told = capsys.readouterr().out
     assert "nothing to send" in told
-    assert "1 held: they may have been charged" in told
+    assert "1 job may have been charged without an answer: `retouch resolve`" in told
 
 
 @pytest.mark.parametrize(("above", "code"), [("0.01", 4), ("100", 4)])

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("plan", "reconcile", "report", "resolve", "run", "status", "verify")
+COMMANDS = ("plan", "reconcile", "report", "resolve", "run", "salvage", "status", "verify")
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -15,8 +17,9 @@ import pytest
 from retouch.dialects import DIALECTS
 from retouch.dialects.base import Endpoint, Request
 from retouch.engine.budget import Cap, Purse
+from retouch.engine.outputs import Outputs
 from retouch.engine.summary import RunOptions
-from retouch.errors import BudgetReached, Interrupted
+from retouch.errors import BudgetReached, Interrupted, StorageFailed
 from retouch.job import Job
 from retouch.ledger.decision import Redo
 from retouch.ledger.records import Done, Failed, Started, TaskAccepted, Unknown, Unsent
@@ -26,6 +29,7 @@ from tests.support.provider import Mishap, Provider
 from tests.support.sliding import fullest
 from tests.support.workbench import CANARY, GEMINI, KLING, Bench, TestLane, lane
 
+T = TypeVar("T")
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 
 RATE = Mishap(429, b'{"error":{"message":"slow down","type":"rate_limit_error"}}')
@@ -417,7 +421,7 @@ async def test_a_task_is_counted_once(in_memory: Path) -> None:
     """Tasks of an earlier run that end while the lane is still gone through are not passed too."""
     provider = Provider(seconds=1.0, task_seconds=500.0)
     work = bench(in_memory, provider)
-    await work.run([lane(KLING, 3)], scope=anyio.move_on_after(100))
+    await work.run([lane(KLING, 3)], scope=anyio.move_on_after(50))
     assert work.state.counts() == Counter(accepted=3)
     work.observer.choices.clear()
     await anyio.sleep(500)
@@ -454,3 +458,84 @@ async def test_a_finished_lane_gives_others_their_turn(
     summary = await work.run([watched])
     assert summary.passed["done"] == 300
     assert seen[299] - seen[0] >= 3
+
+
+@pytest.mark.virtual_time
+async def test_under_a_budget_the_first_request_of_a_model_goes_alone(tmp_path: Path) -> None:
+    """CASES A10: usage far above the ceiling passes a budget once, not once a request in flight."""
+    provider = Provider(seconds=1.0, tokens_per_image=129_000)
+    bench = Bench(tmp_path, provider)
+    cap = Cap("the budget", Money(Decimal(5), "CNY"))
+    summary = await bench.run([lane(GEMINI, 20)], budget=Purse([cap]))
+    assert len(provider.book) == 1
+    assert bench.state.totals.confirmed["CNY"].amount > 5
+    assert isinstance(summary.stopped, BudgetReached)
+
+
+@pytest.mark.virtual_time
+async def test_once_a_model_is_learnt_the_others_go_side_by_side(tmp_path: Path) -> None:
+    """Only the first waits for; without a budget none does."""
+    provider = Provider(seconds=1.0)
+    bench = Bench(tmp_path, provider)
+    cap = Cap("the budget", Money(Decimal(500), "CNY"))
+    began = anyio.current_time()
+    await bench.run([lane(GEMINI, 17)], budget=Purse([cap]))
+    assert len(provider.book) == 17
+    assert anyio.current_time() - began < 5
+    assert provider.most_in_flight == 8
+
+
+@pytest.mark.virtual_time
+async def test_a_disk_too_full_for_what_is_in_flight_is_seen_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CASES B13: exit 5 with what is free; nothing was paid for."""
+    real = os.statvfs(tmp_path)
+    free = os.statvfs_result((*real[:4], 1_000_000 // real.f_frsize, *real[5:]))
+    monkeypatch.setattr(os, "statvfs", lambda _: free)
+    bench = Bench(tmp_path, Provider())
+    summary = await bench.run([lane(GEMINI, 3)])
+    assert summary.stopped is not None
+    assert summary.stopped.exit_code == 5
+    assert "1 MB are free" in summary.stopped.message
+    assert not bench.provider.book
+
+
+@pytest.mark.virtual_time
+async def test_what_was_paid_for_and_finds_no_room_is_recorded_with_its_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CASES B13: the pictures are lost, what they cost is not; and each is counted as sent."""
+
+    def full(*_: object) -> str:
+        raise StorageFailed("No space left on device")
+
+    monkeypatch.setattr(Outputs, "_store", full)
+    bench = Bench(tmp_path, Provider(seconds=1.0))
+    summary = await bench.run([lane(GEMINI, 20)])
+    assert isinstance(summary.stopped, StorageFailed)
+    lost = [record for record in bench.records if isinstance(record, Failed)]
+    assert len(lost) == len(bench.provider.book) == summary.ended["failed"] == 8
+    assert all(record.usage and record.cost and record.billed == "yes" for record in lost)
+    assert bench.state.totals.confirmed["CNY"].amount > 2
+
+
+@pytest.mark.virtual_time
+async def test_a_second_interrupt_between_reply_and_record_loses_neither(tmp_path: Path) -> None:
+    """CASES B14: an answer that has come, and cannot be used, is kept with its body."""
+    mishap = Mishap(200, b'{"data": [{"b64_js', charged=True)
+    bench = Bench(tmp_path, Provider(mishaps=[mishap]))
+    scope = anyio.CancelScope()
+
+    async def threads(call: Callable[[], T], /) -> T:
+        if bench.provider.book:
+            scope.cancel()  # the reply is here, its record is not
+        await anyio.lowlevel.checkpoint()
+        return call()
+
+    bench.threads = threads
+    await bench.run([lane(GEMINI, 1)], scope=scope)
+    assert scope.cancel_called
+    assert [type(record) for record in bench.records] == [Started, Unknown]
+    (body,) = (tmp_path / "quarantine").iterdir()
+    assert body.read_bytes() == mishap.body

@@ -181,3 +181,22 @@ def test_pictures_are_looked_at_by_two_threads(
     monkeypatch.setattr(album, "inspect", inspect)
     assert [job.source.name for job in jobs(studio.plan())] == [f"data/{n}.png" for n in range(6)]
     assert len(seen) == 2
+
+
+def test_a_file_rewritten_in_place_under_its_old_time_is_read_again(studio: Studio) -> None:
+    """As some synchronisers do: size, modification time and inode stay, change time does not."""
+    path = studio.make("data/a.png")
+    before = path.stat()
+    (first,) = jobs(studio.plan())
+    data = bytearray(path.read_bytes())
+    data[-14] ^= 1  # still a picture's bytes, other ones
+    with path.open("r+b") as file:
+        file.write(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (
+        before.st_size, before.st_mtime_ns, before.st_ino
+    )  # fmt: skip
+    plan = studio.plan()
+    changed = plan.bad_sources or jobs(plan)[0].source.picture.digest != first.source.picture.digest
+    assert changed

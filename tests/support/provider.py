@@ -81,6 +81,7 @@ class Provider:
     """The application; mishaps are consumed one a request, those of submits by `mishaps_of`."""
 
     seconds: float = 0.0
+    tokens_per_image: int = 1290
     task_seconds: float = 3.0
     mishaps: Iterable[Mishap | None] = ()
     poll_mishaps: Iterable[Mishap | None] = ()
@@ -162,7 +163,7 @@ class Provider:
             task = f"image-{len(self._tasks)}" if is_task else None
             if task:
                 self._tasks[task] = (anyio.current_time() + self.task_seconds, n)
-            tokens_in, tokens_out = (0, 0) if is_task else (300, 1290 * n)
+            tokens_in, tokens_out = (0, 0) if is_task else (300, self.tokens_per_image * n)
             digest = _digest(asked)
             self._charge(Charge(asked["model"], n, tokens_in, tokens_out, task, digest))
         if mishap is not None:
@@ -176,9 +177,9 @@ class Provider:
                 "data": [{"b64_json": base64.b64encode(one).decode()} for one in pictures],
                 "output_format": "png",
                 "usage": {
-                    "total_tokens": 300 + 1290 * n,
+                    "total_tokens": 300 + self.tokens_per_image * n,
                     "input_tokens": 300,
-                    "output_tokens": 1290 * n,
+                    "output_tokens": self.tokens_per_image * n,
                     "input_tokens_details": {"text_tokens": 42, "image_tokens": 258},
                 },
             }

@@ -13,6 +13,7 @@ from retouch.engine.budget import Cap, Purse, utc_today
 from retouch.errors import InputRefused
 from retouch.ledger.state import Replay
 from retouch.manifest import Budget as BudgetSetting
+from retouch.manifest import Location
 from retouch.manifest.currencies import CODES
 from retouch.money import Money
 from retouch.text import one_clean_line
@@ -31,6 +32,7 @@ def budget_of(workspace: Workspace, state: Replay, said: str | None) -> Purse:
     """All caps of a run. Raises InputRefused for an amount that is none, for a currency that is
     not the prices' and for an unpriced model."""
     manifest = workspace.loaded.manifest
+    refuse_restated(workspace, state)
     caps = list(_caps("the budget", manifest.run.budget, state, None))
     if said is not None:
         caps = [cap for cap in caps if cap.counts_history]
@@ -39,6 +41,46 @@ def budget_of(workspace: Workspace, state: Replay, said: str | None) -> Purse:
         caps += _caps(f"the budget of {model.model}", model.budget, state, model.model)
     _refuse_unbounded(workspace, caps)
     return Purse(caps)
+
+
+def refuse_restated(workspace: Workspace, state: Replay) -> None:
+    """Money of two currencies is never added: a price restated in another one waits until what is
+    open in the old one is settled, and a total over both is no total. Raises InputRefused."""
+    manifest = workspace.loaded.manifest
+    problems = []
+    for index, model in enumerate(manifest.models):
+        price = workspace.prices[model.model]
+        others = state.open_currencies(model.model) - ({price.currency} if price else set())
+        if price is not None and others:
+            problems.append(
+                workspace.loaded.problem(
+                    ("models", index),
+                    f"{one_clean_line(model.model, 60)} is priced in {price.currency} now, and "
+                    f"charges in {' and '.join(sorted(others))} are open",
+                    "run with the old price until its tasks are fetched, or `retouch resolve` them",
+                )
+            )
+    settings: list[tuple[Location, BudgetSetting | None, str | None]]
+    settings = [(("run", "budget"), manifest.run.budget, None)]
+    settings += [
+        (("models", index, "budget"), model.budget, model.model)
+        for index, model in enumerate(manifest.models)
+    ]
+    for where, setting, of_model in settings:
+        if setting is None or (setting.total is None and setting.per_day is None):
+            continue
+        others = state.currencies(of_model) - {setting.currency}
+        if others:
+            problems.append(
+                workspace.loaded.problem(
+                    where,
+                    f"a budget in {setting.currency} over a ledger with amounts in "
+                    f"{' and '.join(sorted(others))}",
+                    "state it in that currency, or give the manifest a new `name`",
+                )
+            )
+    if problems:
+        raise InputRefused(problems)
 
 
 def _refuse_unbounded(workspace: Workspace, caps: list[Cap]) -> None:

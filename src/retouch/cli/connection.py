@@ -125,7 +125,7 @@ def _service(workspace: Workspace, url_map: dict[str, Path]) -> Callable[..., An
 
 def forget_tasks(workspace: Workspace, state: Replay) -> None:
     """Remove what the rehearsal service keeps of its tasks, once no run can ask for one again."""
-    if not state.has_tasks_out:
+    if not state.tasks_out:
         shutil.rmtree(workspace.folder / REHEARSAL_FOLDER, ignore_errors=True)
 
 

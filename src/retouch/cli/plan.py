@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
 
@@ -11,11 +12,18 @@ from rich.text import Text
 
 from retouch.cli.console import WIDTH, print_table, stdout_console
 from retouch.cli.output import json_text, say
-from retouch.cli.workspace import Workspace, add_manifest, make_plan, open_workspace
+from retouch.cli.redo import add_redo, redo_of
+from retouch.cli.summary import held_texts, say_outside
+from retouch.cli.workspace import (
+    Workspace,
+    add_manifest,
+    make_plan,
+    open_workspace,
+    outside_plan,
+)
 from retouch.costs.estimate import Estimate, Range
 from retouch.engine.forecast import LaneForecast, forecast_lanes
 from retouch.engine.outputs import Outputs
-from retouch.engine.paying_again import redo_of
 from retouch.engine.selection import Selection, open_shelves
 from retouch.errors import Problem
 from retouch.job import Job
@@ -24,7 +32,7 @@ from retouch.money import EXACT, exact, shown
 from retouch.plan import Plan
 from retouch.text import one_clean_line
 
-EXIT_PROBLEMS = 2
+EXIT_OUTSIDE, EXIT_PROBLEMS = 1, 2
 _MILLIONTH = Decimal("0.000001")
 
 
@@ -32,13 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `retouch plan`."""
     add_manifest(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
+    add_redo(parser)
     parser.add_argument(
         "--explain", action="store_true", help="list each job that would be sent, and why"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Plan; 0 when a run could start, 2 when there are problems (all are said)."""
+    """Plan; 0 when a run could start, 1 when charges are open outside the plan, 2 when there are
+    problems (all are said)."""
     workspace = open_workspace(arguments)
     plan = make_plan(workspace)
     lines: list[tuple[str, Job]] = []
@@ -51,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         state,
         Outputs(workspace.folder),
         open_shelves(workspace.loaded.manifest.reuse, workspace.loaded.folder),
-        redo_of(workspace.loaded.manifest.run),
+        redo_of(arguments.redo, workspace, plan),
     )
     forecasts = forecast_lanes(
         plan,
@@ -60,12 +70,15 @@ def run(arguments: argparse.Namespace) -> int:
         workspace.neighbours(),
         on_send=note if arguments.explain else None,
     )
+    outside = outside_plan(workspace, plan, state)
     refused = _say_problems(workspace, plan)
     if arguments.json:
-        print(json_text(_document(plan, forecasts, lines)))
+        told = {"outside": {"tasks": outside.tasks, "held": outside.held}}
+        print(json_text(_document(plan, forecasts, lines) | told))
     else:
         _print(workspace, plan, forecasts, lines)
-    return EXIT_PROBLEMS if refused else 0
+        say_outside(outside)
+    return EXIT_PROBLEMS if refused else EXIT_OUTSIDE if outside.jobs_count else 0
 
 
 def _say_problems(workspace: Workspace, plan: Plan) -> bool:
@@ -140,9 +153,8 @@ def _print(
         words = (job.source.name, job.prompt.id, job.model, job.key[:12])
         shown_words = " · ".join(one_clean_line(word, 60) for word in words)
         console.print(Text(f"{reason}: {shown_words}"))
-    held = sum(each.count.held for each in forecasts)
-    if held:
-        console.print(f"{held:,} held: they may have been charged; `retouch resolve` settles them")
+    for text in held_texts(sum((each.count.holds for each in forecasts), Counter())):
+        console.print(text)
     if not any(each.count.to_send for each in forecasts):
         console.print("nothing to send")
     if plan.bad_sources:

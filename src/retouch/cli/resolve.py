@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ from retouch.cli.output import json_text, say
 from retouch.errors import InputRefused
 from retouch.ledger import open_ledger, read
 from retouch.ledger.charges import Charge
-from retouch.ledger.records import AmountRecord, Resolved
+from retouch.ledger.records import AmountRecord, Resolved, Salvaged
 from retouch.ledger.state import Replay
 from retouch.money import Money, exact, total
 from retouch.storage.lock import Hold, exclusive
@@ -63,16 +63,18 @@ def run(arguments: argparse.Namespace) -> int:
         amounts = _amounts(chosen, arguments.amount)
         verdict: Resolution = "charged" if arguments.charged else "not_charged"
         note = one_clean_line(arguments.note)
-        records = [
+        records: list[Resolved | Salvaged] = [
             Resolved(key=each.key, attempt=each.attempt, verdict=verdict, amount=amount, note=note)
             for each, amount in zip(chosen, amounts, strict=True)
         ]
+        if arguments.all and read(path).lost_lines != 0:
+            records.append(Salvaged(lost_lines=0, note=note))
         anyio.run(append_resolved, path, records, hold)
     _say_settled(chosen, arguments)
     return 0
 
 
-async def append_resolved(path: Path, records: list[Resolved], hold: Hold) -> None:
+async def append_resolved(path: Path, records: Sequence[Resolved | Salvaged], hold: Hold) -> None:
     """Append `resolved` records to a ledger; `hold` is the caller's on its folder.
 
     Raises LedgerTaken where somebody else wrote in it meanwhile.

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import anyio
@@ -20,19 +20,20 @@ from retouch.cli.interrupts import Interrupts
 from retouch.cli.output import say
 from retouch.cli.process_limits import connections_allowed
 from retouch.cli.progress import Progress, showing
-from retouch.cli.summary import nothing_to_do, tell_end
+from retouch.cli.redo import add_redo, redo_of
+from retouch.cli.summary import nothing_to_do, say_outside, tell_end
 from retouch.cli.workspace import (
     Workspace,
     add_manifest,
     make_plan,
     open_workspace,
+    outside_plan,
     refuse_problems,
 )
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
 from retouch.engine.outputs import Outputs
-from retouch.engine.paying_again import redo_of
-from retouch.engine.selection import LaneCount, Selection, open_shelves, tally
+from retouch.engine.selection import JobStream, LaneCount, Selection, open_shelves, tally
 from retouch.engine.summary import RunOptions, Summary
 from retouch.errors import InputRefused, Interrupted, StorageFailed
 from retouch.ledger import Ledger, open_ledger
@@ -44,7 +45,6 @@ from retouch.storage.durable import make_folder, replace_whole
 from retouch.storage.lock import Hold, exclusive
 from retouch.text import how_many, one_clean_line, without_signatures
 
-_KEY_DIGITS = 64
 _DEADLINE = re.compile(r"([0-9]{1,9})([smh]?)")
 
 
@@ -52,13 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `retouch run`."""
     add_manifest(parser)
     parser.add_argument("--limit", metavar="N", type=int, help="send at most N jobs")
-    parser.add_argument(
-        "--redo",
-        metavar="WHAT",
-        nargs="+",
-        default=[],
-        help="pay again for: failed, unknown, missing (pictures gone), or jobs by their key",
-    )
+    add_redo(parser)
     parser.add_argument(
         "--deadline", metavar="TIME", help="start nothing new after so long, like 6h or 90m"
     )
@@ -73,11 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputRefused(f"--limit {arguments.limit}: at least 1 job")
     run_options = RunOptions(arguments.limit, _seconds(arguments.deadline))
     workspace = open_workspace(arguments)
-    redo = _redo(arguments.redo, workspace)
     plan = make_plan(workspace)
     refuse_problems(workspace, plan)
     concurrency = _concurrency(workspace)
     connections = None if workspace.is_rehearsal else connections_allowed(concurrency)
+    redo = redo_of(arguments.redo, workspace, plan)
     make_folder(workspace.folder)
     with exclusive(workspace.folder) as hold:
         return anyio.run(_Run(workspace, hold, plan, redo, run_options, arguments, connections).go)
@@ -106,7 +100,10 @@ class _Run:
                 open_shelves(workspace.loaded.manifest.reuse, workspace.loaded.folder),
                 self.redo,
             )
-            lanes = [tally(lane, selection) for lane in self.plan.lanes]
+            outside = outside_plan(workspace, self.plan, ledger.state)
+            streams: tuple[JobStream, ...] = (*self.plan.lanes, *outside.lanes)
+            lanes = [tally(lane, selection) for lane in streams]
+            say_outside(outside)
             if not any(lane.has_work for lane in lanes) and not any(ledger.state.unanswered()):
                 return nothing_to_do(lanes)
             budget = budget_of(workspace, ledger.state, self.arguments.budget)
@@ -121,7 +118,7 @@ class _Run:
                 say(left_undone(workspace, self.plan, selection))
             if workspace.is_rehearsal:
                 forget_tasks(workspace, ledger.state)
-        return tell_end(workspace, lanes, summary)
+        return tell_end(workspace, lanes, summary, ledger.state)
 
     async def _begin(self, ledger: Ledger) -> None:
         loaded = self.workspace.loaded
@@ -158,7 +155,7 @@ class _Run:
             shown = jobs if self.run_options.limit is None else min(jobs, self.run_options.limit)
             with showing(shown, held, is_virtual=workspace.is_rehearsal) as progress:
                 batch = Batch(
-                    lanes=self.plan.lanes,
+                    lanes=[lane.lane for lane in lanes],
                     dialect=workspace.dialect,
                     transport=transport,
                     ledger=ledger,
@@ -227,28 +224,6 @@ async def _end(ledger: Ledger, summary: Summary) -> None:
 
 def _amounts(sums: dict[str, Money]) -> dict[str, str]:
     return {currency: exact(money.amount) for currency, money in sums.items()}
-
-
-def _redo(words: list[str], workspace: Workspace) -> Redo:
-    """What `--redo` names. Raises InputRefused for a word that is none."""
-    named = {"failed", "unknown", "missing"}
-    keys = {
-        word for word in words if len(word) == _KEY_DIGITS and set(word) <= set("0123456789abcdef")
-    }
-    for word in words:
-        if word not in named and word not in keys:
-            raise InputRefused(
-                f"--redo {one_clean_line(word, 80)}: neither failed, unknown, missing nor a job's "
-                "key (64 hex digits)"
-            )
-    standing = redo_of(workspace.loaded.manifest.run)
-    return replace(
-        standing,
-        failed="failed" in words,
-        unknown="unknown" in words or standing.unknown,
-        missing="missing" in words,
-        keys=frozenset(keys),
-    )
 
 
 def _seconds(text: str | None) -> float | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 
 from retouch.cli.output import json_text
-from retouch.cli.workspace import add_manifest, open_workspace
+from retouch.cli.summary import say_outside
+from retouch.cli.workspace import add_manifest, make_plan, open_workspace, outside_plan
+from retouch.engine.outside import Outside, open_keys
 from retouch.ledger import read
 from retouch.ledger.charges import NO_ANSWER
 from retouch.ledger.decision import Redo
@@ -13,7 +15,7 @@ from retouch.ledger.outcome import Outcome
 from retouch.ledger.records import Failed, Unknown
 from retouch.ledger.state import Replay
 from retouch.money import Money, exact
-from retouch.text import one_clean_line
+from retouch.text import how_many, one_clean_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,17 +25,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print where the manifest's ledger stands."""
+    """Print where the manifest's ledger stands; 1 when charges are open outside its plan."""
     workspace = open_workspace(arguments)
     state = read(workspace.ledger)
     redo = Redo(unknown=workspace.loaded.manifest.run.on_unknown == "retry")
+    # Nothing open, nothing outside: then the sources need not be looked at.
+    is_open = bool(open_keys(state))
+    outside = outside_plan(workspace, make_plan(workspace), state) if is_open else Outside()
     found = _status(state, redo)
     found = {"manifest": workspace.loaded.manifest.name, "virtual": workspace.is_rehearsal} | found
     if arguments.json:
-        print(json_text(found))
+        told = {"outside": {"tasks": outside.tasks, "held": outside.held}}
+        print(json_text(found | told))
     else:
         _print(state, redo, workspace.is_rehearsal)
-    return 0
+        say_outside(outside)
+    return 1 if outside.jobs_count else 0
 
 
 def _status(state: Replay, redo: Redo) -> dict[str, object]:
@@ -62,14 +69,15 @@ def _held(key: str, outcome: Outcome) -> dict[str, object]:
     decided = outcome.decided
     reason = decided.error.message if isinstance(decided, Unknown | Failed) else NO_ANSWER
     began = outcome.began
-    ceiling = began.ceiling if began else None
+    said = began or (decided if isinstance(decided, Unknown) else None)
+    ceiling = said.ceiling if said else None
     return {
         "key": key,
         "attempt": outcome.attempt,
         "at": began.at if began else decided.at,
-        "model": began.model if began else None,
-        "prompt": began.prompt if began else None,
-        "source": began.source if began else None,
+        "model": said.model if said else None,
+        "prompt": said.prompt if said else None,
+        "source": said.source if said else None,
         "task": outcome.task,
         "reason": reason,
         "ceiling": {"amount": ceiling.amount, "currency": ceiling.currency} if ceiling else None,
@@ -92,3 +100,5 @@ def _print(state: Replay, redo: Redo, is_virtual: bool) -> None:
         held = f"held {key[:12]} · {found['source']} · {found['prompt']} · {found['model']}{task}"
         print(one_clean_line(held))
         print(f"     {one_clean_line(str(found['reason']))}")
+    if state.tasks_out:
+        print(f"{how_many(state.tasks_out, 'task')} on file: `retouch run` fetches them, free")

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+
 from retouch.cli.output import say
 from retouch.cli.workspace import Workspace
+from retouch.engine.outside import Outside
 from retouch.engine.paying_again import PayingAgain
 from retouch.engine.selection import LaneCount
 from retouch.engine.summary import Summary
 from retouch.errors import RetouchError
+from retouch.ledger.decision import HoldReason
+from retouch.ledger.state import Replay
 from retouch.text import how_many
+
+
+def outside_text(outside: Outside) -> str:
+    """What is open outside the plan, in a sentence; "" where nothing is."""
+    parts = [f"{how_many(outside.tasks, 'task')} on file, which `retouch run` fetches, free"]
+    parts = parts if outside.tasks else []
+    if outside.held:
+        parts.append(f"{how_many(outside.held, 'job')} held, which `retouch resolve` settles")
+    return f"open, and not in the plan any more: {'; '.join(parts)}" if parts else ""
+
+
+def say_outside(outside: Outside) -> None:
+    """Tell of it, where there is any."""
+    if text := outside_text(outside):
+        say(text)
 
 
 def nothing_to_do(lanes: list[LaneCount]) -> int:
@@ -17,24 +38,30 @@ def nothing_to_do(lanes: list[LaneCount]) -> int:
     held, failed = sum(lane.held for lane in lanes), sum(lane.failed for lane in lanes)
     missing = sum(lane.missing for lane in lanes)
     say(f"nothing to send: {there} done, {failed} failed, {held} held")
-    _say_what_remains(held=held, failed=failed, missing=missing)
+    _say_what_remains(holds=_holds(lanes), waiting=0, failed=failed, missing=missing)
     return 1 if held or failed else 0
 
 
-def tell_end(workspace: Workspace, lanes: list[LaneCount], summary: Summary) -> int:
+def tell_end(workspace: Workspace, lanes: list[LaneCount], summary: Summary, state: Replay) -> int:
     """Say what was done, what is left and why it stopped; returns the exit code."""
     ended = summary.ended
     parts = [f"{ended['done']} done"]
     parts += [f"{ended[word]} {word}" for word in ("failed", "unknown", "accepted") if ended[word]]
     reused = summary.passed["reused"]
     parts += [f"{reused} reused"] if reused else []
+    lost = state.counts()["sent"]  # begun, and its end could not be written
+    parts += [f"{lost} sent without a record of the answer"] if lost else []
     not_sent = sum(lane.to_send + lane.to_poll for lane in lanes) - sum(
-        ended[word] for word in ("done", "failed", "unknown", "accepted")
+        (lost, *(ended[word] for word in ("done", "failed", "unknown", "accepted")))
     )
     parts += [f"{not_sent} not sent"] if not_sent > 0 else []
     say(f"{', '.join(parts)}; pictures and ledger in {workspace.folder}")
+    waiting = state.tasks_out
+    holds = _holds(lanes)
+    holds["unanswered"] += ended["unknown"] - summary.unknown_with_task
     _say_what_remains(
-        held=summary.passed["held"] + ended["unknown"],
+        holds=holds,
+        waiting=waiting,
         failed=summary.passed["failed"] + ended["failed"],
         missing=sum(lane.missing for lane in lanes),
     )
@@ -71,12 +98,45 @@ def _say_stop(error: RetouchError, left: str = "") -> None:
     say(f"retouch: {error.message}{left}" + (f"\n\nhint: {error.hint}" if error.hint else ""))
 
 
-def _say_what_remains(*, held: int, failed: int, missing: int) -> None:
-    if held:
-        say(
+def _holds(lanes: list[LaneCount]) -> Counter[HoldReason]:
+    """Why Jobs are held, counted."""
+    return sum((lane.holds for lane in lanes), Counter[HoldReason]())
+
+
+def held_texts(holds: Counter[HoldReason]) -> Iterator[str]:
+    """What is held and why, and what to do about it, a sentence each."""
+    if held := holds["unanswered"]:
+        yield (
             f"{how_many(held, 'job')} may have been charged without an answer: `retouch resolve` "
             "settles that, `--redo unknown` sends (and may pay) again"
         )
+    if held := holds["older_copy"]:
+        yield (
+            f"{how_many(held, 'job')} held: a picture lies at its place and this ledger does not "
+            "know it. Is this an older copy? Put the newest ledger back; or `retouch resolve "
+            "--charged` keeps such pictures, `--not-charged` buys new ones"
+        )
+    if held := holds["elsewhere"]:
+        yield (
+            f"{how_many(held, 'job')} held: a ledger that `reuse` names has the work in flight, "
+            "unknown, charged, or done without its picture. Finish or settle it there; `--redo "
+            "KEY` pays again"
+        )
+    if held := holds["salvaged"]:
+        yield (
+            f"{how_many(held, 'job')} held: lines of the salvaged ledger are lost, and any job may "
+            "stand in them. `retouch resolve --all --not-charged` says that none does; `--redo "
+            "KEY` sends one"
+        )
+
+
+def _say_what_remains(
+    *, holds: Counter[HoldReason], waiting: int, failed: int, missing: int
+) -> None:
+    for text in held_texts(holds):
+        say(text)
+    if waiting:
+        say(f"{how_many(waiting, 'task')} on file: run again to fetch what is paid for, free")
     if failed:
         say(
             f"{how_many(failed, 'job')} failed: the next run sends again what may pass, "

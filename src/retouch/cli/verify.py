@@ -56,7 +56,7 @@ class Findings:
 
     @property
     def is_sound(self) -> bool:
-        return not (self.missing or self.changed or self.wrong_costs)
+        return not (self.missing or self.changed or self.orphans or self.wrong_costs)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from retouch.cli.output import say
 from retouch.dialects import DIALECTS
 from retouch.dialects.base import Dialect
+from retouch.engine.outside import Outside, outside_of
 from retouch.errors import InputRefused, Problem, StorageFailed
 from retouch.manifest import Loaded, Price, load
 
@@ -119,6 +120,12 @@ def _counting_pictures() -> Iterator[Callable[[int], object]]:
 
     with tqdm(unit="picture", desc="reading", leave=False) as bar:
         yield bar.update
+
+
+def outside_plan(workspace: Workspace, plan: Plan, state: Replay) -> Outside:
+    """What is open in the ledger and not in the plan."""
+    models = {model.model: model for model in workspace.loaded.manifest.models}
+    return outside_of(plan.lanes, state, models, workspace.dialect)
 
 
 def refuse_problems(workspace: Workspace, plan: Plan) -> None:

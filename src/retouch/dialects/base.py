@@ -197,7 +197,8 @@ class Parameter:
 
     `members` describes the keys of a `mapping` (each a Parameter). `pattern` is a full-match
     regular expression for strings. `status` `not_yet`: documented, not yet supported for this
-    model (暂不支持): sent, with a warning.
+    model (暂不支持): sent, with a warning. `default` is the documented one, None where none is: an
+    option that states it is as if absent.
     """
 
     name: str
@@ -208,6 +209,7 @@ class Parameter:
     pattern: str = ""
     members: tuple[Parameter, ...] = ()
     status: Literal["supported", "not_yet"] = "supported"
+    default: str | int | float | bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

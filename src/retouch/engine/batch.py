@@ -15,6 +15,7 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
 
+from retouch.costs.pricing import ceiling_of
 from retouch.dialects.base import Dialect
 from retouch.engine.breaker import Losses
 from retouch.engine.budget import Purse
@@ -25,7 +26,8 @@ from retouch.engine.outputs import Outputs
 from retouch.engine.pacing import PollPace
 from retouch.engine.paying_again import paying_again
 from retouch.engine.polling import Polls
-from retouch.engine.selection import Choice, JobStream, Reuse, Selection, choices
+from retouch.engine.recorder import Recorder
+from retouch.engine.selection import OLDER_COPY, Choice, JobStream, Reuse, Selection, choices
 from retouch.engine.summary import Observer, RunOptions, Summary
 from retouch.errors import DeadlineReached, LedgerTaken, RetouchError, StorageFailed
 from retouch.job import Job
@@ -169,15 +171,9 @@ class Batch:
 
     async def _feed(self, lane: JobStream, tools: LaneTools, jobs: TaskGroup) -> None:
         """Start what is to be polled, then what is to be sent; note what is passed over."""
-        polled: set[str] = set()  # they may have ended before the second pass comes to them
-        if self._ledger.state.has_tasks_out:
-            for seen, (job, choice) in enumerate(choices(lane, self._selection)):
-                if isinstance(choice, Poll):
-                    if not await self._start(job, choice, tools, jobs):
-                        return
-                    polled.add(job.key)
-                if not seen % SEEN_AT_ONCE:
-                    await anyio.lowlevel.checkpoint()
+        polled = await self._feed_tasks(lane, tools, jobs)
+        if polled is None:
+            return
         for job, choice in choices(lane, self._selection):
             if tools.stop:
                 return
@@ -188,9 +184,27 @@ class Batch:
                     return
             elif isinstance(choice, Reuse):
                 await self._take_over(job, choice)
+            elif isinstance(choice, Hold) and choice.is_news:
+                await self._note_found(job, choice, tools)
             elif not isinstance(choice, Poll):
                 self._pass(job, choice)
             await anyio.lowlevel.checkpoint()
+
+    async def _feed_tasks(
+        self, lane: JobStream, tools: LaneTools, jobs: TaskGroup
+    ) -> set[str] | None:
+        """Start what is to be polled; its keys, for it may have ended before the second pass comes
+        to it. None when the lane has been stopped."""
+        polled: set[str] = set()
+        if self._ledger.state.tasks_out:
+            for seen, (job, choice) in enumerate(choices(lane, self._selection)):
+                if isinstance(choice, Poll):
+                    if not await self._start(job, choice, tools, jobs):
+                        return None
+                    polled.add(job.key)
+                if not seen % SEEN_AT_ONCE:
+                    await anyio.lowlevel.checkpoint()
+        return polled
 
     async def _start(
         self, job: Job, decision: Send | Poll, tools: LaneTools, jobs: TaskGroup
@@ -251,6 +265,23 @@ class Batch:
             return self.stop(error)
         return self._pass(job, reuse)
 
+    async def _note_found(self, job: Job, hold: Hold, tools: LaneTools) -> None:
+        """Say in the ledger that a Job's picture lies there and its Records do not."""
+        observed = self._ledger.state.observed.get(job.model)
+        ceiling = ceiling_of(job, tools.price, tools.capabilities, observed)
+        log = Recorder(job, self._ledger, ceiling, self._shop.secrets)
+        error = ErrorRecord(
+            kind="broken_reply",
+            code=OLDER_COPY,
+            message="its picture lies at its place and no record names it: is this ledger an "
+            "older copy?",
+        )
+        try:
+            await log.unknown(hold.attempt, error)
+        except StorageFailed as failed:
+            return self.stop(failed)
+        return self._pass(job, hold)
+
     def _pass(self, job: Job, choice: Choice) -> None:
         match choice:
             case Skip(reason=reason):
@@ -265,6 +296,7 @@ class Batch:
         if self._ledger.taken is not None:
             self.stop(self._ledger.taken)
         self.summary.ended[end.ended] += 1
+        self.summary.unknown_with_task += end.ended == "unknown" and end.task is not None
         self.summary.settled[end.job.model] += end.ended in ("done", "failed", "unknown")
         self._observer.ended(end)
 

@@ -76,6 +76,8 @@ class Purse:
     caps: list[Cap] = field(default_factory=list)
     today: Callable[[], str] = utc_today
     reserved: dict[str | None, Decimal] = field(default_factory=dict)
+    in_flight: dict[str, int] = field(default_factory=dict)
+    learnt: set[str] = field(default_factory=set)
     _changed: anyio.Event = field(default_factory=anyio.Event)
 
     async def reserve(self, model: str, ceiling: Money | None) -> Reservation:
@@ -83,12 +85,29 @@ class Purse:
 
         Raises BudgetReached when it would pass a cap even with nothing else in flight.
         """
-        amount = ceiling.amount if ceiling else Decimal(0)
-        while (full := self._first_full(model, amount)) is not None:
-            if not self._reserved_for(full):
+        return await self.reserve_learning(model, lambda: ceiling, is_learnt=True)
+
+    async def reserve_learning(
+        self, model: str, ceiling: Callable[[], Money | None], *, is_learnt: bool
+    ) -> Reservation:
+        """The same where a `ceiling` is worked out anew each time it is looked at.
+
+        Under a cap the first request of a model that is not learnt goes alone: what it counts may
+        lie far above its ceiling, and the others' are worked out from that.
+        """
+        while True:
+            money = ceiling()
+            amount = money.amount if money else Decimal(0)
+            full = self._first_full(model, amount)
+            if full is not None and not self._reserved_for(full):
                 raise _reached(full, model, amount)
+            is_known = is_learnt or model in self.learnt or not self._caps(model)
+            if full is None and (is_known or not self.in_flight.get(model)):
+                return self._hold(model, amount)
             await self._changed.wait()
-        return self._hold(model, amount)
+
+    def _caps(self, model: str) -> bool:
+        return any(cap.model in (None, model) for cap in self.caps)
 
     def resume(self, model: str, ceiling: Money | None, day: str | None = None) -> Reservation:
         """Hold the ceiling of an attempt that an earlier run began: it is in flight again.
@@ -110,6 +129,9 @@ class Purse:
             cost = reservation.ceiling if reservation.charged is None else reservation.charged
             for name in (None, reservation.model):
                 self.reserved[name] -= reservation.ceiling
+            self.in_flight[reservation.model] -= 1
+            if cost or reservation.charged is None:
+                self.learnt.add(reservation.model)  # what a request costs is known, or told no more
             self._turn_the_day()
             for cap in self.caps:
                 if cap.counts(reservation.model, reservation.day):
@@ -120,6 +142,7 @@ class Purse:
     def _hold(self, model: str, amount: Decimal, day: str | None = None) -> Reservation:
         for name in (None, model):
             self.reserved[name] = self.reserved.get(name, Decimal(0)) + amount
+        self.in_flight[model] = self.in_flight.get(model, 0) + 1
         return Reservation(model, amount, day)
 
     def _turn_the_day(self) -> None:

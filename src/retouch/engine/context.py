@@ -36,6 +36,7 @@ class JobEnd:
     paid: Paid = NOTHING_PAID
     files: tuple[FileRecord, ...] = ()
     error: ErrorRecord | None = None
+    task: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from types import MappingProxyType
 
 import anyio
 
-from retouch.costs.pricing import ceiling_of, cost_of
+from retouch.costs.pricing import as_amount, ceiling_of, cost_of
 from retouch.dialects.base import Accepted, Endpoint, LinkedPicture, Produced, Rejected, Request
 from retouch.engine.budget import Reservation
 from retouch.engine.classify import (
@@ -40,10 +40,11 @@ from retouch.engine.pacing import backoff_seconds, capped_wait, retry_after_seco
 from retouch.engine.polling import POLL_SECONDS, Answer, Ending, Stopped, TimedOut
 from retouch.engine.recorder import NOTHING_PAID, Paid, Recorder, usage_record
 from retouch.engine.results import Received, patient_download, receive
-from retouch.errors import BudgetReached, Refused, WorkRefused
+from retouch.errors import BudgetReached, Refused, StorageFailed, WorkRefused
 from retouch.job import Job, Picture
 from retouch.ledger.decision import PAY_AGAIN, Poll, Send
 from retouch.ledger.records import ErrorRecord, FileRecord
+from retouch.money import Money
 from retouch.pictures import SourceChanged, payload
 from retouch.storage.descriptors import when_free
 from retouch.text import holds_secret
@@ -74,17 +75,31 @@ class _Life:
 
     def __init__(self, job: Job, lane: LaneTools, context: Context) -> None:
         self.job, self.lane, self.context = job, lane, context
-        observed = context.ledger.state.observed.get(job.model)
-        self.ceiling = ceiling_of(job, lane.price, lane.capabilities, observed)
-        self.log = Recorder(job, context.ledger, self.ceiling, context.secrets)
+        self.log = Recorder(job, context.ledger, None, context.secrets)
+        self.ceiling = self._ceiling_now()
         self.began = anyio.current_time()
         self._endpoint = 0
+        self._asked = self._taker = context.transport.endpoints[0]
         self._permit: Permit | None = None
         self._warnings: list[str] = []
         self._goes_on = False  # an Attempt follows that is paid for again, knowingly
         self._is_unknown = self._is_paid_again = False
         self._empties = 0
         self._last_error: ErrorRecord | None = None
+
+    def _ceiling_now(self) -> Money | None:
+        """The most an Attempt may cost, by what has been counted so far; recorded as such."""
+        observed = self.context.ledger.state.observed.get(self.job.model)
+        self.ceiling = ceiling_of(self.job, self.lane.price, self.lane.capabilities, observed)
+        self.log.ceiling = as_amount(self.ceiling)
+        return self.ceiling
+
+    def _is_learnt(self) -> bool:
+        """Whether what a request counts is known; a price that counts no tokens has nothing to
+        learn."""
+        price = self.lane.price
+        counts = price is not None and (price.states_input or price.output_per_million is not None)
+        return not counts or self.job.model in self.context.ledger.state.observed
 
     async def send(self, decision: Send) -> None:
         """Attempt until something comes of it that is not to be sent again."""
@@ -132,7 +147,18 @@ class _Life:
             return await self._attempt(attempt, reservation)
 
     async def resume(self, decision: Poll) -> None:
-        """Poll a Task that an earlier run submitted."""
+        """Poll a Task that an earlier run submitted, at the endpoint that took it."""
+        accepted = self.context.ledger.state.accepted.get(self.log.key)
+        if accepted is not None and accepted.endpoint:
+            known = {each.base: each for each in self.context.transport.endpoints}
+            if accepted.endpoint not in known:
+                self.context.say(
+                    f"{self.job.source.name}: its task is at {accepted.endpoint}, which the "
+                    "manifest does not name any more; add it to `fallback_urls` and run again"
+                )
+                self._end("accepted")
+                return
+            self._taker = known[accepted.endpoint]
         charge = self.context.ledger.state.open_charges.get((self.log.key, decision.attempt))
         ceiling = charge.ceiling if charge else self.ceiling
         day = charge.day if charge else None
@@ -145,7 +171,9 @@ class _Life:
         else holds its ceiling, and is charged alike."""
         self._goes_on = False
         try:
-            reservation = await self.context.budget.reserve(self.job.model, self.ceiling)
+            reservation = await self.context.budget.reserve_learning(
+                self.job.model, self._ceiling_now, is_learnt=self._is_learnt()
+            )
         except BudgetReached as reached:
             stop = self.lane.stop.set if reached.model else self.context.stop_run
             stop(reached)
@@ -196,10 +224,13 @@ class _Life:
 
         def load() -> dict[Picture, bytes]:
             self.context.outputs.prepare(self.job.output_path(0))
+            in_flight = sum(self.context.budget.in_flight.values())
+            self.context.outputs.require_room(self.job.images_wanted * in_flight)
             return {file: payload(file) for file in files}
 
         try:
-            request = self.context.dialect.submit(self.job, self._endpoint_now())
+            self._asked = self._endpoint_now()
+            request = self.context.dialect.submit(self.job, self._asked)
             return request, await self.context.threads(partial(when_free, load))
         except (SourceChanged, OSError, ValueError) as refused:
             error = ErrorRecord(kind="bad_request", message=f"not sent: {refused}")
@@ -239,7 +270,8 @@ class _Life:
     async def _conclude(
         self, attempt: int, verdict: Verdict, body: bytes, reservation: Reservation
     ) -> None:
-        """Write what the verdict means and settle what it cost."""
+        """Write what the verdict means and settle what it cost; what has come is written even when
+        the run is being cancelled."""
         match verdict:
             case NotCharged(error=error):
                 reservation.settle(None)
@@ -247,15 +279,18 @@ class _Life:
                 if self._permit is not None:
                     self._unserved(verdict, self._permit)
             case Uncertain(error=error, body=kept):
-                await self._quarantine(attempt, kept)
-                await self._unanswered(attempt, error)
+                with anyio.CancelScope(shield=True):
+                    await self._quarantine(attempt, kept)
+                    await self._unanswered(attempt, error)
             case Refusal(rejected=rejected, headers=headers):
                 self.lane.limiter.outage.served()
-                await self._refused(attempt, rejected, reservation, headers=headers)
+                with anyio.CancelScope(shield=True):
+                    await self._refused(attempt, rejected, reservation, headers=headers)
             case Accepted(task=task):
                 self.lane.limiter.answered()
                 self.lane.refusals.served()
-                await self.log.accepted(attempt, task)
+                self._taker = self._asked
+                await self.log.accepted(attempt, task, self._taker.base)
                 self._note_task(task)
                 await self._follow(attempt, task, reservation, is_new=True)
             case Produced():
@@ -266,7 +301,18 @@ class _Life:
                     seconds = self.context.settings.timeout
                     self.context.say(f"fetching a paid result: up to {seconds:.0f} s more")
                 with anyio.CancelScope(shield=not _has_links(verdict)):
-                    received = await self._receive(attempt, verdict)
+                    try:
+                        received = await self._receive(attempt, verdict)
+                    except StorageFailed as failed:
+                        await self._not_stored(attempt, verdict, reservation, failed)
+                        return
+                    except anyio.get_cancelled_exc_class():
+                        message = "stopped while its pictures were fetched"
+                        with anyio.CancelScope(shield=True):
+                            await self._quarantine(attempt, body)
+                            error = ErrorRecord(kind="network", message=message)
+                            await self.log.unknown(attempt, error)
+                        raise
                     if not received.is_whole:
                         await self._quarantine(attempt, body)
                     await self._produced(attempt, verdict, received, reservation)
@@ -357,6 +403,24 @@ class _Life:
             warnings=tuple(warnings),
         )
         self._end("done", paid=paid, files=received.files)
+
+    async def _not_stored(
+        self, attempt: int, produced: Produced, reservation: Reservation, failed: StorageFailed
+    ) -> None:
+        """Paid for, and the disk takes no picture: what it cost is recorded all the same, for a
+        line may still find the place that a picture does not."""
+        cost = cost_of(produced.usage, len(produced.pictures), self.job, self.lane.price)
+        paid = Paid(usage_record(produced.usage), cost)
+        if cost is not None:
+            reservation.settle(cost.money)
+        self.context.stop_run(failed)
+        error = ErrorRecord(
+            kind="broken_reply",
+            code="disk",
+            message=f"its picture was not stored: {failed.message}",
+        )
+        await self.log.failed(attempt, error, billed="yes", paid=paid)
+        self._end("failed", paid=paid, error=error)
 
     async def _nothing_kept(
         self,
@@ -540,7 +604,7 @@ class _Life:
         await self.log.unknown(attempt, error, task)
         if task is None:
             self._lost(error)
-        self._end("unknown", error=error)
+        self._end("unknown", error=error, task=task)
 
     async def _quarantine(self, attempt: int, body: bytes) -> None:
         if body:
@@ -555,16 +619,17 @@ class _Life:
         paid: Paid = NOTHING_PAID,
         files: tuple[FileRecord, ...] = (),
         error: ErrorRecord | None = None,
+        task: str | None = None,
     ) -> None:
         shown = self.log.scrubbed(error) if error else None
-        self.context.ended(JobEnd(self.job, ended, paid, files, shown))
+        self.context.ended(JobEnd(self.job, ended, paid, files, shown, task))
 
     # --- What a life asks of others
 
     async def _ask(self, task: str) -> Answer:
         """One poll; whatever the network does is only a poll that must be repeated."""
         try:
-            request = self.context.dialect.poll(task, self._endpoint_now())
+            request = self.context.dialect.poll(task, self._taker)
         except ValueError as error:  # a ledger from elsewhere may hold anything
             return Answer(Rejected("expired", None, None, f"not a task's id: {error}"))
         # A connection that hangs must not outlast the Task's own deadline.
@@ -572,7 +637,6 @@ class _Life:
         seconds = min(settings.timeout, poll.timeout, POLL_SECONDS)
         exchange = await self.context.transport.exchange(request, {}, timeout_seconds=seconds)
         if exchange.reply is None:
-            self._endpoint += not exchange.connected
             message = exchange.error or "no answer"
             return Answer(Rejected("network", exchange.status, None, message, retry_safe=True))
         reading = self.context.dialect.read_poll(exchange.reply)

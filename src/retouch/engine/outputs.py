@@ -30,6 +30,8 @@ from retouch.storage.durable import (
 from retouch.text import body_without_secrets
 
 SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+ROOM_PER_PICTURE_BYTES = 2_000_000
+READ_CAP_BYTES = 256 * 1024 * 1024
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_LINKS_HERE = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
 
@@ -47,6 +49,21 @@ class Outputs:
         link, a full or read-only disk) is met before it is paid for. Raises StorageFailed."""
         with self._walked(_folders(stem)[0], make=True):
             pass
+
+    def require_room(self, pictures: int) -> None:
+        """Raises StorageFailed where so many pictures would not find room: better not sent than
+        paid for and lost."""
+        try:
+            status = os.statvfs(self.folder)
+        except OSError as error:
+            raise storage_failed(self.folder, error) from error
+        free = status.f_bavail * status.f_frsize
+        if free < pictures * ROOM_PER_PICTURE_BYTES:
+            raise StorageFailed(
+                f"{self.folder}: {free / 1e6:,.0f} MB are free, and what is in flight may bring "
+                f"{pictures * ROOM_PER_PICTURE_BYTES / 1e6:,.0f} MB",
+                hint="sending has stopped before the disk is full; make room and run again",
+            )
 
     def keep(self, stem: str, data: bytes, media_type: str, width: int, height: int) -> FileRecord:
         """Store one picture under `stem` plus the suffix of its bytes; blocks until durable.
@@ -85,17 +102,23 @@ class Outputs:
 
     def read(self, file: FileRecord) -> bytes | None:
         """A recorded picture's bytes; None where they are gone, changed or behind a link."""
-        if _leads_out(file.path):
+        data = self.read_unrecorded(file.path, file.bytes)
+        if data is None or hashlib.sha256(data).hexdigest() != file.sha256:
             return None
-        folders, name = _folders(file.path)
+        return data
+
+    def read_unrecorded(self, path: str, cap_bytes: int = READ_CAP_BYTES) -> bytes | None:
+        """A file's bytes, one more than `cap_bytes` at most; None where there is no plain file."""
+        if _leads_out(path):
+            return None
+        folders, name = _folders(path)
         try:
             with self._walked(folders) as folder:
                 descriptor = os.open(name, _READ, dir_fd=folder)
-            with os.fdopen(require_regular(descriptor, self.folder / file.path), "rb") as opened:
-                data = opened.read(file.bytes + 1)
+            with os.fdopen(require_regular(descriptor, self.folder / path), "rb") as opened:
+                return opened.read(cap_bytes + 1)
         except (StorageFailed, OSError, ValueError):
             return None
-        return data if hashlib.sha256(data).hexdigest() == file.sha256 else None
 
     def _store(self, stem: str, suffix: str, data: bytes, digest: str) -> str:
         folders, last = _folders(stem)

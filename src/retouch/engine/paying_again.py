@@ -56,7 +56,7 @@ class PayingAgain:
         return reservation
 
 
-def redo_of(settings: RunSettings) -> Redo:
+def standing_redo(settings: RunSettings) -> Redo:
     """What a manifest lets every run pay for again, before anybody asks for more."""
     terms = settings.on_unknown
     return Redo(unknown=terms == "retry", again=terms.retry if isinstance(terms, PayAgain) else 0)

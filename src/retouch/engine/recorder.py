@@ -109,8 +109,17 @@ class Recorder:
     async def unsent(self, attempt: int, error: ErrorRecord) -> None:
         await self._ledger.append(Unsent(key=self.key, attempt=attempt, error=self.scrubbed(error)))
 
-    async def accepted(self, attempt: int, task: str) -> None:
-        await self._ledger.append(TaskAccepted(key=self.key, attempt=attempt, task=task))
+    async def accepted(self, attempt: int, task: str, endpoint: str) -> None:
+        await self._ledger.append(
+            TaskAccepted(
+                key=self.key,
+                attempt=attempt,
+                task=task,
+                endpoint=endpoint,
+                output=self._job.output,
+                repeat=self._job.repeat,
+            )
+        )
 
     async def done(
         self,

@@ -15,14 +15,29 @@ from typing import Protocol
 
 from retouch.dialects.base import Capabilities
 from retouch.engine.outputs import Outputs
+from retouch.engine.strays import Strays
 from retouch.job import Job
 from retouch.ledger import read
-from retouch.ledger.decision import NOTHING_REDONE, Decision, Hold, Poll, Redo, Send, Skip, decide
+from retouch.ledger.decision import (
+    NOTHING_REDONE,
+    PAY_AGAIN,
+    Decision,
+    Hold,
+    HoldReason,
+    Poll,
+    Redo,
+    Send,
+    Skip,
+    decide,
+)
+from retouch.ledger.on_file import JobOnFile
 from retouch.ledger.outcome import Outcome
-from retouch.ledger.records import FileRecord, TermsRecord
+from retouch.ledger.records import FileRecord, TermsRecord, Unknown
 from retouch.ledger.state import Replay
 from retouch.ledger.terms import terms_of
 from retouch.manifest import Model
+
+OLDER_COPY = "older_copy"
 
 
 class JobStream(Protocol):
@@ -77,6 +92,10 @@ class Selection:
     outputs: Outputs
     shelves: tuple[Shelf, ...] = ()
     redo: Redo = NOTHING_REDONE
+    strays: Strays = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "strays", Strays(self.outputs, self.state))
 
     def choose(self, job: Job) -> Choice:
         """What to do about one Job."""
@@ -84,11 +103,37 @@ class Selection:
         outcome = self.state.outcomes.get(key)
         if outcome is not None and outcome.files:
             return self._finished(job, key, outcome)
-        lost = self.state.lost_attempts(key)
-        decision = decide(key, outcome, self.redo, lost)
+        decision = decide(key, outcome, self.redo, self.state.lost_attempts(key))
+        if isinstance(decision, Skip) and decision.reason == "charged":
+            return self._kept_in_place(job) or decision
         if isinstance(decision, Send) and key not in self.redo.keys:
-            return self._from_shelf(key) or decision
+            reused = self._from_shelf(key)
+            if isinstance(job, JobOnFile):
+                return Hold(decision.attempt - 1)
+            return reused or self._held(job, key, outcome, decision) or decision
         return decision
+
+    def _held(self, job: Job, key: str, outcome: Outcome | None, decision: Send) -> Hold | None:
+        """Why a Job is not sent that this ledger alone would send; only its key, named by hand,
+        or a resolution overrides it."""
+        if outcome is not None and outcome.state == "resolved":
+            return None
+        if outcome is not None and is_of_older_copy(outcome):
+            return Hold(outcome.attempt, "older_copy")
+        if any(_may_be_bought(each, key, self.redo) for each in self.shelves):
+            return Hold(decision.attempt - 1, "elsewhere")
+        if decision.reason in ("sent", "unknown", PAY_AGAIN):  # `--redo unknown`
+            return None
+        if self.strays.at(job):
+            return Hold(decision.attempt, "older_copy", is_news=True)
+        if outcome is None and self.state.lost_lines != 0:
+            return Hold(0, "salvaged")
+        return None
+
+    def _kept_in_place(self, job: Job) -> Reuse | None:
+        """A Job that was charged, says the user, and whose pictures lie at its place."""
+        files = self.strays.files(job)
+        return Reuse("ledger.jsonl", self.outputs.folder, files) if files else None
 
     def is_missing_pictures(self, key: str) -> bool:
         """Whether a finished Job lacks a picture on disk."""
@@ -117,6 +162,29 @@ class Selection:
         return None
 
 
+def is_of_older_copy(outcome: Outcome) -> bool:
+    """Whether a Job is unknown because its picture was found and its Records were not."""
+    decided = outcome.decided
+    return (
+        outcome.state == "unknown"
+        and isinstance(decided, Unknown)
+        and decided.error.code == OLDER_COPY
+    )
+
+
+def _may_be_bought(shelf: Shelf, key: str, redo: Redo) -> bool:
+    """Whether another ledger has the work, or may have paid for it, and its pictures are not at
+    hand: in flight, on file, unknown, resolved as charged, or done with its picture gone."""
+    outcome = shelf.outcomes.get(key)
+    if outcome is None or (outcome.state in ("done", "reused") and redo.missing):
+        return False
+    return (
+        outcome.state in ("done", "reused")
+        or isinstance(decide(key, outcome), Poll | Hold)
+        or (decide(key, outcome) == Skip("charged"))
+    )
+
+
 def _lies_where_planned(job: Job, files: tuple[FileRecord, ...]) -> bool:
     """Whether pictures lie under this Job's path (a `~2` was a name already taken)."""
     planned = [job.output_path(index) for index in range(max(len(files), job.images_wanted))]
@@ -138,11 +206,13 @@ class LaneCount:
     reasons: Counter[str] = field(default_factory=Counter)
     to_take_over: int = 0
     missing: int = 0
+    to_note: int = 0
+    holds: Counter[HoldReason] = field(default_factory=Counter)
 
     @property
     def has_work(self) -> bool:
-        """Whether anything is to be sent, polled or taken over."""
-        return bool(self.to_send or self.to_poll or self.to_take_over)
+        """Whether anything is to be sent, polled, taken over or noted."""
+        return bool(self.to_send or self.to_poll or self.to_take_over or self.to_note)
 
     def count(self, choice: Choice) -> None:
         """Take in one Job's choice."""
@@ -155,8 +225,10 @@ class LaneCount:
                 self.to_take_over += 1
             case Skip():
                 self.done += 1
-            case Hold():
+            case Hold(why=why, is_news=is_news):
                 self.held += 1
+                self.holds[why] += 1
+                self.to_note += is_news
             case Poll():
                 self.to_poll += 1
             case Send(reason=reason):

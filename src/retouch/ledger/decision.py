@@ -8,6 +8,8 @@ from typing import Literal
 from retouch.ledger.outcome import Outcome
 from retouch.ledger.records import Failed, Resolved
 
+HoldReason = Literal["unanswered", "older_copy", "elsewhere", "salvaged"]
+
 
 @dataclass(frozen=True, slots=True)
 class Redo:
@@ -46,9 +48,17 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """No picture came, it may have been paid for, and nothing but the user's word settles that."""
+    """No picture came, it may have been paid for, and nothing but the user's word settles that.
+
+    `why`: `unanswered`; `older_copy`: its picture lies at its place and no Record names it;
+    `elsewhere`: a ledger named by `reuse` has it in flight, unknown, charged, or done without its
+    picture; `salvaged`: it may be in the lines that a damaged ledger has lost. `is_news`: no
+    Record says so yet.
+    """
 
     attempt: int
+    why: HoldReason = "unanswered"
+    is_news: bool = False
 
 
 PAY_AGAIN = "paying again"

@@ -136,7 +136,13 @@ class Unsent(_OfAttempt, frozen=True, kw_only=True, tag="unsent"):
 
 
 class TaskAccepted(_OfAttempt, frozen=True, kw_only=True, tag="accepted"):
+    """All that fetching the Task needs, whatever the manifest says by then: the `endpoint` that
+    took it, and where its pictures go (`output` and `repeat` as in a Job)."""
+
     task: str
+    endpoint: str = ""
+    output: str = ""
+    repeat: int = 0
 
 
 class Done(_OfWork, frozen=True, kw_only=True, tag="done"):

@@ -22,6 +22,7 @@ from retouch.ledger.records import (
     Reused,
     RunBegins,
     RunEnds,
+    Salvaged,
     Started,
     TaskAccepted,
     Unknown,
@@ -41,6 +42,9 @@ class Replay:
         self.outcomes: dict[str, Outcome] = {}
         self.totals = Totals()
         self.observed: dict[str, Observed] = {}
+        self.accepted: dict[str, TaskAccepted] = {}
+        self.superseded: set[str] = set()
+        self.lost_lines: int | None = 0
         self.runs = 0
         self.last_run: RunBegins | None = None
         self.last_end: RunEnds | None = None
@@ -62,8 +66,10 @@ class Replay:
             case Unsent():
                 self._decide(record, "unsent")
             case TaskAccepted():
+                self.accepted[record.key] = record
                 self._decide(record, "accepted", record.task)
             case Done():
+                self.accepted.pop(record.key, None)
                 self._decide(record, "done", record.task)
             case Failed():
                 self._failed(record, posting)
@@ -78,6 +84,8 @@ class Replay:
             case RunBegins():
                 self.runs += 1
                 self.last_run, self.last_end = record, None
+            case Salvaged():
+                self.lost_lines = record.lost_lines
             case RunEnds():
                 self.last_end = record
         return posting
@@ -101,6 +109,8 @@ class Replay:
 
     def _started(self, record: Started) -> None:
         known = self.outcomes.get(record.key)
+        if known is not None:
+            self.superseded.update(file.path for file in known.files)
         if known is None or record.attempt >= known.attempt:
             charge = self.open_charges[record.key, record.attempt]
             self.outcomes[record.key] = Outcome(
@@ -186,14 +196,32 @@ class Replay:
         charges = (self.open_charges.get((key, attempt)) for attempt in range(1, last + 1))
         return sum(charge is not None and charge.standing == "unknown" for charge in charges)
 
+    def open_currencies(self, model: str | None = None) -> set[str]:
+        """The currencies that open Charges are bounded in."""
+        return {
+            charge.ceiling.currency
+            for charge in self.open_charges.values()
+            if charge.ceiling and model in (None, charge.model)
+        }
+
+    def currencies(self, model: str | None = None) -> set[str]:
+        """The currencies of all that is confirmed or open."""
+        spent = {code for of_model, _, code in self.totals.spent if model in (None, of_model)}
+        return spent | self.open_currencies(model)
+
     def counts(self) -> Counter[str]:
         """How many Jobs are in each state."""
         return Counter(outcome.state for outcome in self.outcomes.values())
 
+    def recorded_paths(self) -> set[str]:
+        """Every picture that a Record names, also of work that was done again since."""
+        named = (file.path for outcome in self.outcomes.values() for file in outcome.files)
+        return self.superseded.union(named)
+
     @property
-    def has_tasks_out(self) -> bool:
-        """Whether a Task is on file that a run would still ask for."""
-        return any(outcome.is_polled for outcome in self.outcomes.values())
+    def tasks_out(self) -> int:
+        """How many Tasks are on file that a run would still ask for."""
+        return sum(outcome.is_polled for outcome in self.outcomes.values())
 
     def unanswered(self) -> Iterator[tuple[str, Outcome]]:
         """Jobs whose last Attempt was begun and never answered for: after a crash, unknown."""

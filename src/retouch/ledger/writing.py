@@ -81,7 +81,7 @@ class Ledger:
         self._lock = anyio.Lock()
         self._broken: StorageFailed | None = None
         self._threads = threads
-        self._now = now
+        self.now = now
         self._say = say
         self._last_at = datetime.min.replace(tzinfo=UTC)
         self._head_at: datetime | None = None
@@ -173,7 +173,7 @@ class Ledger:
 
     def _group_time(self) -> datetime:
         """Now; never the time of the group before, which tells groups apart (see `recovery`)."""
-        now = self._now()
+        now = self.now()
         if now == self._last_at:
             now += timedelta(microseconds=1)
         self._last_at = now

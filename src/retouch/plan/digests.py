@@ -1,6 +1,7 @@
 """What was once found out about a file, so that a second plan reads no picture again.
 
-An entry holds as long as the file's path, size, modification time (ns) and inode do. The cache is
+An entry holds as long as the file's path, size, modification and change times (ns) and inode do: a
+file rewritten in place may keep its modification time, never its change time. The cache is
 a convenience: damaged, locked or read-only, it is done without, silently and for good. What is
 sent is checked against its digest all the same.
 """
@@ -20,10 +21,11 @@ from retouch.pictures import Facts, Role
 
 LOCKED_SECONDS = 0.2  # how long another plan's writing is waited for
 FRESH_NS = 50_000_000  # a file this young may be written again within one tick of its clock
-_SCHEMA = 1
+_SCHEMA = 2
 _COMMIT_EVERY = 500
 _TABLE = """create table if not exists facts (
-    path blob, role text, size integer, mtime_ns integer, inode integer, facts blob,
+    path blob, role text, size integer, mtime_ns integer, ctime_ns integer,
+    inode integer, facts blob,
     primary key (path, role)) without rowid"""
 
 _decoder = msgspec.json.Decoder(Facts)
@@ -75,12 +77,15 @@ class DigestCache:
 
     def get(self, path: Path, status: os.stat_result, role: Role = "picture") -> Facts | None:
         """The facts of a file, if it still is the one they were found on."""
-        row = self._do("select size, mtime_ns, inode, facts from facts where path=? and role=?",
+        row = self._do("select size, mtime_ns, ctime_ns, inode, facts from facts "
+                       "where path=? and role=?",
                        os.fsencode(path), role)  # fmt: skip
-        if row is None or row[:3] != (status.st_size, status.st_mtime_ns, _inode(status)):
+        if row is None or row[:4] != (
+            status.st_size, status.st_mtime_ns, status.st_ctime_ns, _inode(status)
+        ):  # fmt: skip
             return None
         try:
-            return _decoder.decode(row[3]) if isinstance(row[3], bytes) else None
+            return _decoder.decode(row[4]) if isinstance(row[4], bytes) else None
         except msgspec.MsgspecError:
             return None
 
@@ -90,9 +95,9 @@ class DigestCache:
             return
         if not self._unsaved:
             self._do("begin")
-        self._do("insert or replace into facts values (?,?,?,?,?,?)",
+        self._do("insert or replace into facts values (?,?,?,?,?,?,?)",
                  os.fsencode(path), role, status.st_size, status.st_mtime_ns,
-                 _inode(status), _encoder.encode(facts))  # fmt: skip
+                 status.st_ctime_ns, _inode(status), _encoder.encode(facts))  # fmt: skip
         self._unsaved += 1
         if self._unsaved >= _COMMIT_EVERY:
             self.save()

@@ -66,7 +66,22 @@ def check_options(
             what = f"whether {model.model} takes `{name}` is not known"
             remedy = f"it is sent all the same; `accepts: [{name}]` says that it is meant"
             problems.append(loaded.problem(location, what, remedy, "warning"))
-    return canonical(model.options), problems
+    stated = {
+        name: value
+        for name, value in model.options.items()
+        if name not in taken or not _is_default(taken[name], value)
+    }
+    return canonical(stated), problems
+
+
+def _is_default(parameter: Parameter, value: PlainValue) -> bool:
+    """Whether an option only states what holds without it; True is not 1."""
+    default = parameter.default
+    return (
+        default is not None
+        and value == default
+        and isinstance(value, bool) == isinstance(default, bool)
+    )
 
 
 def canonical(options: Mapping[str, PlainValue]) -> Options:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from retouch.dialects.base import Capabilities
 from retouch.errors import Problem
-from retouch.job import Job, Options, Prompt, Source, Terms
+from retouch.job import Job, Options, Prompt, Source, Terms, plain_text
 from retouch.manifest import Model
 from retouch.plan.paths import OutputPaths
 from retouch.plan.prompts import Variant
@@ -138,9 +138,9 @@ def rendered(variant: Variant, source: Source, model: str) -> str:
     A prompt's own variables win over a table's columns, these over built-in ones.
     """
     if variant.text is not None:
-        return variant.text
+        return plain_text(variant.text)
     values = dict(variant.values)
     of_job = {"model": model, "prompt": variant.id}
     for name in variant.used:
         values[name] = source.columns[name] if name in source.columns else of_job[name]
-    return variant.template.render(values)
+    return plain_text(variant.template.render(values))

@@ -121,8 +121,9 @@ def check_nothing_lost(stage: Stage) -> None:
         outcome = state.outcomes[key]
         held += outcome.state == "unknown"
         if isinstance(outcome.decided, Failed):
-            assert outcome.decided.billed == "no"
-            assert key not in bought
+            was_stored_nowhere = outcome.decided.error.code == "disk"
+            assert outcome.decided.billed == ("yes" if was_stored_nowhere else "no")
+            assert (key in bought) == was_stored_nowhere
         else:
             assert outcome.state in ("done", "unknown")
             assert outcome.state == "done" or (key, outcome.attempt) in state.open_charges

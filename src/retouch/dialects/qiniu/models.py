@@ -75,7 +75,7 @@ def _not_yet(*parameters: Parameter) -> tuple[Parameter, ...]:
 
 
 # fmt: off
-_N = Parameter("n", "integer", minimum=1, maximum=10)
+_N = Parameter("n", "integer", minimum=1, maximum=10, default=1)
 _ASPECT_RATIO = Parameter("aspect_ratio", "string", choices=_RATIO_CHOICES)
 
 PAGE: tuple[Parameter, ...] = (  # 请求参数说明, without model, image, mask and prompt
@@ -111,7 +111,7 @@ GPT_IMAGE: tuple[Parameter, ...] = (  # PROTOCOL §1 (S): most of the marked is 
     ),
 )
 KLING_O1: tuple[Parameter, ...] = (
-    Parameter("num_images",   "integer", minimum=1, maximum=9),
+    Parameter("num_images",   "integer", minimum=1, maximum=9, default=1),
     Parameter("resolution",   "string",  choices=("1K", "2K", "1k", "2k")),
     Parameter("aspect_ratio", "string",  choices=("auto", *_RATIO_CHOICES)),
 )

@@ -1,0 +1,39 @@
+"""`--redo`: what the user pays for again, knowingly; the same for `plan` and `run`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from retouch.cli.workspace import Workspace
+from retouch.engine.naming import keys_of
+from retouch.engine.paying_again import standing_redo
+from retouch.ledger.decision import Redo
+from retouch.plan import Plan
+
+_STATES = ("failed", "unknown", "missing")
+
+
+def add_redo(parser: argparse.ArgumentParser) -> None:
+    """`--redo`."""
+    parser.add_argument(
+        "--redo",
+        metavar="WHAT",
+        nargs="+",
+        default=[],
+        help="pay again for: failed, unknown, missing (pictures gone), or jobs by key, source, "
+        "output path, a glob of either, or @FILE of them",
+    )
+
+
+def redo_of(words: list[str], workspace: Workspace, plan: Plan) -> Redo:
+    """What `--redo` names. Raises InputRefused for a word that names nothing."""
+    named = [word for word in words if word not in _STATES]
+    standing = standing_redo(workspace.loaded.manifest.run)
+    return replace(
+        standing,
+        failed="failed" in words,
+        unknown="unknown" in words or standing.unknown,
+        missing="missing" in words,
+        keys=keys_of(named, plan.lanes, "--redo"),
+    )

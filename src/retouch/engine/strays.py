@@ -1,0 +1,79 @@
+"""Pictures that lie in the outputs folder and that no Record of the ledger names.
+
+One at a Job's place tells that the ledger is older than the pictures: a copy was put back, or it
+is gone. The work is paid for, so nothing is sent for such a Job until the user has settled it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+
+from retouch.engine.outputs import SUFFIXES, Outputs
+from retouch.job import Job
+from retouch.ledger.records import FileRecord
+from retouch.ledger.state import Replay
+from retouch.pictures import measure
+
+_NUMBERED = re.compile(r"~\d+\Z")  # what a name that was taken gets
+
+
+class Strays:
+    """Looks for them as the folders were when first asked for."""
+
+    def __init__(self, outputs: Outputs, state: Replay) -> None:
+        self._outputs = outputs
+        self._state = state
+        self._listed: dict[str, dict[str, list[str]]] = {}
+        self._recorded: set[str] | None = None
+
+    def at(self, job: Job) -> tuple[str, ...]:
+        """The unrecorded pictures at a Job's place, relative to the outputs folder."""
+        found: list[str] = []
+        for index in range(job.images_wanted):
+            folder, stem = posixpath.split(job.output_path(index))
+            names = self._names(folder).get(stem, ())
+            found += (posixpath.join(folder, name) for name in names)
+        return tuple(path for path in found if path not in self._paths_on_record()) if found else ()
+
+    def files(self, job: Job) -> tuple[FileRecord, ...]:
+        """The whole pictures among them, as a Record has them."""
+        measured = (self._measured(path) for path in self.at(job))
+        return tuple(file for file in measured if file is not None)
+
+    def _measured(self, path: str) -> FileRecord | None:
+        data = self._outputs.read_unrecorded(path)
+        facts = measure(data) if data else None
+        if data is None or facts is None:
+            return None
+        media_type, width, height = facts
+        return FileRecord(
+            path=path,
+            sha256=hashlib.sha256(data).hexdigest(),
+            bytes=len(data),
+            media_type=media_type,
+            width=width,
+            height=height,
+        )
+
+    def _names(self, folder: str) -> dict[str, list[str]]:
+        """The pictures of a folder by the stem they were meant to have."""
+        if folder not in self._listed:
+            listed: dict[str, list[str]] = {}
+            self._listed[folder] = listed
+            try:
+                names = [each.name for each in (self._outputs.folder / folder).iterdir()]
+            except OSError:
+                names = []
+            for name in sorted(names):
+                stem, suffix = posixpath.splitext(name)
+                if suffix in SUFFIXES.values():
+                    for meant in {stem, _NUMBERED.sub("", stem)}:
+                        listed.setdefault(meant, []).append(name)
+        return self._listed[folder]
+
+    def _paths_on_record(self) -> set[str]:
+        if self._recorded is None:
+            self._recorded = self._state.recorded_paths()
+        return self._recorded

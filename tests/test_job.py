@@ -1,0 +1,71 @@
+"""The Key: what is in it, what is not, and that it never changes again."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+
+from retouch.job import KEY_SCHEMA, Job, Members, Picture, Prompt, Source, plain_text
+
+CAT = Source("cats/1.png", Picture("sha256:" + "ab" * 32))
+PLAIN = Job("gemini-2.5-flash-image", Prompt("white", "将图片中的猫改成白色"), CAT)
+
+
+def test_golden_keys() -> None:
+    """Schema 2 is frozen: a key that changes would buy everything again. Whoever must change it
+    raises the schema and looks old keys up, too."""
+    several = Job(
+        "kling-v2",
+        Prompt("p", "two lines\nand one more"),
+        Source(
+            "b",
+            Picture("url:https://example.com/b.png", url="https://example.com/b.png"),
+            mask=Picture("sha256:" + "01" * 32),
+            images=(Picture("sha256:" + "cd" * 32, transforms=("orient", "convert")),),
+        ),
+        options=(
+            ("aspect_ratio", "1:1"),
+            ("image_config", Members((("image_size", "2K"),))),
+            ("n", 3),
+        ),
+        placement="subject_image_list",
+        repeat=2,
+    )
+    assert KEY_SCHEMA == 2
+    assert PLAIN.key == "6381cfceb53ca954c9907e1f0876aca9706324545dd33452f542fb4cdc3995bd"
+    assert several.key == "ef796f8e85c473d6cd0644f34aabed3e9398500a14e67ba66aff6fdc1ce65700"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "make it white\r\nand bright\r\n",
+        "make it white\nand bright\n\n",
+        "\nmake it white  \nand bright\t",
+        "make it white\rand bright",
+    ],
+)
+def test_line_ends_and_blank_ends_are_cut(written: str) -> None:
+    """A prompt file gone CRLF, a blank line at its end, `|` for a plain text."""
+    assert plain_text(written) == "make it white\nand bright"
+
+
+def test_a_character_has_one_form() -> None:
+    """A name in NFC for one in NFD is the same prompt; what differs to the eye stays apart."""
+    assert plain_text(unicodedata.normalize("NFD", "café ü が")) == "café ü が"
+    assert plain_text("make it  white") == "make it  white"
+    assert plain_text("ｗｈｉｔｅ") == "ｗｈｉｔｅ"
+
+
+def test_signatures_are_cut_at_any_depth() -> None:
+    """A re-signed URL inside a list, or a mapping in a list, is the same picture."""
+
+    def key(token: str) -> str:
+        url = f"https://cdn.example.com/style.png?v=2&e=1790000000&token={token}"
+        deep = (("styles", (url, Members((("image", url),)))),)
+        return Job("m", Prompt("p", "t"), CAT, options=deep).key
+
+    assert key("ak:one") == key("ak:two")
+    other = Job("m", Prompt("p", "t"), CAT, options=(("styles", ("https://cdn.example.com/x",)),))
+    assert key("ak:one") != other.key
