@@ -209,7 +209,7 @@ CASES = [
     case("16 sample", "`inputs.sample.count` must be at least 1", "",
          inputs="inputs: [{glob: a, sample: {count: «0}}]"),
     case("17 no inputs", "`inputs` is an empty list", "add an item", inputs="inputs: «[]"),
-    case("17 no source", "exactly one of `glob`, `table`, `urls` is needed, found none", "give one",
+    case("17 no source", "`webdataset` is needed, found none", "give one",
          inputs="inputs: [«{allow_empty: true}]"),
     case("17 two sources", "found `glob` and `urls`", "give one",
          inputs="inputs: [«{glob: a, urls: b}]"),
