@@ -140,6 +140,11 @@ class Job:
     lane: str = ""
 
     @property
+    def lane_name(self) -> str:
+        """What its lane is called."""
+        return self.lane or self.model
+
+    @property
     def pictures(self) -> tuple[Picture, ...]:
         """The source and the further images, in the order they are sent."""
         return (self.source.picture, *self.source.images)

@@ -31,6 +31,7 @@ COMMANDS = {
     "and what explains them",
     "resolve": "list what may have been charged without an answer, and settle it",
     "verify": "check the ledger's chain, its costs, the pictures' digests; name orphans",
+    "prune": "list pictures that no present job of the manifest owns; --yes moves them to pruned/",
     "schema": "print the JSON Schema of a manifest, for editors that check as you type",
     "init": "write a commented manifest to start from",
     "serve": "run the rehearsal service as a server on this machine (offline, free, real edits)",

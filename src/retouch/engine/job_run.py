@@ -136,7 +136,7 @@ class _Life:
         charge = self.context.ledger.state.open_charges.get((self.log.key, decision.attempt))
         ceiling = charge.ceiling if charge else self.ceiling
         day = charge.day if charge else None
-        reservation = self.context.budget.resume(self.job.model, ceiling, day)
+        reservation = self.context.budget.resume(self.job.lane_name, ceiling, day)
         with self.context.budget.holding(reservation):
             await self._follow(decision.attempt, decision.task, reservation)
 
@@ -145,7 +145,7 @@ class _Life:
         else holds its ceiling, and is charged alike."""
         self._goes_on = False
         try:
-            reservation = await self.context.budget.reserve(self.job.model, self.ceiling)
+            reservation = await self.context.budget.reserve(self.job.lane_name, self.ceiling)
         except BudgetReached as reached:
             stop = self.lane.stop.set if reached.model else self.context.stop_run
             stop(reached)

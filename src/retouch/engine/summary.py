@@ -37,7 +37,7 @@ class Summary:
     passed: Counter[str] = field(default_factory=Counter)
     stopped: RetouchError | None = None
     lane_stops: dict[str, RetouchError] = field(default_factory=dict)
-    settled: Counter[str] = field(default_factory=Counter)  # Jobs of each model that came to an end
+    settled: Counter[str] = field(default_factory=Counter)  # Jobs of each lane that came to an end
     again: PayingAgain = field(default_factory=PayingAgain)
 
     @property

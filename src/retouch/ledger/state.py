@@ -18,6 +18,7 @@ from retouch.ledger.records import (
     AnyRecord,
     Done,
     Failed,
+    FileRecord,
     Resolved,
     Reused,
     RunBegins,
@@ -39,6 +40,7 @@ class Replay:
 
     def __init__(self) -> None:
         self.outcomes: dict[str, Outcome] = {}
+        self.delivered: dict[str, list[Reused]] = {}
         self.totals = Totals()
         self.observed: dict[str, Observed] = {}
         self.runs = 0
@@ -65,6 +67,8 @@ class Replay:
                 self._decide(record, "accepted", record.task)
             case Done():
                 self._decide(record, "done", record.task)
+                if self.outcomes[record.key].decided is record:
+                    self.delivered.pop(record.key, None)  # of what is superseded
             case Failed():
                 self._failed(record, posting)
             case Unknown() if posting is not None:
@@ -72,9 +76,7 @@ class Replay:
             case Resolved():
                 self._resolved(record)
             case Reused():
-                known = self.outcomes.get(record.key)
-                # The number goes on: an attempt that is still open keeps its Charge to itself.
-                self.outcomes[record.key] = Outcome("reused", known.attempt if known else 0, record)
+                self._reused(record)
             case RunBegins():
                 self.runs += 1
                 self.last_run, self.last_end = record, None
@@ -91,6 +93,21 @@ class Replay:
             self.totals.count(record.usage, kept)
         if verdict == "charged":
             self.totals.pay(paid.money if paid else None, charge.model, charge.day)
+
+    def _reused(self, record: Reused) -> None:
+        """One more place; a Job that is done stays so, another one is over by it."""
+        self.delivered.setdefault(record.key, []).append(record)
+        known = self.outcomes.get(record.key)
+        if known is None or not known.files:
+            # The number goes on: an attempt that is still open keeps its Charge to itself.
+            self.outcomes[record.key] = Outcome("reused", known.attempt if known else 0, record)
+
+    def places(self, key: str) -> list[tuple[FileRecord, ...]]:
+        """The pictures of a Job at each place they are recorded, the latest last."""
+        outcome = self.outcomes.get(key)
+        found = [outcome.files] if outcome and outcome.files else []
+        found += [each.files for each in self.delivered.get(key, ())]
+        return list(dict.fromkeys(found))
 
     def _observe(self, record: Done | Failed, charge: Charge, kept: int) -> None:
         """Remember the most tokens that were counted: ceilings may not lie below."""
@@ -187,8 +204,22 @@ class Replay:
         return sum(charge is not None and charge.standing == "unknown" for charge in charges)
 
     def counts(self) -> Counter[str]:
-        """How many Jobs are in each state."""
-        return Counter(outcome.state for outcome in self.outcomes.values())
+        """How many Jobs are in each state; what was last delivered to a further place counts as
+        `reused`."""
+        counted = Counter[str](outcome.state for outcome in self.outcomes.values())
+        moved = sum(self.outcomes[key].state == "done" for key in self.delivered)
+        counted.update(reused=moved)
+        counted.subtract(done=moved)
+        return +counted
+
+    def place_counts(self) -> Counter[str]:
+        """The same, each place for itself: work that is done and delivered to two more is one
+        done and two reused."""
+        counted = Counter[str](outcome.state for outcome in self.outcomes.values())
+        for key, records in self.delivered.items():
+            if self.outcomes[key].state == "done":
+                counted["reused"] += len({record.files for record in records})
+        return counted
 
     @property
     def has_tasks_out(self) -> bool:

@@ -90,6 +90,12 @@ class Lane:
         """Every Job to be paid for once, in the same order every time; each Key once."""
         return self._made(of_copies=False)
 
+    def texts(self) -> Iterator[str]:
+        """Every prompt as rendered; texts alike come as often as they are wanted."""
+        if self.combine.mode == "product" and all(each.text is not None for each in self.prompts):
+            return (each.text for each in self.prompts if each.text is not None)
+        return (each.text for _, wanted in self.renderings() for each in wanted)
+
     def copies(self) -> Iterator[Job]:
         """The Jobs whose Key an earlier source's has: what that brings is delivered here too."""
         return self._made(of_copies=True) if self.copies_count else iter(())
