@@ -37,9 +37,9 @@ def test_labels_boxes_and_splits_are_those_of_the_set(
     known = [known_of(source) for source in plan.inputs]
     assert Counter(each.split for each in known) == {"train": 96, "validation": 24}
     single = Counter(each.label for each in made(COUNT) if len(each.boxes) == 1)
-    labels = Counter(each.annotations.label for each in known)
+    labels = Counter(each.annotations.label or "" for each in known)
     if kind in ("coco", "yolo"):  # a class of its own only where the objects share one
-        assert labels == {**single, None: COUNT - single.total()}
+        assert labels == {**single, "": COUNT - single.total()}
     else:
         assert labels == Counter(each.label for each in made(COUNT))
     if kind in ("coco", "yolo"):
@@ -165,7 +165,66 @@ def test_further_files_of_a_row_are_found_beside_it(studio: Studio, tmp_path: Pa
     assert job.source.mask.path == tmp_path / "train/masks/a.png"
 
 
+def test_shares_that_rounding_carried_past_the_edge_are_taken(
+    studio: Studio, tmp_path: Path
+) -> None:
+    """Label Studio writes 1.0004 (its issue 5014); a row that is there twice is one object."""
+    given = write_yolo(tmp_path / "set", 2)
+    row = "0 0.304 0.5 0.608 1.0004"
+    (tmp_path / "set/labels/train/0001.txt").write_text(f"{row}\n{row}\n")
+    plan = studio.plan(inputs=[given], prompts="x")
+    assert plan.problems == ()
+    (source,) = [each for each in plan.inputs if each.name.endswith("0001.png")]
+    (instance,) = known_of(source).annotations.instances
+    assert (instance.box.height, instance.box.y) == (32.0, 0.0)
+
+
+def test_one_metadata_file_above_the_splits_holds_for_all(studio: Studio, tmp_path: Path) -> None:
+    """As asked of datasets (its issue 4548); names written with backslashes are found."""
+    for number, name in enumerate(("train/a.png", "test/b.png", "test/c.png")):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_bytes(next(made(9)).data + bytes([number]))
+    rows = [{"file_name": "train\\a.png", "t": "x"}, {"file_name": "test/b.png", "t": "y"}]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "set/metadata.jsonl").write_text(text)
+    given = {"imagefolder": str(tmp_path / "set")}
+    plan = studio.plan(inputs=[given], prompts="{t}", splits={"from": "path"})
+    assert [job.prompt.text for job in jobs(plan)] == ["x", "y"]
+    assert [known_of(source).split for source in plan.inputs] == ["train", "test"]
+    assert "pictures are in no metadata, and left out" in said(plan.warnings)
+
+
+def test_coco_as_other_tools_write_it(studio: Studio, tmp_path: Path) -> None:
+    """Backslashes (Label Studio's issue 7294), crowds as run lengths (X-AnyLabeling's 1032), no
+    categories with captions (Label Studio's 8707)."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.png").write_bytes(picture(*SIZE))
+    image = {"id": 1, "file_name": "images\\a.png", "width": 48, "height": 32}
+    crowd = {"image_id": 1, "category_id": 0, "bbox": [0, 0, 48, 1], "iscrowd": 1,
+             "segmentation": {"size": [32, 48], "counts": [0, 1, 1535]}}  # fmt: skip
+    document: dict[str, object] = {
+        "images": [image], "annotations": [crowd], "categories": [{"id": 0, "name": "cat"}],
+    }  # fmt: skip
+    (tmp_path / "c.json").write_text(json.dumps(document))
+    (job,) = jobs(studio.plan(inputs=[{"coco": f"{tmp_path}/c.json"}], prompts="{label}"))
+    assert (job.source.name, job.prompt.text) == ("images/a.png", "cat")
+    (instance,) = known_of(job.source).annotations.instances
+    assert instance.is_crowd
+    assert instance.mask is not None
+    assert instance.mask.counts == (0, 1, 1535)
+    captions = {"images": [image], "annotations": [{"image_id": 1, "caption": "a cat"}]}
+    (tmp_path / "c.json").write_text(json.dumps(captions))
+    (job,) = jobs(studio.plan(inputs=[{"coco": f"{tmp_path}/c.json"}], prompts="{caption}"))
+    assert job.prompt.text == "a cat"
+
+
 BAD = {
+    "coco: run lengths beyond the picture": (
+        "coco", "c.json",
+        '{"images":[{"id":1,"file_name":"a.png"}],"categories":[{"id":1,"name":"c"}],"annotations":'
+        '[{"image_id":1,"category_id":1,"segmentation":{"size":[2,2],"counts":[0,9]}}]}',
+        "image 1 has run lengths beyond its picture",
+    ),
     "coco: no JSON": ("coco", "c.json", "{", "c.json:1:1: is not JSON"),
     "coco: no images": ("coco", "c.json", "{}", "has no list `images`"),
     "coco: an unlisted category": (

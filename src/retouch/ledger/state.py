@@ -208,8 +208,8 @@ class Replay:
         `reused`."""
         counted = Counter[str](outcome.state for outcome in self.outcomes.values())
         moved = sum(self.outcomes[key].state == "done" for key in self.delivered)
-        counted.update(reused=moved)
-        counted.subtract(done=moved)
+        counted["reused"] += moved
+        counted["done"] -= moved
         return +counted
 
     def place_counts(self) -> Counter[str]:

@@ -152,6 +152,11 @@ def located(named: str, folder: Path) -> Path:
     return Path(os.path.normpath(folder / named))
 
 
+def with_slashes(named: str) -> str:
+    """A path that a list names, as this system writes it: a Windows tool's list has backslashes."""
+    return named.replace("\\", "/") if "\\" in named and "/" not in named else named
+
+
 def _alternatives(text: str) -> list[str]:
     if not _BRACES.search(text):
         return [text]

@@ -18,7 +18,7 @@ from retouch.manifest import SOURCES, Input, Loaded, Location
 from retouch.plan.candidates import Candidate, Named, empty_cell, is_url, shown_url, unfit_url
 from retouch.plan.choosing import fits, sampled
 from retouch.plan.columns import BUILT_IN, Columns, path_of_url
-from retouch.plan.globs import Glob, Trouble, UnfitPattern, glob_of, located
+from retouch.plan.globs import Glob, Trouble, UnfitPattern, glob_of, located, with_slashes
 from retouch.plan.results import Results, is_below, results_of
 from retouch.plan.sets import coco, imagefolder, webdataset, yolo
 from retouch.plan.sets.reading import Reading
@@ -248,12 +248,14 @@ class _Input:
                 what, remedy = f"`{shown_url(named)}` {reason}", "give a public https:// URL"
                 self._told(Problem(file, row.line, column + 1, what, remedy))
                 return None
-        elif "\0" in named or "\\" in named[:3]:
+        elif "\0" in named or named[1:3] == ":\\":
             what = f"`{one_clean_line(named, 80)}` is no path here"
-            self._told(Problem(file, row.line, column + 1, what, "separate folders with /"))
+            self._told(
+                Problem(file, row.line, column + 1, what, "write where it is on this machine")
+            )
             return None
         else:
-            path = str(located(named, root))
+            path = str(located(with_slashes(named), root))
         annotations = imagefolder.annotations_of(row, (self.given.image_column,))
         return Named(path, file, row.line, row.header, row.values, annotations)
 

@@ -17,7 +17,7 @@ import orjson
 from retouch.errors import Problem
 from retouch.plan.annotations import Annotations, Cell
 from retouch.plan.candidates import Named
-from retouch.plan.globs import located
+from retouch.plan.globs import located, with_slashes
 from retouch.plan.sets.reading import PICTURES, Reading, split_of_folder, split_of_path
 from retouch.plan.tables import TableRow, read_table
 
@@ -91,7 +91,7 @@ def _rows(table: Path, root: Path, reading: Reading) -> Iterator[Named]:
             what = f"the cell `{column}` is empty"
             reading.told(Problem(shown, row.line, at, what, "name a file"))
             continue
-        path = str(located(name, table.parent))
+        path = str(located(with_slashes(name), table.parent))
         yield _listed(path, row, column, shown, root)
 
 

@@ -122,7 +122,8 @@ def _of_split(place: str, split: str, whole: _Set, file: Path, reading: Reading)
         reading.wrong(file, what, "name the split's folder of pictures, from `path` on")
         return
     for picture in pictures:
-        found = tuple(_labels(picture, whole, reading))
+        # A row that is there twice is one object, as Ultralytics takes it.
+        found = tuple(dict.fromkeys(_labels(picture, whole, reading)))
         known = of_instances(found)
         yield Named(picture, "", 0, HEADER, values_of(known), known, split, in_shares=True)
 
