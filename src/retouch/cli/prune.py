@@ -24,8 +24,6 @@ from retouch.storage.durable import make_folder
 from retouch.storage.lock import exclusive
 from retouch.text import how_many, one_clean_line
 
-NAME = "prune"
-HELP = "list pictures that no present job of the manifest owns; --yes moves them to pruned/"
 PRUNED = "pruned"
 _LISTED = 20
 
