@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from retouch.manifest import Sample
 from retouch.plan.candidates import Candidate
@@ -52,9 +53,10 @@ def _of_group(found: list[Candidate], positions: list[int], sample: Sample) -> I
     return heapq.nsmallest(sample.count or 0, positions, key=rank)
 
 
+@lru_cache(maxsize=1 << 17)  # a plan goes through its draws three times
 def drawn(
-    name: str, ids: Sequence[str], weights: Sequence[float], variants: int, seed: int
-) -> Iterator[int]:
+    name: str, ids: tuple[str, ...], weights: tuple[float, ...], variants: int, seed: int
+) -> tuple[int, ...]:
     """Positions of different prompts drawn for a source, the heaviest most often first.
 
     An order by weight without replacement: each prompt's key is -ln(u) / weight with u of its own
@@ -65,4 +67,4 @@ def drawn(
         (-math.log(max(share_of(f"{seed}:{name}:{prompt}"), 1 / _WHOLE)) / weight, at)
         for at, (prompt, weight) in enumerate(zip(ids, weights, strict=True))
     ]
-    return (at for _, at in heapq.nsmallest(variants, keys))
+    return tuple(at for _, at in heapq.nsmallest(variants, keys))

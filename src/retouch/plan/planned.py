@@ -160,8 +160,8 @@ class Lane:
         ]
         if self.combine.mode != "choose":
             return ((0, each) for each in fitting)
-        weights = [each.weight for each in fitting]
-        ids = [each.id for each in fitting]
+        weights = tuple(each.weight for each in fitting)
+        ids = tuple(each.id for each in fitting)
         places = drawn(source.name, ids, weights, self.combine.variants, self.combine.seed)
         return ((draw, fitting[place]) for draw, place in enumerate(places))
 
