@@ -138,7 +138,7 @@ def _lane(each: LaneForecast) -> dict[str, object]:
     return {
         "model": counted.lane.model.name,
         "jobs": counted.lane.jobs_count,
-        "duplicates": counted.duplicates,
+        **({"duplicates": counted.duplicates} if counted.duplicates else {}),
         "done": counted.done,
         "reused": counted.reused + counted.to_take_over,
         "held": counted.held,
