@@ -83,9 +83,8 @@ def test_what_is_missing_is_restored_from_any_place_before_it_is_paid_for(tmp_pa
         assert found.returncode == 1
         assert "changed: images/gemini-2.5-flash-image/p0/pictures/more/twin-0.png" in found.stdout
         files[0].unlink()
-        assert (
-            place.retouch("run").returncode == 0
-        )  # no bytes that fit are left: not bought unasked
+        unfit = place.retouch("run")  # no bytes that fit are left: said, and not bought unasked
+        assert (unfit.returncode, "were not taken over" in unfit.stderr) == (1, True)
         assert len(place.book) == 1
         assert place.retouch("run", "--redo", "missing").returncode == 0
         assert len(place.book) == 2

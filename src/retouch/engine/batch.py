@@ -199,17 +199,15 @@ class Batch:
                 return
             if polled and job.key in polled:
                 continue
-            if isinstance(choice, Send):
-                if self._left <= 0 or not await self._start(job, choice, tools, jobs):
+            if isinstance(choice, Reuse):
+                decision: Choice | None = await self._take_over(job, choice)
+            else:
+                decision = choice
+            if isinstance(decision, Send):
+                if self._left <= 0 or not await self._start(job, decision, tools, jobs):
                     return
-            elif isinstance(choice, Reuse):
-                instead = await self._take_over(job, choice)
-                if instead and not (
-                    self._left > 0 and await self._start(job, instead, tools, jobs)
-                ):
-                    return
-            elif not isinstance(choice, Poll):
-                self._pass(job, choice)
+            elif decision is not None and not isinstance(decision, Poll):
+                self._pass(job, decision)
             await anyio.lowlevel.checkpoint()
 
     async def _start(
