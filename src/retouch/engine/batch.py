@@ -199,14 +199,11 @@ class Batch:
                 return
             if polled and job.key in polled:
                 continue
-            if isinstance(choice, Reuse):
-                decision: Choice | None = await self._take_over(job, choice)
-            else:
-                decision = choice
+            decision = await self._delivered(job, choice)
             if isinstance(decision, Send):
                 if self._left <= 0 or not await self._start(job, decision, tools, jobs):
                     return
-            elif decision is not None and not isinstance(decision, Poll):
+            elif not isinstance(decision, Poll | None):
                 self._pass(job, decision)
             await anyio.lowlevel.checkpoint()
 
@@ -237,6 +234,10 @@ class Batch:
             except (StorageFailed, LedgerTaken) as error:
                 self.stop(error)
                 self._ended(JobEnd(job, "stopped"))
+
+    async def _delivered(self, job: Job, choice: Choice) -> Choice | None:
+        """The choice, once what is at hand was delivered: None where that was all."""
+        return await self._take_over(job, choice) if isinstance(choice, Reuse) else choice
 
     async def _take_over(self, job: Job, reuse: Reuse) -> Send | None:
         """Deliver finished work to where this manifest wants it, and say so in the ledger; what is
