@@ -126,8 +126,9 @@ class Selection:
         decision = decide(key, outcome, self.redo)
         if isinstance(decision, Send):
             return decision
-        if self._here(job, whole=True):
-            return decision
+        if here := self._here(job, whole=True):
+            done = self.state.done(key)
+            return Skip("done") if done is not None and here == done.files else decision
         offers = [
             Reuse(OWN_LEDGER, self.outputs.folder, files)
             for files in self.state.places(key)

@@ -40,7 +40,7 @@ class Replay:
 
     def __init__(self) -> None:
         self.outcomes: dict[str, Outcome] = {}
-        self.delivered: dict[str, list[Reused]] = {}
+        self.delivered: dict[str, list[Done | Reused]] = {}
         self.totals = Totals()
         self.observed: dict[str, Observed] = {}
         self.runs = 0
@@ -95,18 +95,27 @@ class Replay:
             self.totals.pay(paid.money if paid else None, charge.model, charge.day)
 
     def _reused(self, record: Reused) -> None:
-        """One more place; a Job that is done stays so, another one is over by it."""
-        self.delivered.setdefault(record.key, []).append(record)
+        """One more place for finished work; what was kept before stands beside it."""
         known = self.outcomes.get(record.key)
-        if known is None or not known.files:
-            # The number goes on: an attempt that is still open keeps its Charge to itself.
-            self.outcomes[record.key] = Outcome("reused", known.attempt if known else 0, record)
+        places = self.delivered.setdefault(record.key, [])
+        if not places and known is not None and isinstance(known.decided, Done):
+            places.append(known.decided)
+        places.append(record)
+        # The number goes on: an attempt that is still open keeps its Charge to itself.
+        self.outcomes[record.key] = Outcome("reused", known.attempt if known else 0, record)
+
+    def done(self, key: str) -> Done | None:
+        """The record of what was kept for a Job here, wherever else that was delivered."""
+        outcome = self.outcomes.get(key)
+        first = next(iter(self.delivered.get(key, ())), outcome.decided if outcome else None)
+        return first if isinstance(first, Done) else None
 
     def places(self, key: str) -> list[tuple[FileRecord, ...]]:
         """The pictures of a Job at each place they are recorded, the latest last."""
         outcome = self.outcomes.get(key)
-        found = [outcome.files] if outcome and outcome.files else []
-        found += [each.files for each in self.delivered.get(key, ())]
+        found = [each.files for each in self.delivered.get(key, ())]
+        if not found and outcome is not None and outcome.files:
+            found = [outcome.files]
         return list(dict.fromkeys(found))
 
     def _observe(self, record: Done | Failed, charge: Charge, kept: int) -> None:
@@ -204,21 +213,17 @@ class Replay:
         return sum(charge is not None and charge.standing == "unknown" for charge in charges)
 
     def counts(self) -> Counter[str]:
-        """How many Jobs are in each state; what was last delivered to a further place counts as
-        `reused`."""
-        counted = Counter[str](outcome.state for outcome in self.outcomes.values())
-        moved = sum(self.outcomes[key].state == "done" for key in self.delivered)
-        counted["reused"] += moved
-        counted["done"] -= moved
-        return +counted
+        """How many Jobs are in each state."""
+        return Counter(outcome.state for outcome in self.outcomes.values())
 
     def place_counts(self) -> Counter[str]:
         """The same, each place for itself: work that is done and delivered to two more is one
         done and two reused."""
         counted = Counter[str](outcome.state for outcome in self.outcomes.values())
-        for key, records in self.delivered.items():
-            if self.outcomes[key].state == "done":
-                counted["reused"] += len({record.files for record in records})
+        for key, places in self.delivered.items():
+            if self.outcomes[key].state == "reused":
+                counted.update("done" if isinstance(each, Done) else "reused" for each in places)
+                counted["reused"] -= 1
         return counted
 
     @property
