@@ -41,7 +41,8 @@ class Picture:
     `digest` is `sha256:<hex of the file's bytes>` or `url:<URL without what only signs it>`.
     `transforms` names what is done to the file before it is sent (`orient`, `convert`,
     `cut_out`); the digest stays that of the file. `bytes`, `width`, `height`, `media_type` are
-    those of the file and None for a URL.
+    those of the file and None for a URL. `span` is where its bytes lie in the file (offset,
+    length), if it is one of many in it.
     """
 
     digest: str
@@ -52,6 +53,7 @@ class Picture:
     width: int | None = None
     height: int | None = None
     transforms: tuple[str, ...] = ()
+    span: tuple[int, int] | None = None
 
     @property
     def identity(self) -> str:
@@ -63,8 +65,8 @@ class Picture:
 class Source:
     """One input image with its mask, its further images and its columns.
 
-    `name` is the path relative to the manifest's folder, or the URL without its query: what
-    records and reports call it.
+    `name` is the path relative to the input's root, or the URL without its query: what records and
+    reports call it.
     """
 
     name: str
@@ -130,7 +132,9 @@ class Job:
     `subject_image_list`, ...). `output` is the path of its pictures under the outputs folder,
     without suffix, in which `{index}` stands for the picture's running number. `like` names the
     known model by whose route an unknown one is sent; where it goes is not part of the Key. `terms`
-    are what the dialect reads in the options.
+    are what the dialect reads in the options. `draw` is the prompt's place among those drawn for
+    the source, so that equal draws stay apart. `lane` is what the model is called here; "" is its
+    own name.
     """
 
     model: str
@@ -142,6 +146,13 @@ class Job:
     output: str = "images/{index}"
     like: str | None = None
     terms: Terms = Terms()
+    draw: int = 0
+    lane: str = ""
+
+    @property
+    def lane_name(self) -> str:
+        """What its lane is called."""
+        return self.lane or self.model
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
@@ -157,7 +168,7 @@ class Job:
     def key(self) -> str:
         """The content address: 64 hex digits."""
         mask = self.source.mask
-        canonical = {
+        canonical: dict[str, object] = {
             "schema": KEY_SCHEMA,
             "model": self.model,
             "prompt": self.prompt.text,
@@ -167,6 +178,8 @@ class Job:
             "options": {name: unsigned(value) for name, value in self.options},
             "repeat": self.repeat,
         }
+        if self.draw:
+            canonical["draw"] = self.draw
         return hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def output_path(self, index: int) -> str:

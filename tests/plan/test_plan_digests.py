@@ -13,6 +13,7 @@ from retouch import pictures
 from retouch.pictures import Facts
 from retouch.plan import DigestCache
 from retouch.plan import inspections as album
+from retouch.plan.inspections import Look
 from tests.support.hostile_pictures import picture
 from tests.support.studio import Studio, jobs
 
@@ -72,14 +73,20 @@ def test_a_bad_picture_is_looked_at_again(studio: Studio, opened: list[str]) -> 
     assert opened == ["a.png", "a.png"]
 
 
-def test_a_link_swapped_in_is_not_taken_from_the_cache(studio: Studio, tmp_path: Path) -> None:
-    """A folder that became a link out of the project is told, though its files are known."""
+def test_a_link_swapped_in_is_looked_at_anew(
+    studio: Studio, opened: list[str], tmp_path: Path
+) -> None:
+    """A folder that became a link to others of the same names gives the others."""
     studio.make("data/x/a.png")
-    jobs(studio.plan(inputs=[{"glob": "data/x/*"}]))
+    (before,) = jobs(studio.plan(inputs=[{"glob": "data/x/*"}]))
     (studio.folder / "data/x").rename(tmp_path / "elsewhere")
-    (studio.folder / "data/x").symlink_to(tmp_path / "elsewhere")
-    plan = studio.plan(inputs=[{"glob": "data/x/*"}])
-    assert "outside" in str(plan.problems)
+    studio.make("other/a.png", picture(99, 88))
+    (studio.folder / "data/x").symlink_to(studio.folder / "other")
+    opened.clear()
+    (after,) = jobs(studio.plan(inputs=[{"glob": "data/x/*"}]))
+    assert opened == ["a.png"]
+    assert (before.source.name, after.source.name) == ("data/x/a.png", "data/x/a.png")
+    assert before.key != after.key
 
 
 def test_facts_come_back_as_they_were_put(tmp_path: Path) -> None:
@@ -88,12 +95,12 @@ def test_facts_come_back_as_they_were_put(tmp_path: Path) -> None:
     path.write_bytes(b"123456789")
     os.utime(path, (1, 1))
     with DigestCache.open(tmp_path / "outputs") as cache:
-        cache.put(path, path.stat(), FACTS, "mask")
+        cache.put(Look(str(path), "mask"), path.stat(), FACTS)
     with DigestCache.open(tmp_path / "outputs") as cache:
-        assert cache.get(path, path.stat(), "mask") == FACTS
-        assert cache.get(path, path.stat(), "picture") is None
+        assert cache.get(Look(str(path), "mask"), path.stat()) == FACTS
+        assert cache.get(Look(str(path)), path.stat()) is None
         os.utime(path, (2, 2))
-        assert cache.get(path, path.stat(), "mask") is None
+        assert cache.get(Look(str(path), "mask"), path.stat()) is None
 
 
 def test_a_file_written_this_moment_is_not_remembered(tmp_path: Path) -> None:
@@ -102,8 +109,8 @@ def test_a_file_written_this_moment_is_not_remembered(tmp_path: Path) -> None:
     path.write_bytes(b"123456789")
     os.utime(path, (2**33, 2**33))
     with DigestCache.open(tmp_path) as cache:
-        cache.put(path, path.stat(), FACTS)
-        assert cache.get(path, path.stat()) is None
+        cache.put(Look(str(path)), path.stat(), FACTS)
+        assert cache.get(Look(str(path)), path.stat()) is None
 
 
 def damaged(path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retouch.plan.globs import Trouble, UnfitPattern, compiled, find
+from retouch.plan.globs import Trouble, UnfitPattern, compiled, find, glob_of
 
 # A busy machine is no failure.
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -48,7 +48,7 @@ def found(folder: Path, pattern: str) -> list[str | Trouble]:
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
-        ("*.jpg", ["a.jpg"]),
+        ("*.jpg", ["A.JPG", "a.jpg"]),
         ("./a.jpg", ["a.jpg"]),
         ("cats/*.jpg", ["cats/1.jpg", "cats/10.jpg", "cats/2.jpg"]),
         ("cats/?.jpg", ["cats/1.jpg", "cats/2.jpg"]),
@@ -91,32 +91,76 @@ def test_walking_and_matching_agree(standing_tree: Path, segments: list[str]) ->
 
 
 @pytest.mark.parametrize(
-    "pattern", ["../*.jpg", "a/../../b", "/etc/*", "~/x.jpg", "C:/x", "a\\b", "a\0b"]
+    "pattern", ["*/../../b", "~nobody-here/x.jpg", "C:/x", "a\\b", "a\0b", "{1..999}{1..999}"]
 )
-def test_a_pattern_that_leaves_the_folder_is_refused(pattern: str) -> None:
-    """Neither by `..` nor by an absolute path."""
+def test_a_pattern_that_is_none_is_refused(tmp_path: Path, pattern: str) -> None:
+    """`..` after a wildcard, an unknown home, a drive, a backslash, too many alternatives."""
     with pytest.raises(UnfitPattern):
-        compiled(pattern)
+        glob_of(pattern, tmp_path)
 
 
-def test_linked_folders_are_followed_only_by_name_and_inside(tree: Path, tmp_path: Path) -> None:
-    """`**` does not run through links (nor in circles); a link out of the folder is told."""
+def everywhere(folder: Path, pattern: str, *, literal: bool = False) -> list[str | Trouble]:
+    return list(glob_of(pattern, folder, literal=literal).paths())
+
+
+def test_a_pattern_begins_anywhere(
+    tree: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Absolute, above by `..`, at home, through a link: the same files, from any folder."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "link").symlink_to(tree)
+    monkeypatch.setenv("HOME", str(tree))
+    cats = [f"{tree}/{name}" for name in CATS]
+    up = os.path.relpath(tree, elsewhere)
+    for pattern in (f"{tree}/cats/**/*.jpg", f"{up}/cats/**/*.jpg", "~/cats/**/*.jpg"):
+        assert everywhere(elsewhere, pattern) == cats
+    assert everywhere(elsewhere, "link/cats/**/*.jpg") == [
+        f"{elsewhere}/link/{name}" for name in CATS
+    ]
+
+
+def test_braces_are_alternatives_and_each_file_is_found_once(tree: Path) -> None:
+    """Names, folders, numbers; an extension in any case."""
+    assert everywhere(tree, "{a,b,a}.{jpg,png}") == [f"{tree}/a.jpg", f"{tree}/b.png"]
+    assert everywhere(tree, "{cats,dogs}/{1..2}.jpg") == [
+        f"{tree}/cats/1.jpg", f"{tree}/cats/2.jpg", f"{tree}/dogs/1.jpg",
+    ]  # fmt: skip
+    assert everywhere(tree, "A.jpg") == [f"{tree}/A.JPG"]
+
+
+def test_signs_in_names_are_meant_by_brackets_or_by_literal(tmp_path: Path) -> None:
+    """A folder called `[2024] a{b}?` is reached both ways."""
+    folder = tmp_path / "[2024] a{b}?"
+    folder.mkdir()
+    (folder / "1.jpg").touch()
+    (tmp_path / "2 ab").mkdir()
+    (tmp_path / "2 ab" / "1.jpg").touch()
+    wanted = [f"{folder}/1.jpg"]
+    assert everywhere(tmp_path, "[2024] a{b}?/*.jpg", literal=True) == wanted
+    assert everywhere(tmp_path, "[[]2024] a{b}[?]/*.jpg") == wanted
+    assert everywhere(tmp_path, "[2024] a{b}/*.jpg") == []
+
+
+def test_linked_folders_are_followed_only_by_name(tree: Path, tmp_path: Path) -> None:
+    """`**` does not run through links (nor in circles), and says so; by name they lead anywhere."""
     (tree / "link").symlink_to("cats")
     (tree / "cats" / "self").symlink_to("..")
     (tree / "out").symlink_to(tmp_path.parent)
+    (tmp_path.parent / "there.jpg").touch()
     assert found(tree, "link/1.jpg") == ["link/1.jpg"]
     assert found(tree, "*/1.jpg")[:1] == ["cats/1.jpg"]
-    assert "link/1.jpg" not in found(tree, "**/1.jpg")
-    told = found(tree, "out/*.jpg")
-    assert isinstance(told[0], Trouble)
-    assert "outside" in told[0].reason
+    files = [each for each in found(tree, "**/1.jpg") if isinstance(each, str)]
+    links = [each.path for each in found(tree, "**/1.jpg") if isinstance(each, Trouble)]
+    assert "link/1.jpg" not in files
+    assert links == ["cats/self", "link", "out"]
+    assert "out/there.jpg" in found(tree, "out/*.jpg")
 
 
 def test_pipes_and_broken_links_are_found_so_that_they_are_told(tree: Path) -> None:
     """What matches and is no file is not passed over in silence."""
     os.mkfifo(tree / "pipe.jpg")
     (tree / "gone.jpg").symlink_to("nowhere")
-    assert found(tree, "*.jpg") == ["a.jpg", "gone.jpg", "pipe.jpg"]
+    assert found(tree, "*.jpg") == ["A.JPG", "a.jpg", "gone.jpg", "pipe.jpg"]
 
 
 def test_a_very_deep_tree_is_walked(tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ def test_no_job_is_held_while_many_are_enumerated(studio: Studio) -> None:
     assert peak_bytes < 1_000_000
 
 
-def test_the_same_work_is_planned_once_and_counted_once(studio: Studio) -> None:
-    """Across files alike, inputs that overlap, and prompts that render alike."""
+def test_the_same_work_is_planned_once_and_delivered_to_each_file(studio: Studio) -> None:
+    """Inputs that overlap and prompts that render alike are one; files alike are places of one."""
     for name in ("a", "b"):
         studio.make(f"data/{name}.png", picture())
     studio.make("data/c.png")
@@ -92,8 +92,16 @@ def test_the_same_work_is_planned_once_and_counted_once(studio: Studio) -> None:
         inputs=[{"glob": "data/*"}, {"glob": "data/c.png"}],
         prompts=[{"id": "p", "template": "x"}, {"id": "q", "template": "x"}],
     )
-    assert names(plan) == ["data/a.png", "data/c.png"]
-    assert "is planned once" in said(plan.warnings)
+    (lane,) = plan.lanes
+    paid, copies = list(lane.jobs()), list(lane.copies())
+    assert [job.source.name for job in paid] == ["data/a.png", "data/c.png"]
+    assert [(job.source.name, job.key) for job in copies] == [("data/b.png", paid[0].key)]
+    assert copies[0].output != paid[0].output
+    assert (plan.jobs_count, lane.jobs_count, lane.copies_count) == (3, 3, 1)
+    told = said(plan.warnings)
+    assert "is planned once" in told
+    assert "delivered to each place (data/b.png as data/a.png)" in told
+    assert "a file is named twice, and is taken once (data/c.png)" in told
 
 
 def test_files_alike_with_other_columns_are_other_work(studio: Studio) -> None:

@@ -23,7 +23,7 @@ CELLS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 def rows_of(folder: Path, name: str, data: bytes) -> list[TableRow | Problem]:
     (folder / name).write_bytes(data)
-    return list(read_table(folder / name, name, folder))
+    return list(read_table(folder / name, name, "image"))
 
 
 @steady
@@ -61,7 +61,15 @@ def test_json_lines_give_texts(tmp_path: Path) -> None:
     """Numbers stand as they are, true and false as JSON has them, null is empty."""
     line = {"image": "a.png", "n": 1, "f": 0.5, "b": True, "none": None}
     found = rows_of(tmp_path, "t.jsonl", b"\xef\xbb\xbf" + json.dumps(line).encode() + b"\r\n\n")
-    assert found == [TableRow(1, tuple(line), ("a.png", "1", "0.5", "true", ""))]
+    cells = (("image", '"a.png"'), ("n", "1"), ("f", "0.5"), ("b", "true"), ("none", "null"))
+    assert found == [TableRow(1, tuple(line), ("a.png", "1", "0.5", "true", ""), cells)]
+
+
+def test_nested_cells_are_carried_and_are_no_variables(tmp_path: Path) -> None:
+    """Lists and objects go on as JSON, beside the texts."""
+    found = rows_of(tmp_path, "t.jsonl", b'{"image": "a.png", "objects": {"bbox": [[1, 2, 3, 4]]}}')
+    cells = (("image", '"a.png"'), ("objects", '{"bbox":[[1,2,3,4]]}'))
+    assert found == [TableRow(1, ("image",), ("a.png",), cells)]
 
 
 def test_parquet_gives_what_csv_would(tmp_path: Path) -> None:
@@ -70,9 +78,12 @@ def test_parquet_gives_what_csv_would(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     table = arrow.table({"image": ["a.png", "b.png"], "n": [1, None]})
     parquet.write_table(table, tmp_path / "t.parquet")
-    found = list(read_table(tmp_path / "t.parquet", "t.parquet", tmp_path))
+    found = list(read_table(tmp_path / "t.parquet", "t.parquet", "image"))
     header = ("image", "n")
-    assert found == [TableRow(1, header, ("a.png", "1")), TableRow(2, header, ("b.png", ""))]
+    assert found == [
+        TableRow(1, header, ("a.png", "1"), (("image", '"a.png"'), ("n", "1"))),
+        TableRow(2, header, ("b.png", ""), (("image", '"b.png"'), ("n", "null"))),
+    ]
 
 
 def test_parquet_names_its_extra_where_it_is_missing(
@@ -81,9 +92,9 @@ def test_parquet_names_its_extra_where_it_is_missing(
     """Without pyarrow the message says what to install."""
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
-    (problem,) = read_table(tmp_path / "t.parquet", "t.parquet", tmp_path)
+    (problem,) = read_table(tmp_path / "t.parquet", "t.parquet", "image")
     assert isinstance(problem, Problem)
-    assert "retouch[parquet]" in problem.remedy
+    assert "make setup EXTRAS=parquet" in problem.remedy
 
 
 def test_a_list_of_urls_passes_over_comments_and_blank_lines(tmp_path: Path) -> None:
@@ -91,9 +102,7 @@ def test_a_list_of_urls_passes_over_comments_and_blank_lines(tmp_path: Path) -> 
     (tmp_path / "u.txt").write_bytes(
         b"# cats\n\nhttps://a.example/1.png\n  https://a.example/2.png \r\n"
     )
-    found = [
-        row for row in read_urls(tmp_path / "u.txt", "u.txt", tmp_path) if isinstance(row, TableRow)
-    ]
+    found = [row for row in read_urls(tmp_path / "u.txt", "u.txt") if isinstance(row, TableRow)]
     assert [(row.line, *row.values) for row in found] == [
         (3, "https://a.example/1.png"),
         (4, "https://a.example/2.png"),

@@ -62,11 +62,12 @@ class Studio:
 
 
 def jobs(plan: Plan) -> list[Job]:
-    """Every Job of a plan that has no problems."""
+    """Every Job to be paid for, of a plan that has no problems."""
     assert plan.problems == ()
     assert plan.bad_sources == ()
     found = [job for lane in plan.lanes for job in lane.jobs()]
-    assert len(found) == plan.jobs_count
+    copies = [job for lane in plan.lanes for job in lane.copies()]
+    assert len(found) + len(copies) == plan.jobs_count
     return found
 
 

@@ -57,6 +57,9 @@ class TestLane:
     def jobs(self) -> Iterator[Job]:
         return iter(self.all_jobs)
 
+    def copies(self) -> Iterator[Job]:
+        return iter(())
+
 
 def lane(
     model: str,

@@ -32,6 +32,7 @@ COMMANDS = {
     "resolve": "list what may have been charged without an answer, and settle it",
     "salvage": "keep what is whole of a damaged ledger; what may have come after is held, not sent",
     "verify": "check the ledger's chain, its costs, the pictures' digests; name orphans",
+    "prune": "list pictures that no present job of the manifest owns; --yes moves them to pruned/",
     "schema": "print the JSON Schema of a manifest, for editors that check as you type",
     "init": "write a commented manifest to start from",
     "serve": "run the rehearsal service as a server on this machine (offline, free, real edits)",

@@ -13,7 +13,7 @@ from retouch.engine.budget import Cap, Purse, utc_today
 from retouch.errors import InputRefused
 from retouch.ledger.state import Replay
 from retouch.manifest import Budget as BudgetSetting
-from retouch.manifest import Location
+from retouch.manifest import Location, Model
 from retouch.manifest.currencies import CODES
 from retouch.money import Money
 from retouch.text import one_clean_line
@@ -38,7 +38,7 @@ def budget_of(workspace: Workspace, state: Replay, said: str | None) -> Purse:
         caps = [cap for cap in caps if cap.counts_history]
         caps.append(Cap("the budget (--budget)", _amount(said, workspace)))
     for model in manifest.models:
-        caps += _caps(f"the budget of {model.model}", model.budget, state, model.model)
+        caps += _caps(f"the budget of {model.name}", model.budget, state, model)
     _refuse_unbounded(workspace, caps)
     return Purse(caps)
 
@@ -87,8 +87,8 @@ def _refuse_unbounded(workspace: Workspace, caps: list[Cap]) -> None:
     """A budget holds only where the most that a request may cost can be said."""
     problems = []
     for index, model in enumerate(workspace.loaded.manifest.models):
-        price = workspace.prices[model.model]
-        capped = any(cap.model in (None, model.model) for cap in caps)
+        price = workspace.prices[model.name]
+        capped = any(cap.model in (None, model.name) for cap in caps)
         tokens = workspace.dialect.capabilities(model.like or model.model).tokens
         if not capped or (price is not None and has_ceiling(price, tokens)):
             continue
@@ -105,22 +105,24 @@ def _refuse_unbounded(workspace: Workspace, caps: list[Cap]) -> None:
 
 
 def _caps(
-    name: str, setting: BudgetSetting | None, state: Replay, model: str | None
+    name: str, setting: BudgetSetting | None, state: Replay, of: Model | None
 ) -> Iterator[Cap]:
+    """A setting's caps. What lanes of one model cost before counts for each of them."""
     if setting is None:
         return
     currency = setting.currency
+    model, lane = (of.model, of.name) if of else (None, None)
     today = utc_today()
     if setting.amount is not None:
-        yield Cap(f"{name} for one run", Money(setting.amount, currency), model=model)
+        yield Cap(f"{name} for one run", Money(setting.amount, currency), model=lane)
     if setting.total is not None:
         counted = state.counted(currency, model).amount
         limit = Money(setting.total, currency)
-        yield Cap(f"{name} in total", limit, counted, model, counts_history=True)
+        yield Cap(f"{name} in total", limit, counted, lane, counts_history=True)
     if setting.per_day is not None:
         counted = state.counted(currency, model, today).amount
         limit = Money(setting.per_day, currency)
-        yield Cap(f"{name} for a day", limit, counted, model, counts_history=True, day=today)
+        yield Cap(f"{name} for a day", limit, counted, lane, counts_history=True, day=today)
 
 
 def _amount(said: str, workspace: Workspace) -> Money:

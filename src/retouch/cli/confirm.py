@@ -66,7 +66,7 @@ def left_undone(workspace: Workspace, plan: Plan, selection: Selection) -> str:
 
 def _cost(each: LaneForecast) -> str:
     likely, currency = each.estimate.cost.likely, each.estimate.currency
-    model = each.count.lane.model.model
+    model = each.count.lane.model.name
     if likely is None or currency is None:
         return f"nobody knows how much ({model})"
     high = each.estimate.high

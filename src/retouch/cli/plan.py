@@ -6,11 +6,13 @@ import argparse
 from collections import Counter
 from collections.abc import Iterator
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
+from itertools import chain
 
 from rich.console import Console
 from rich.text import Text
 
 from retouch.cli.console import WIDTH, print_table, stdout_console
+from retouch.cli.grouped import grouped
 from retouch.cli.output import json_text, say
 from retouch.cli.redo import add_redo, redo_of
 from retouch.cli.summary import held_texts, say_outside
@@ -20,6 +22,7 @@ from retouch.cli.workspace import (
     make_plan,
     open_workspace,
     outside_plan,
+    problem_list,
 )
 from retouch.costs.estimate import Estimate, Range
 from retouch.engine.forecast import LaneForecast, forecast_lanes
@@ -29,11 +32,13 @@ from retouch.errors import Problem
 from retouch.job import Job
 from retouch.ledger import read
 from retouch.money import EXACT, exact, shown
-from retouch.plan import Plan
-from retouch.text import one_clean_line
+from retouch.plan import Plan, known_of
+from retouch.text import how_many, one_clean_line
 
 EXIT_OUTSIDE, EXIT_PROBLEMS = 1, 2
 _MILLIONTH = Decimal("0.000001")
+BAD_SOURCES_SHOWN = 3
+PROMPT_SHOWN = 400
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +91,8 @@ def _say_problems(workspace: Workspace, plan: Plan) -> bool:
     skip = workspace.loaded.manifest.run.on_bad_source == "skip"
     bad = [Problem(each.source, 0, 0, each.reason) for each in plan.bad_sources if not skip]
     problems = dict.fromkeys((*plan.problems, *bad))
-    for problem in (*workspace.loaded.warnings, *plan.warnings, *problems):
+    every = (*workspace.loaded.warnings, *plan.warnings, *problems)
+    for problem in grouped(every, problem_list(workspace)):
         say(str(problem))
     return bool(problems)
 
@@ -99,6 +105,15 @@ def _document(
         "lanes": [_lane(each) for each in forecasts],
         "bad_sources": [{"source": bad.source, "reason": bad.reason} for bad in plan.bad_sources],
     }
+    if plan.has_splits:
+        document["splits"] = {
+            split: {"sources": sources, "jobs": jobs}
+            for split, (sources, jobs) in _splits(plan).items()
+        }
+        document["leaks"] = [
+            {"kind": leak.kind, "distance": leak.distance, "a": leak.a, "b": leak.b}
+            for leak in plan.leaks
+        ]
     if lines:
         document["to_send"] = [
             {
@@ -106,6 +121,7 @@ def _document(
                 "reason": reason,
                 "model": job.model,
                 "prompt": job.prompt.id,
+                "prompt_text": job.prompt.text,
                 "source": job.source.name,
             }
             for reason, job in lines
@@ -113,11 +129,23 @@ def _document(
     return document
 
 
+def _splits(plan: Plan) -> dict[str, tuple[int, int]]:
+    """Sources and jobs of each split."""
+    sources = Counter(known_of(source).split for source in plan.inputs)
+    jobs = Counter(
+        known_of(job.source).split
+        for lane in plan.lanes
+        for job in chain(lane.jobs(), lane.copies())
+    )
+    return {split: (count, jobs[split]) for split, count in sorted(sources.items())}
+
+
 def _lane(each: LaneForecast) -> dict[str, object]:
     counted, cost = each.count, each.estimate.cost
     return {
-        "model": counted.lane.model.model,
+        "model": counted.lane.model.name,
         "jobs": counted.lane.jobs_count,
+        **({"duplicates": counted.duplicates} if counted.duplicates else {}),
         "done": counted.done,
         "reused": counted.reused + counted.to_take_over,
         "held": counted.held,
@@ -150,17 +178,21 @@ def _print(
     for each in forecasts:
         _print_notes(console, each)
     for reason, job in lines:
-        words = (job.source.name, job.prompt.id, job.model, job.key[:12])
+        words = (job.source.name, job.prompt.id, job.lane_name, job.key[:12])
         shown_words = " · ".join(one_clean_line(word, 60) for word in words)
         console.print(Text(f"{reason}: {shown_words}"))
+        console.print(Text(f"  {one_clean_line(job.prompt.text, PROMPT_SHOWN)}"))
     for text in held_texts(sum((each.count.holds for each in forecasts), Counter())):
         console.print(text)
     if not any(each.count.to_send for each in forecasts):
         console.print("nothing to send")
     if plan.bad_sources:
-        console.print(Text(f"{len(plan.bad_sources)} bad sources:"))
-    for bad in plan.bad_sources:
+        console.print(Text(f"{len(plan.bad_sources):,} bad sources, of which:"))
+    for bad in plan.bad_sources[:BAD_SOURCES_SHOWN]:
         console.print(Text(f"  {one_clean_line(bad.source, 200)}: {bad.reason}"))
+    if plan.has_splits:
+        for split, (sources, jobs) in _splits(plan).items():
+            console.print(f"{split}: {how_many(sources, 'source')}, {how_many(jobs, 'job')}")
 
 
 def _table(
@@ -169,6 +201,7 @@ def _table(
     """Headings, and a row a lane; columns that would hold nothing but zeros are left out."""
     counts = {
         "jobs": [each.count.lane.jobs_count for each in forecasts],
+        "duplicates": [each.count.duplicates for each in forecasts],
         "done": [each.count.done for each in forecasts],
         "reused": [each.count.reused + each.count.to_take_over for each in forecasts],
         "held": [each.count.held for each in forecasts],
@@ -181,7 +214,7 @@ def _table(
     virtual = "virtual cost" if workspace.is_rehearsal else "cost"
     rows = [
         [
-            one_clean_line(each.count.lane.model.model, 60),
+            one_clean_line(each.count.lane.model.name, 60),
             *(f"{row[index]:,}" for row in kept.values()),
             _cost(each.estimate),
             _time(each.seconds),
@@ -231,6 +264,6 @@ def _print_notes(console: Console, each: LaneForecast) -> None:
         return
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in counted.reasons.items())
     tokens = f"; about {each.estimate.tokens:,} tokens" if each.estimate.tokens else ""
-    model = one_clean_line(counted.lane.model.model, 60)
+    model = one_clean_line(counted.lane.model.name, 60)
     console.print(Text(f"{model}: {reasons}{tokens}"), width=WIDTH)
     console.print(Text(f"  basis: {each.estimate.basis}"), width=WIDTH)

@@ -9,6 +9,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 
 import anyio
 
@@ -33,6 +34,7 @@ from retouch.cli.workspace import (
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
 from retouch.engine.outputs import Outputs
+from retouch.engine.prompt_texts import keep_texts
 from retouch.engine.selection import JobStream, LaneCount, Selection, open_shelves, tally
 from retouch.engine.summary import RunOptions, Summary
 from retouch.errors import InputRefused, Interrupted, StorageFailed
@@ -40,7 +42,7 @@ from retouch.ledger import Ledger, open_ledger
 from retouch.ledger.decision import Redo
 from retouch.ledger.records import RunBegins, RunEnds
 from retouch.money import Money, exact
-from retouch.plan import Plan
+from retouch.plan import Lane, Plan
 from retouch.storage.durable import make_folder, replace_whole
 from retouch.storage.lock import Hold, exclusive
 from retouch.text import how_many, one_clean_line, without_signatures
@@ -123,6 +125,7 @@ class _Run:
     async def _begin(self, ledger: Ledger) -> None:
         loaded = self.workspace.loaded
         write_snapshot(self.workspace, self.plan)
+        keep_texts(self.workspace.folder, chain.from_iterable(map(Lane.texts, self.plan.lanes)))
         await ledger.append(
             RunBegins(
                 manifest=loaded.path.name,
@@ -247,7 +250,7 @@ def write_snapshot(workspace: Workspace, plan: Plan) -> None:
         "prices_sha256": workspace.loaded.prices.sha256 if workspace.loaded.prices else None,
         "sources": plan.sources,
         "bad_sources": [{"source": bad.source, "reason": bad.reason} for bad in plan.bad_sources],
-        "lanes": [{"model": lane.model.model, "jobs": lane.jobs_count} for lane in plan.lanes],
+        "lanes": [{"model": lane.model.name, "jobs": lane.jobs_count} for lane in plan.lanes],
     }
     text = json.dumps(planned, ensure_ascii=False, indent=1)
     replace_whole(workspace.folder / "manifest.yaml", without_signatures(workspace.loaded.text))

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _status(state: Replay, redo: Redo) -> dict[str, object]:
     return {
-        "outcomes": dict(sorted(state.counts().items())),
+        "outcomes": dict(sorted(state.place_counts().items())),
         "cost": {
             "confirmed": _amounts(state.totals.confirmed),
             "unknown_high": _amounts(state.unknown_high),
@@ -85,7 +85,7 @@ def _held(key: str, outcome: Outcome) -> dict[str, object]:
 
 
 def _print(state: Replay, redo: Redo, is_virtual: bool) -> None:
-    counts = state.counts()
+    counts = state.place_counts()
     print(", ".join(f"{number} {word}" for word, number in sorted(counts.items())) or "no jobs yet")
     virtual = " (virtual)" if is_virtual else ""
     for money in state.totals.confirmed.values():

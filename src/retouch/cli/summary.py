@@ -90,7 +90,7 @@ def _say_what_was_paid_again(again: PayingAgain) -> None:
 
 def _left(lanes: list[LaneCount], summary: Summary, model: str) -> int:
     """How many Jobs of a lane the next run has to do."""
-    there = sum(each.to_send + each.to_poll for each in lanes if each.lane.model.model == model)
+    there = sum(each.to_send + each.to_poll for each in lanes if each.lane.model.name == model)
     return there - summary.settled[model]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from retouch.cli.ledgers import Found, add_ledger, one_ledger
 from retouch.cli.output import json_text
+from retouch.cli.prune import PRUNED
 from retouch.costs.audit import CostAudit
 from retouch.dialects import DIALECTS
 from retouch.errors import InputRefused, LedgerDamaged
@@ -39,6 +40,7 @@ class Findings:
     records: int = 0
     head: str = ""
     torn_bytes: int = 0
+    pruned: int = 0
     files: int = 0
     missing: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
@@ -83,7 +85,9 @@ def run(arguments: argparse.Namespace) -> int:
     audit = CostAudit(_as_run(found))
     state, known = _read(found.path, findings, audit, arguments.against)
     _sum_up(state, audit, findings)
-    recorded = {file.path: file for outcome in state.outcomes.values() for file in outcome.files}
+    recorded = {
+        file.path: file for key in state.outcomes for files in state.places(key) for file in files
+    }
     root = os.fspath(folder)  # not a Path: joining half a million of them takes seconds
     for path, file in sorted(recorded.items()):
         _check(root, path, file, findings)
@@ -145,11 +149,23 @@ def _check(root: str, path: str, file: FileRecord, findings: Findings) -> None:
     try:
         descriptor = os.open(f"{root}/{path}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        findings.missing.append(path)
+        if _is_pruned(root, path, file):
+            findings.pruned += 1
+        else:
+            findings.missing.append(path)
         return
     with os.fdopen(descriptor, "rb") as opened:
         if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
             findings.changed.append(path)
+
+
+def _is_pruned(root: str, path: str, file: FileRecord) -> bool:
+    """Whether `retouch prune` moved the picture away, whole."""
+    try:
+        status = os.lstat(f"{root}/{PRUNED}/{path}")
+    except OSError:
+        return False
+    return status.st_size == file.bytes
 
 
 def _files(folder: Path, root: Path) -> Iterator[str]:
@@ -206,6 +222,7 @@ def _sums(findings: Findings) -> str:
 def _as_recorded(findings: Findings) -> str:
     """What became of the pictures, in few words; each is named below."""
     counts = {
+        "pruned": findings.pruned,
         "missing": len(findings.missing),
         "changed": len(findings.changed),
         "lie there unrecorded": len(findings.orphans),

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retouch.cli.grouped import grouped
 from retouch.cli.output import say
 from retouch.dialects import DIALECTS
 from retouch.dialects.base import Dialect
@@ -83,7 +84,7 @@ def open_workspace(arguments: argparse.Namespace) -> Workspace:
     is_rehearsal = arguments.rehearse or dialect is DIALECTS["rehearsal"]
     suffix = REHEARSAL_SUFFIX if arguments.rehearse else ""
     today = datetime.now(UTC).date()
-    prices = {model.model: loaded.price_on(model.model, today) for model in loaded.manifest.models}
+    prices = {model.name: loaded.price_of(model, today) for model in loaded.manifest.models}
     root = arguments.outputs
     folder = root / f"{loaded.manifest.name}{suffix}"
     return Workspace(loaded, dialect, root, folder, is_rehearsal, prices)
@@ -130,7 +131,8 @@ def outside_plan(workspace: Workspace, plan: Plan, state: Replay) -> Outside:
 
 def refuse_problems(workspace: Workspace, plan: Plan) -> None:
     """Say the warnings; raise InputRefused where the plan has errors or bad sources."""
-    for warning in (*workspace.loaded.warnings, *plan.warnings):
+    list_file = problem_list(workspace)
+    for warning in grouped((*workspace.loaded.warnings, *plan.warnings), list_file):
         say(str(warning))
     skip = workspace.loaded.manifest.run.on_bad_source == "skip"
     bad = [
@@ -138,9 +140,14 @@ def refuse_problems(workspace: Workspace, plan: Plan) -> None:
         for source in plan.bad_sources
     ]
     if skip:
-        for problem in bad:
+        for problem in grouped(bad, list_file):
             say(f"{problem}; skipped")
         bad = []
     if plan.problems or bad:
         hint = "`run: {on_bad_source: skip}` leaves bad sources out" if bad else ""
-        raise InputRefused([*plan.problems, *bad], hint=hint)
+        raise InputRefused(grouped([*plan.problems, *bad], list_file), hint=hint)
+
+
+def problem_list(workspace: Workspace) -> Path:
+    """Where the whole list of a manifest's problems goes."""
+    return workspace.root / ".cache" / f"{workspace.loaded.manifest.name}.problems.txt"

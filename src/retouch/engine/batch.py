@@ -26,10 +26,25 @@ from retouch.engine.outputs import Outputs
 from retouch.engine.pacing import PollPace
 from retouch.engine.paying_again import paying_again
 from retouch.engine.polling import Polls
-from retouch.engine.recorder import Recorder
-from retouch.engine.selection import OLDER_COPY, Choice, JobStream, Reuse, Selection, choices
+from retouch.engine.recorder import Recorder, source_of
+from retouch.engine.selection import (
+    OLDER_COPY,
+    OWN_LEDGER,
+    Choice,
+    JobStream,
+    Reuse,
+    Selection,
+    choices,
+    copy_choices,
+)
 from retouch.engine.summary import Observer, RunOptions, Summary
-from retouch.errors import DeadlineReached, LedgerTaken, RetouchError, StorageFailed
+from retouch.errors import (
+    DeadlineReached,
+    Interrupted,
+    LedgerTaken,
+    RetouchError,
+    StorageFailed,
+)
 from retouch.job import Job
 from retouch.ledger import Ledger
 from retouch.ledger.decision import Hold, Poll, Send, Skip
@@ -128,7 +143,7 @@ class Batch:
             group.cancel_scope.cancel()
         for lane, stop in zip(self._lanes, self._stops, strict=True):
             if stop.reason is not None and stop.reason is not self.summary.stopped:
-                self.summary.lane_stops[lane.model.model] = stop.reason
+                self.summary.lane_stops[lane.model.name] = stop.reason
         return self.summary
 
     async def _settle_unanswered(self) -> None:
@@ -153,7 +168,7 @@ class Batch:
         )
         tools = LaneTools(
             model,
-            self._prices.get(model.model),
+            self._prices.get(model.name),
             lane.capabilities,
             Limiter(model.limits),
             polls,
@@ -164,6 +179,7 @@ class Batch:
             group.start_soon(polls.run)
             async with anyio.create_task_group() as jobs:
                 await self._feed(lane, tools, jobs)
+            await self._deliver(lane)
             group.cancel_scope.cancel()
 
     def _say(self, text: str) -> None:
@@ -179,15 +195,14 @@ class Batch:
                 return
             if polled and job.key in polled:
                 continue
-            if isinstance(choice, Send):
-                if self._left <= 0 or not await self._start(job, choice, tools, jobs):
+            decision = await self._delivered(job, choice)
+            if isinstance(decision, Send):
+                if self._left <= 0 or not await self._start(job, decision, tools, jobs):
                     return
-            elif isinstance(choice, Reuse):
-                await self._take_over(job, choice)
-            elif isinstance(choice, Hold) and choice.is_news:
-                await self._note_found(job, choice, tools)
-            elif not isinstance(choice, Poll):
-                self._pass(job, choice)
+            elif isinstance(decision, Hold) and decision.is_news:
+                await self._note_found(job, decision, tools)
+            elif not isinstance(decision, Poll | None):
+                self._pass(job, decision)
             await anyio.lowlevel.checkpoint()
 
     async def _feed_tasks(
@@ -234,36 +249,66 @@ class Batch:
                 self.stop(error)
                 self._ended(JobEnd(job, "stopped"))
 
-    async def _take_over(self, job: Job, reuse: Reuse) -> None:
-        """Copy finished work to where this manifest wants it, and say so in the ledger."""
+    async def _delivered(self, job: Job, choice: Choice) -> Choice | None:
+        """The choice, once what is at hand was delivered: None where that was all."""
+        return await self._take_over(job, choice) if isinstance(choice, Reuse) else choice
 
-        there = Outputs(reuse.folder)
+    async def _take_over(self, job: Job, reuse: Reuse) -> Send | None:
+        """Deliver finished work to where this manifest wants it, and say so in the ledger; what is
+        to be sent instead where its bytes are gone."""
+        for offer in (reuse, *reuse.others):
+            there = Outputs(offer.folder)
 
-        def copy() -> tuple[FileRecord, ...] | None:
-            pictures = [there.read(file) for file in reuse.files]
-            if None in pictures:
+            def deliver(offer: Reuse = offer, there: Outputs = there) -> list[FileRecord | None]:
+                return [
+                    self._outputs.deliver(job.output_path(index), there, file)
+                    for index, file in enumerate(offer.files)
+                ]
+
+            try:
+                found = await self._threads(partial(when_free, deliver))
+                files = tuple(file for file in found if file is not None)
+                if len(files) == len(offer.files):
+                    await self._ledger.append(self._reused(job, offer.ledger, files))
+                    self._pass(job, offer)
+                    return None
+            except StorageFailed as error:
+                self.stop(error)
                 return None
-            return tuple(
-                self._outputs.keep(
-                    job.output_path(index), data, file.media_type, file.width, file.height
-                )
-                for index, (file, data) in enumerate(zip(reuse.files, pictures, strict=True))
-                if data is not None
-            )
+        if reuse.instead is not None:
+            return reuse.instead
+        self._observer.said(
+            f"{job.source.name}: its pictures in {reuse.folder} are not what {reuse.ledger} says "
+            "any more, and were not taken over; remove them to pay for new ones with "
+            "--redo missing"
+        )
+        self._pass(job, Skip("failed"))
+        return None
 
-        try:
-            files = await self._threads(partial(when_free, copy))
-            if files is None:
-                self._observer.said(
-                    f"{job.source.name}: its pictures in {reuse.folder} are not what "
-                    f"{reuse.ledger} says any more, and were not taken over; remove them to pay "
-                    "for new ones with --redo missing"
-                )
-                return self._pass(job, Skip("failed"))
-            await self._ledger.append(Reused(key=job.key, source_ledger=reuse.ledger, files=files))
-        except StorageFailed as error:
-            return self.stop(error)
-        return self._pass(job, reuse)
+    def _reused(self, job: Job, ledger: str, files: tuple[FileRecord, ...]) -> Reused:
+        known = self._ledger.state.outcomes.get(job.key)
+        return Reused(
+            key=job.key,
+            attempt=known.attempt if known and ledger == OWN_LEDGER else 0,
+            model=job.model,
+            prompt=job.prompt.id,
+            source=job.source.name,
+            **source_of(job),
+            source_ledger=ledger,
+            files=files,
+        )
+
+    async def _deliver(self, lane: JobStream) -> None:
+        """Bring what is there to the further places of the lane's Jobs; free, so also after a stop
+        but for one by the user or the disk."""
+        for job, choice in copy_choices(lane, self._selection):
+            if isinstance(self.summary.stopped, StorageFailed | Interrupted):
+                return
+            if isinstance(choice, Reuse):
+                await self._take_over(job, choice)
+            elif choice is not None:
+                self._pass(job, choice)
+            await anyio.lowlevel.checkpoint()
 
     async def _note_found(self, job: Job, hold: Hold, tools: LaneTools) -> None:
         """Say in the ledger that a Job's picture lies there and its Records do not."""
@@ -297,7 +342,7 @@ class Batch:
             self.stop(self._ledger.taken)
         self.summary.ended[end.ended] += 1
         self.summary.unknown_with_task += end.ended == "unknown" and end.task is not None
-        self.summary.settled[end.job.model] += end.ended in ("done", "failed", "unknown")
+        self.summary.settled[end.job.lane_name] += end.ended in ("done", "failed", "unknown")
         self._observer.ended(end)
 
     async def _watch_deadline(self, seconds: float) -> None:

@@ -42,13 +42,13 @@ def forecast_lanes(
 ) -> list[LaneForecast]:
     """Every lane counted and estimated; of each at most `limit` Jobs are estimated.
 
-    `prices` is by model; `neighbours` are asked only where this ledger alone tells too little.
+    `prices` is by lane; `neighbours` are asked only where this ledger alone tells too little.
     `on_send` is told of each Job that would be sent, and why.
     """
     changes = Changes(selection.state)
     counted: list[tuple[LaneCount, Demand]] = []
     for lane in plan.lanes:
-        price = prices.get(lane.model.model)
+        price = prices.get(lane.model.name)
         demand = Demand(price, lane.capabilities, selection.state)
         found = _count(lane, selection, changes, demand, limit=limit, on_send=on_send or _nobody)
         counted.append((found, demand))
@@ -70,7 +70,7 @@ def highest(forecasts: list[LaneForecast]) -> tuple[dict[str, Money], list[str]]
     sending = [each for each in forecasts if each.count.to_send]
     highs = [each.estimate.high for each in sending]
     unsure = [
-        each.count.lane.model.model
+        each.count.lane.model.name
         for each, high in zip(sending, highs, strict=True)
         if high is None
     ]
@@ -97,7 +97,8 @@ def _count(
                 demand.add(job)
         else:
             counted.count(choice)
-            counted.missing += isinstance(choice, Skip) and selection.is_missing_pictures(job.key)
+            counted.missing += isinstance(choice, Skip) and selection.is_missing_pictures(job)
+    counted.count_copies(selection)
     counted.reasons = Counter(dict(sorted(counted.reasons.items())))
     return counted
 

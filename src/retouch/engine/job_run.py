@@ -162,7 +162,7 @@ class _Life:
         charge = self.context.ledger.state.open_charges.get((self.log.key, decision.attempt))
         ceiling = charge.ceiling if charge else self.ceiling
         day = charge.day if charge else None
-        reservation = self.context.budget.resume(self.job.model, ceiling, day)
+        reservation = self.context.budget.resume(self.job.lane_name, ceiling, day)
         with self.context.budget.holding(reservation):
             await self._follow(decision.attempt, decision.task, reservation)
 
@@ -172,7 +172,7 @@ class _Life:
         self._goes_on = False
         try:
             reservation = await self.context.budget.reserve_learning(
-                self.job.model, self._ceiling_now, is_learnt=self._is_learnt()
+                self.job.lane_name, self._ceiling_now, is_learnt=self._is_learnt()
             )
         except BudgetReached as reached:
             stop = self.lane.stop.set if reached.model else self.context.stop_run

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
+import msgspec
+
 from retouch.errors import StorageFailed
 from retouch.ledger.records import FileRecord
 from retouch.storage.descriptors import lacks_descriptor
@@ -82,6 +84,34 @@ class Outputs:
             width=width,
             height=height,
         )
+
+    def deliver(self, stem: str, there: Outputs, file: FileRecord) -> FileRecord | None:
+        """A recorded picture of `there` under one more name here; None where its bytes are gone or
+        changed. Within one outputs folder it is a hard link where the disk has these. Blocks until
+        durable; raises StorageFailed."""
+        data = there.read(file)
+        if data is None:
+            return None
+        if there.folder == self.folder:
+            with suppress(OSError):
+                path = self._link(stem, file)
+                return msgspec.structs.replace(file, path=path)
+        return self.keep(stem, data, file.media_type, file.width, file.height)
+
+    def _link(self, stem: str, file: FileRecord) -> str:
+        """One more name for a picture's bytes. Raises OSError where no link can be made."""
+        folders, last = _folders(stem)
+        before, name = _folders(file.path)
+        part = f".{secrets.token_hex(8)}.part"
+        with self._walked(before) as origin, self._walked(folders, make=True) as folder:
+            os.link(name, part, src_dir_fd=origin, dst_dir_fd=folder, follow_symlinks=False)
+            try:
+                suffix = SUFFIXES[file.media_type]
+                name = _name_without_clobbering(folder, part, last, suffix, file.sha256)
+            finally:
+                _remove(part, folder)
+            os.fsync(folder)
+        return "/".join((*folders, name))
 
     def quarantine(self, name: str, body: bytes) -> str:
         """Keep what came of a 2xx that could not be used, as received but for the key and what

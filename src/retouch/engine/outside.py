@@ -34,6 +34,10 @@ class LaneOnFile:
         """The Jobs, in the ledger's order."""
         return iter(self.on_file)
 
+    def copies(self) -> Iterator[Job]:
+        """None: what is out is delivered to the one place on file."""
+        return iter(())
+
 
 @dataclass(frozen=True, slots=True)
 class Outside:

@@ -67,6 +67,25 @@ class _Work(TypedDict):
     source: str
 
 
+class _Source(TypedDict):
+    """Which bytes were edited, and on which lane."""
+
+    source_sha256: str | None
+    source_bytes: int | None
+    lane: str | None
+
+
+def source_of(job: Job) -> _Source:
+    """The source of a Job as its Records tell it; nothing of a picture given by URL."""
+    picture = job.source.picture
+    kind, _, digest = picture.digest.partition(":")
+    return {
+        "source_sha256": digest if kind == "sha256" else None,
+        "source_bytes": picture.bytes,
+        "lane": None if job.lane_name == job.model else job.lane,
+    }
+
+
 class Recorder:
     """The Records of one Job."""
 
@@ -101,6 +120,7 @@ class Recorder:
         await self._ledger.append(
             Started(
                 **self._work(attempt),
+                **source_of(self._job),
                 ceiling=self.ceiling,
                 terms=terms_of(self._job),
             )
@@ -134,6 +154,7 @@ class Recorder:
         await self._ledger.append(
             Done(
                 **self._work(attempt),
+                **source_of(self._job),
                 task=task,
                 usage=paid.usage,
                 cost=paid.cost,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -38,6 +38,7 @@ from retouch.ledger.terms import terms_of
 from retouch.manifest import Model
 
 OLDER_COPY = "older_copy"
+OWN_LEDGER = "ledger.jsonl"
 
 
 class JobStream(Protocol):
@@ -53,23 +54,32 @@ class JobStream(Protocol):
     def jobs(self) -> Iterator[Job]:
         """The Jobs, lazily, always in the same order."""
 
+    def copies(self) -> Iterator[Job]:
+        """Further places of the same Jobs: what they bring is delivered there, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reuse:
-    """The work is paid for and at hand under another path: copy `files` from `folder`."""
+    """The work is paid for and at hand under another path: deliver `files` from `folder`.
+
+    `others` are further places to take it from, if these bytes turn out to be others; `instead`
+    is what the user asked for where nothing is left.
+    """
 
     ledger: str
     folder: Path
     files: tuple[FileRecord, ...]
+    others: tuple[Reuse, ...] = ()
+    instead: Send | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """Another manifest's finished work: its ledger's outcomes and its outputs folder."""
+    """Another manifest's finished work: its ledger's state and its outputs folder."""
 
     ledger: str
     folder: Path
-    outcomes: dict[str, Outcome]
+    state: Replay
 
 
 def open_shelves(ledgers: Sequence[str], folder: Path) -> tuple[Shelf, ...]:
@@ -78,7 +88,7 @@ def open_shelves(ledgers: Sequence[str], folder: Path) -> tuple[Shelf, ...]:
     Raises LedgerDamaged, StorageFailed.
     """
     paths = [(name, (folder / name).resolve()) for name in ledgers]
-    return tuple(Shelf(name, path.parent, read(path).outcomes) for name, path in paths)
+    return tuple(Shelf(name, path.parent, read(path)) for name, path in paths)
 
 
 Choice = Decision | Reuse
@@ -133,33 +143,65 @@ class Selection:
     def _kept_in_place(self, job: Job) -> Reuse | None:
         """A Job that was charged, says the user, and whose pictures lie at its place."""
         files = self.strays.files(job)
-        return Reuse("ledger.jsonl", self.outputs.folder, files) if files else None
+        return Reuse(OWN_LEDGER, self.outputs.folder, files) if files else None
 
-    def is_missing_pictures(self, key: str) -> bool:
+    def choose_copy(self, job: Job) -> Skip | Reuse | None:
+        """What to do about a further place of a Job; None while there is nothing to deliver."""
+        outcome = self.state.outcomes.get(job.key)
+        if outcome is None or not outcome.files:
+            return None
+        found = self._finished(job, job.key, outcome)
+        if isinstance(found, Reuse):
+            return replace(found, instead=None)
+        return Skip("reused") if self._here(job, whole=True) else None
+
+    def here(self, job: Job) -> tuple[FileRecord, ...]:
+        """The pictures recorded at this Job's own place, the latest; none where it has none."""
+        return self._here(job, whole=False)
+
+    def is_missing_pictures(self, job: Job) -> bool:
         """Whether a finished Job lacks a picture on disk."""
-        outcome = self.state.outcomes.get(key)
-        return outcome is not None and not all(map(self.outputs.is_whole, outcome.files))
+        outcome = self.state.outcomes.get(job.key)
+        if outcome is None or not outcome.files:
+            return False
+        return not all(map(self.outputs.is_whole, self.here(job) or outcome.files))
 
     def _finished(self, job: Job, key: str, outcome: Outcome) -> Choice:
         decision = decide(key, outcome, self.redo)
         if isinstance(decision, Send):
             return decision
-        whole = all(self.outputs.is_whole(file) for file in outcome.files)
-        if not whole:
-            again = Send(outcome.attempt + 1, "missing")
-            return (self._from_shelf(key) or again) if self.redo.missing else decision
-        if _lies_where_planned(job, outcome.files):
-            return decision
-        return Reuse("ledger.jsonl", self.outputs.folder, outcome.files)
+        if here := self._here(job, whole=True):
+            done = self.state.done(key)
+            return Skip("done") if done is not None and here == done.files else decision
+        offers = [
+            Reuse(OWN_LEDGER, self.outputs.folder, files)
+            for files in self.state.places(key)
+            if all(map(self.outputs.is_whole, files))
+        ]
+        offers += self._on_shelves(key)
+        instead = Send(outcome.attempt + 1, "missing") if self.redo.missing else None
+        if offers:
+            return replace(offers[0], others=tuple(offers[1:]), instead=instead)
+        return instead or decision
+
+    def _here(self, job: Job, *, whole: bool) -> tuple[FileRecord, ...]:
+        for files in reversed(self.state.places(job.key)):
+            if _lies_where_planned(job, files) and (
+                not whole or all(map(self.outputs.is_whole, files))
+            ):
+                return files
+        return ()
 
     def _from_shelf(self, key: str) -> Reuse | None:
+        offers = list(self._on_shelves(key))
+        return replace(offers[0], others=tuple(offers[1:])) if offers else None
+
+    def _on_shelves(self, key: str) -> Iterator[Reuse]:
         for shelf in self.shelves:
-            outcome = shelf.outcomes.get(key)
-            if outcome is not None and outcome.files:
-                there = Outputs(shelf.folder)
-                if all(there.is_whole(file) for file in outcome.files):
-                    return Reuse(shelf.ledger, shelf.folder, outcome.files)
-        return None
+            there = Outputs(shelf.folder)
+            for files in shelf.state.places(key):
+                if all(map(there.is_whole, files)):
+                    yield Reuse(shelf.ledger, shelf.folder, files)
 
 
 def is_of_older_copy(outcome: Outcome) -> bool:
@@ -175,7 +217,7 @@ def is_of_older_copy(outcome: Outcome) -> bool:
 def _may_be_bought(shelf: Shelf, key: str, redo: Redo) -> bool:
     """Whether another ledger has the work, or may have paid for it, and its pictures are not at
     hand: in flight, on file, unknown, resolved as charged, or done with its picture gone."""
-    outcome = shelf.outcomes.get(key)
+    outcome = shelf.state.outcomes.get(key)
     if outcome is None or (outcome.state in ("done", "reused") and redo.missing):
         return False
     return (
@@ -208,11 +250,19 @@ class LaneCount:
     missing: int = 0
     to_note: int = 0
     holds: Counter[HoldReason] = field(default_factory=Counter)
+    duplicates: int = 0
 
     @property
     def has_work(self) -> bool:
         """Whether anything is to be sent, polled, taken over or noted."""
         return bool(self.to_send or self.to_poll or self.to_take_over or self.to_note)
+
+    def count_copies(self, selection: Selection) -> None:
+        """Take in the further places of the lane's Jobs."""
+        for _, choice in copy_choices(self.lane, selection):
+            self.duplicates += 1
+            if choice is not None:
+                self.count(choice)
 
     def count(self, choice: Choice) -> None:
         """Take in one Job's choice."""
@@ -236,6 +286,14 @@ class LaneCount:
                 self.reasons[reason] += 1
 
 
+def copy_choices(
+    lane: JobStream, selection: Selection
+) -> Iterator[tuple[Job, Skip | Reuse | None]]:
+    """Each further place of the lane's Jobs with what would be done about it, lazily."""
+    for job in lane.copies():
+        yield job, selection.choose_copy(job)
+
+
 def choices(lane: JobStream, selection: Selection) -> Iterator[tuple[Job, Choice]]:
     """Each Job of the lane with what would be done about it, lazily."""
     for job in lane.jobs():
@@ -247,7 +305,8 @@ def tally(lane: JobStream, selection: Selection) -> LaneCount:
     counted = LaneCount(lane)
     for job, choice in choices(lane, selection):
         counted.count(choice)
-        counted.missing += isinstance(choice, Skip) and selection.is_missing_pictures(job.key)
+        counted.missing += isinstance(choice, Skip) and selection.is_missing_pictures(job)
+    counted.count_copies(selection)
     return counted
 
 

@@ -38,7 +38,7 @@ class Summary:
     stopped: RetouchError | None = None
     lane_stops: dict[str, RetouchError] = field(default_factory=dict)
     unknown_with_task: int = 0  # of those that ended unknown: the next run fetches them
-    settled: Counter[str] = field(default_factory=Counter)  # Jobs of each model that came to an end
+    settled: Counter[str] = field(default_factory=Counter)  # Jobs of each lane that came to an end
     again: PayingAgain = field(default_factory=PayingAgain)
 
     @property

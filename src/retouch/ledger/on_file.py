@@ -41,6 +41,7 @@ def job_on_file(key: str, outcome: Outcome, accepted: TaskAccepted | None) -> Jo
         output=(accepted.output if accepted else "")
         or f"images/{said.model}/{said.prompt}/{stem}-{{index}}",
         recorded_key=key,
+        lane=(said.lane or "") if isinstance(said, Started) else "",
     )
 
 

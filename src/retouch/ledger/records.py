@@ -126,7 +126,16 @@ class _OfWork(_OfAttempt, frozen=True, kw_only=True):
     source: str
 
 
-class Started(_OfWork, frozen=True, kw_only=True, tag="started"):
+class _OfSource(_OfWork, frozen=True, kw_only=True):
+    """Says which bytes were edited (None for a URL), and on which lane, where that has a name of
+    its own."""
+
+    source_sha256: str | None = None
+    source_bytes: int | None = None
+    lane: str | None = None
+
+
+class Started(_OfSource, frozen=True, kw_only=True, tag="started"):
     ceiling: AmountRecord | None = None
     terms: TermsRecord | None = None
 
@@ -145,7 +154,7 @@ class TaskAccepted(_OfAttempt, frozen=True, kw_only=True, tag="accepted"):
     repeat: int = 0
 
 
-class Done(_OfWork, frozen=True, kw_only=True, tag="done"):
+class Done(_OfSource, frozen=True, kw_only=True, tag="done"):
     task: str | None = None
     usage: UsageRecord | None = None
     cost: CostRecord | None = None
@@ -177,7 +186,17 @@ class Resolved(_OfAttempt, frozen=True, kw_only=True, tag="resolved"):
 
 
 class Reused(Record, frozen=True, kw_only=True, tag="reused"):
+    """Finished work delivered to one more place; `attempt` is the one that was paid for (0: in
+    another ledger)."""
+
     key: str
+    attempt: int = 0
+    model: str = ""
+    prompt: str = ""
+    source: str = ""
+    source_sha256: str | None = None
+    source_bytes: int | None = None
+    lane: str | None = None
     source_ledger: str = msgspec.field(name="from")
     files: tuple[FileRecord, ...]
 

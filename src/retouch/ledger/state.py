@@ -18,6 +18,7 @@ from retouch.ledger.records import (
     AnyRecord,
     Done,
     Failed,
+    FileRecord,
     Resolved,
     Reused,
     RunBegins,
@@ -40,6 +41,7 @@ class Replay:
 
     def __init__(self) -> None:
         self.outcomes: dict[str, Outcome] = {}
+        self.delivered: dict[str, list[Done | Reused]] = {}
         self.totals = Totals()
         self.observed: dict[str, Observed] = {}
         self.accepted: dict[str, TaskAccepted] = {}
@@ -55,7 +57,7 @@ class Replay:
         """What is not settled, by key and attempt."""
         return self._charges.open
 
-    def apply(self, record: AnyRecord) -> Posting | None:
+    def apply(self, record: AnyRecord) -> Posting | None:  # noqa: PLR0912 - a case a record
         """Take in one Record; what it did to its Attempt's Charge."""
         posting = self._charges.apply(record)
         if posting is not None:
@@ -71,6 +73,8 @@ class Replay:
             case Done():
                 self.accepted.pop(record.key, None)
                 self._decide(record, "done", record.task)
+                if self.outcomes[record.key].decided is record:
+                    self.delivered.pop(record.key, None)  # of what is superseded
             case Failed():
                 self._failed(record, posting)
             case Unknown() if posting is not None:
@@ -78,9 +82,7 @@ class Replay:
             case Resolved():
                 self._resolved(record)
             case Reused():
-                known = self.outcomes.get(record.key)
-                # The number goes on: an attempt that is still open keeps its Charge to itself.
-                self.outcomes[record.key] = Outcome("reused", known.attempt if known else 0, record)
+                self._reused(record)
             case RunBegins():
                 self.runs += 1
                 self.last_run, self.last_end = record, None
@@ -99,6 +101,30 @@ class Replay:
             self.totals.count(record.usage, kept)
         if verdict == "charged":
             self.totals.pay(paid.money if paid else None, charge.model, charge.day)
+
+    def _reused(self, record: Reused) -> None:
+        """One more place for finished work; what was kept before stands beside it."""
+        known = self.outcomes.get(record.key)
+        places = self.delivered.setdefault(record.key, [])
+        if not places and known is not None and isinstance(known.decided, Done):
+            places.append(known.decided)
+        places.append(record)
+        # The number goes on: an attempt that is still open keeps its Charge to itself.
+        self.outcomes[record.key] = Outcome("reused", known.attempt if known else 0, record)
+
+    def done(self, key: str) -> Done | None:
+        """The record of what was kept for a Job here, wherever else that was delivered."""
+        outcome = self.outcomes.get(key)
+        first = next(iter(self.delivered.get(key, ())), outcome.decided if outcome else None)
+        return first if isinstance(first, Done) else None
+
+    def places(self, key: str) -> list[tuple[FileRecord, ...]]:
+        """The pictures of a Job at each place they are recorded, the latest last."""
+        outcome = self.outcomes.get(key)
+        found = [each.files for each in self.delivered.get(key, ())]
+        if not found and outcome is not None and outcome.files:
+            found = [outcome.files]
+        return list(dict.fromkeys(found))
 
     def _observe(self, record: Done | Failed, charge: Charge, kept: int) -> None:
         """Remember the most tokens that were counted: ceilings may not lie below."""
@@ -217,6 +243,16 @@ class Replay:
         """Every picture that a Record names, also of work that was done again since."""
         named = (file.path for outcome in self.outcomes.values() for file in outcome.files)
         return self.superseded.union(named)
+
+    def place_counts(self) -> Counter[str]:
+        """The same, each place for itself: work that is done and delivered to two more is one
+        done and two reused."""
+        counted = Counter[str](outcome.state for outcome in self.outcomes.values())
+        for key, places in self.delivered.items():
+            if self.outcomes[key].state == "reused":
+                counted.update("done" if isinstance(each, Done) else "reused" for each in places)
+                counted["reused"] -= 1
+        return counted
 
     @property
     def tasks_out(self) -> int:

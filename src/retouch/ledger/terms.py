@@ -37,13 +37,18 @@ def terms_of(job: Job) -> TermsRecord:
     pictures = [picture.identity for picture in job.pictures]
     return TermsRecord(
         input=_digest([pictures, mask.identity if mask else None]),
-        prompt=_digest(job.prompt.text),
+        prompt=prompt_digest(job.prompt.text)[:DIGEST_DIGITS],
         options=_digest([{name: unsigned(value) for name, value in job.options}, job.placement]),
         n=job.terms.n,
         size=job.terms.size,
         quality=job.terms.quality,
         aspect_ratio=job.terms.aspect_ratio,
     )
+
+
+def prompt_digest(text: str) -> str:
+    """What a rendered prompt is known by: the SHA-256 of its UTF-8, 64 hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _digest(content: object) -> str:

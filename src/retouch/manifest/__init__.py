@@ -7,9 +7,13 @@ do`. Nothing here knows a dialect, opens a picture or sends a byte.
 from retouch.manifest.document import Location
 from retouch.manifest.loading import Loaded, load, read
 from retouch.manifest.model import (
+    SOURCES,
     Budget,
+    Combine,
     ConfirmAbove,
     Input,
+    Labels,
+    Leaks,
     Limits,
     Manifest,
     Model,
@@ -20,17 +24,22 @@ from retouch.manifest.model import (
     Provider,
     RunSettings,
     Sample,
+    Splits,
 )
 from retouch.manifest.pricebook import PriceFile, load_prices
 from retouch.manifest.prices import FilePrice, ImagePrice, Price
 from retouch.manifest.urls import UnfitURL, base_url
 
 __all__ = [
+    "SOURCES",
     "Budget",
+    "Combine",
     "ConfirmAbove",
     "FilePrice",
     "ImagePrice",
     "Input",
+    "Labels",
+    "Leaks",
     "Limits",
     "Loaded",
     "Location",
@@ -45,6 +54,7 @@ __all__ = [
     "Provider",
     "RunSettings",
     "Sample",
+    "Splits",
     "UnfitURL",
     "base_url",
     "load",

@@ -27,6 +27,9 @@ from retouch.manifest.currencies import CODES, meant
 from retouch.manifest.names import unfit_for_a_path, unfit_for_output
 from retouch.manifest.urls import UnfitURL, base_url
 
+JSON = dict[str, Any]  # a JSON Schema: as open as pydantic's own signature for it
+_SHARES_OFF = 1e-6  # three thirds written as 0.333333 add up to one
+
 PlainValue = TypeAliasType(
     "PlainValue",
     "str | int | float | bool | tuple[PlainValue, ...] | Mapping[str, PlainValue] | None",
@@ -139,6 +142,39 @@ def _written(value: object) -> str:
 # Which of a union's members is meant; in locations of problems they are left out.
 WORD, TERMS = "\0word", "\0terms"
 
+
+def _conditions(value: object) -> object:
+    """Each column with the texts it may have; numbers stand as they are written."""
+    if not isinstance(value, Mapping):
+        return value
+    return {str(column): _allowed(wanted) for column, wanted in value.items()}
+
+
+def _allowed(value: object) -> tuple[str, ...]:
+    values = value if isinstance(value, tuple | list) else (value,)
+    if not values:
+        raise advice("holds an empty list: no source would be left", "give it a value")
+    return tuple(str(each).lower() if isinstance(each, bool) else _written(each) for each in values)
+
+
+def _prefix(value: str) -> str:
+    for part in value.split("/"):
+        if part in (".", "..") or (reason := unfit_for_a_path(part)):
+            what = "is no folder's name" if part in (".", "..") else f"cannot be a folder: {reason}"
+            raise advice(what, "write a name like set-a, or several with / between them")
+    return value
+
+
+def _shares(value: Mapping[str, float]) -> Mapping[str, float]:
+    for name, share in value.items():
+        if share <= 0:
+            raise advice(f"gives `{name}` no share", "write shares above 0, like 0.8")
+    if value and abs(sum(value.values()) - 1) > _SHARES_OFF:
+        total = f"{sum(value.values()):.6g}"
+        raise advice(f"must add up to 1, and they add up to {total}", "mend the shares")
+    return value
+
+
 Text = Annotated[str, Field(min_length=1, max_length=100_000, pattern=r"\S")]
 Number = Annotated[float, BeforeValidator(_float)]
 PlainOptions = Annotated[Mapping[str, PlainValue], BeforeValidator(_plain)]
@@ -166,6 +202,27 @@ BaseURL = Annotated[
     AfterValidator(_base_url),
     WithJsonSchema({"type": "string", "format": "uri", "pattern": "^https?://[^@?#]+$"}),
 ]
+Prefix = Annotated[str, Field(min_length=1), AfterValidator(_prefix)]
+_PLAIN_JSON: JSON = {"type": ["string", "number", "boolean"]}
+Conditions = Annotated[
+    Mapping[str, tuple[str, ...]],
+    BeforeValidator(_conditions),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": {
+                "anyOf": [_PLAIN_JSON, {"type": "array", "items": _PLAIN_JSON, "minItems": 1}]
+            },
+        }
+    ),
+]
+Shares = Annotated[
+    Mapping[PathPart, Number],
+    AfterValidator(_shares),
+    WithJsonSchema(
+        {"type": "object", "additionalProperties": {"type": "number", "exclusiveMinimum": 0}}
+    ),
+]
 VariableValue = Annotated[
     str | tuple[str, ...],
     PlainValidator(_variable_value),
@@ -178,4 +235,3 @@ VariableValue = Annotated[
         }
     ),
 ]
-JSON = dict[str, Any]  # a JSON Schema: as open as pydantic's own signature for it

@@ -12,7 +12,7 @@ from typing import Literal
 from retouch.errors import InputRefused, Problem
 from retouch.manifest.document import Data, Document, Location
 from retouch.manifest.messages import validated
-from retouch.manifest.model import Manifest
+from retouch.manifest.model import Manifest, Model
 from retouch.manifest.names import unfit_for_a_path
 from retouch.manifest.price_rules import price_findings
 from retouch.manifest.pricebook import PriceFile, load_prices
@@ -72,9 +72,17 @@ class Loaded:
 
         None: the model is unpriced that day. A price outside its own dates does not count.
         """
-        own = next((part.price for part in self.manifest.models if part.model == model), None)
-        if own is not None:
-            return own if own.holds_on(day) else None
+        named = (part for part in self.manifest.models if part.model == model)
+        first = next(named, None)
+        return self.price_of(first, day) if first else self._by_file(model, day)
+
+    def price_of(self, model: Model, day: date) -> Price | None:
+        """What a lane costs on a day: by its own price, else by the price file."""
+        if model.price is not None:
+            return model.price if model.price.holds_on(day) else None
+        return self._by_file(model.model, day)
+
+    def _by_file(self, model: str, day: date) -> Price | None:
         return self.prices.price_on(model, day) if self.prices else None
 
 

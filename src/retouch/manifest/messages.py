@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from retouch.errors import Problem
@@ -92,15 +93,19 @@ def _unknown_key(location: Location, shape: type[BaseModel]) -> tuple[str, str]:
             "never write the key here: put it into an environment variable and name that in "
             "`provider.api_key_env`"
         )
-    part = _part_at(shape, location[:-1])
-    return what, close_to(str(location[-1]), part.model_fields)
+    return what, close_to(str(location[-1]), _keys(_part_at(shape, location[:-1])))
+
+
+def _keys(part: type[BaseModel]) -> dict[str, FieldInfo]:
+    """A part's fields by their words in YAML."""
+    return {field.alias or name: field for name, field in part.model_fields.items()}
 
 
 def _part_at(shape: type[BaseModel], location: Location) -> type[BaseModel]:
     """The model that describes a location."""
     for step in location:
-        if isinstance(step, str) and step in shape.model_fields:
-            shape = _part_in(shape.model_fields[step].annotation) or shape
+        if isinstance(step, str) and (field := _keys(shape).get(step)):
+            shape = _part_in(field.annotation) or shape
     return shape
 
 

@@ -18,6 +18,7 @@ from retouch.manifest.kinds import (
     WORD,
     Amount,
     BaseURL,
+    Conditions,
     Currency,
     Number,
     OutputTemplate,
@@ -25,6 +26,8 @@ from retouch.manifest.kinds import (
     PathPart,
     Plain,
     PlainOptions,
+    Prefix,
+    Shares,
     Text,
     VariableValue,
 )
@@ -97,23 +100,39 @@ class Provider(Part):
     )
 
 
-class Sample(Part):
-    """Take some of the sources, the same ones every time."""
+SOURCES = ("glob", "table", "urls", "imagefolder", "coco", "yolo", "webdataset")
+"""The keys of an input that say where its pictures are: exactly one is set."""
 
-    count: int = Field(ge=1, le=10**9, description="How many sources to take, at most.")
+
+class Sample(Part):
+    """Take some of the sources, the same ones every time: chosen by a hash of each one's name."""
+
+    model_config = _described(one_of=("count", "fraction"))
+
+    count: int | None = Field(
+        None, ge=1, le=10**9, description="How many to take, at most; of each kind with `per`."
+    )
+    fraction: Number | None = Field(
+        None, gt=0, le=1, description="Which share to take, about; what is added moves none."
+    )
     seed: int = Field(0, ge=0, le=2**63, description="Another seed takes others.")
+    per: Text | None = Field(
+        None, description="A column: the sample is taken of each of its values for itself."
+    )
 
 
 class Input(Part):
-    """Where pictures come from. Exactly one of `glob`, `table`, `urls` is set.
+    """Where pictures come from. Exactly one of `SOURCES` is set.
 
-    Paths are relative to the manifest's folder.
+    Paths are relative to the manifest's folder, absolute, or begin with ~/.
     """
 
-    model_config = _described(one_of=("glob", "table", "urls"))
+    model_config = _described(one_of=SOURCES)
 
     glob: Text | None = Field(
-        None, description="Files by pattern, like data/**/*.jpg; in the order of their names."
+        None,
+        description="Files by pattern, like ~/photos/**/*.{jpg,png}; in the order of their names. "
+        "An extension matches in any case.",
     )
     table: Text | None = Field(
         None,
@@ -121,7 +140,50 @@ class Input(Part):
         "columns are variables.",
     )
     urls: Text | None = Field(None, description="A text file of URLs, one a line.")
-    exclude: tuple[Text, ...] = Field((), description="Patterns of files that `glob` leaves out.")
+    imagefolder: Text | None = Field(
+        None,
+        description="A folder as Hugging Face has it: metadata.jsonl, csv or parquet with a column "
+        "file_name, folders of splits and labels.",
+    )
+    coco: Text | None = Field(
+        None,
+        description="A COCO file of instances, keypoints or captions; `root` is the pictures' "
+        "folder (default: the file's).",
+    )
+    yolo: Text | None = Field(
+        None, description="A YOLO data.yaml, with images/ and labels/ (boxes, segments, poses)."
+    )
+    webdataset: Text | None = Field(
+        None,
+        description="WebDataset's tars by pattern, like /data/train-{000000..000009}.tar; their "
+        "pictures are read where they are.",
+    )
+    root: Text | None = Field(
+        None,
+        description="The folder that names of sources and {parent} are relative to. Default: the "
+        "manifest's where the pictures lie below it, else the pattern's part before its first "
+        "wildcard, or the table's folder.",
+    )
+    prefix: Prefix | None = Field(
+        None,
+        alias="as",
+        description="Put before the names of sources and {parent}, like a folder: tells apart "
+        "inputs whose sources share names.",
+    )
+    literal: bool = Field(
+        False, description="Whether [, ], ?, { and } in the pattern stand for themselves."
+    )
+    image_column: Text = Field(
+        "image", description="The table's column that holds each picture's path or URL."
+    )
+    exclude: tuple[Text, ...] = Field(
+        (), description="Patterns of files that are left out, with `glob` or `imagefolder`."
+    )
+    where: Conditions = Field(
+        {},
+        description="Take only sources whose columns have these values; a list is any of its "
+        "items. Compared as texts.",
+    )
     mask: Text | None = Field(
         None,
         description="The mask of each source, like data/masks/{stem}.png. White is edited, black "
@@ -133,7 +195,9 @@ class Input(Part):
     sample: Sample | None = Field(None, description="Take only some of the sources.")
     allow_empty: bool = Field(False, description="Whether it is fine that nothing is found.")
     convert: bool = Field(
-        False, description="Whether pictures in a mode the model does not take are converted."
+        False,
+        description="Whether pictures in a mode the model does not take are converted, and HEIC, "
+        "AVIF, BMP, TIFF and the first frame of a GIF are taken.",
     )
     apply_orientation: bool = Field(
         False, description="Whether pictures that EXIF says lie on their side are turned first."
@@ -155,6 +219,16 @@ class PromptTemplate(Part):
     variables: Mapping[str, VariableValue] = Field(
         {},
         description="Values for {name}, as written; a list makes a prompt of each of its values.",
+    )
+    weight: Number = Field(
+        1.0, gt=0, le=10**6, description="How often `combine: {mode: choose}` draws it."
+    )
+    when: Conditions = Field(
+        {},
+        description="Only for sources whose columns have these values; a list is any of its items.",
+    )
+    models: tuple[Text, ...] = Field(
+        (), description="Only on these models, by their `id`. Default: on all."
     )
 
 
@@ -231,6 +305,11 @@ class Model(Part):
     model: Annotated[Text, Field(max_length=200)] = Field(
         description="The model's name as the server knows it; quote it if it looks like a number."
     )
+    id: PathPart | None = Field(
+        None,
+        description="Names the lane in paths, records and reports, so that one model may be there "
+        "twice. Default: the model's name.",
+    )
     options: PlainOptions = Field(
         {}, description="Sent with each request, like n or aspect_ratio; as the model takes them."
     )
@@ -258,6 +337,11 @@ class Model(Part):
     accepts: tuple[Text, ...] = Field(
         (), description="Options the model takes although retouch's table says otherwise."
     )
+
+    @property
+    def name(self) -> str:
+        """What the lane is called: `id`, else the model's name."""
+        return self.id or self.model
 
 
 OnUnknown = Annotated[
@@ -327,6 +411,74 @@ class Output(Part):
     )
 
 
+class Leaks(Part):
+    """What is done about a picture that is in two splits."""
+
+    exact: Literal["refuse", "warn", "ignore"] = Field(
+        "refuse", description="About the same bytes."
+    )
+    near: Literal["refuse", "warn", "ignore"] = Field(
+        "warn", description="About pictures that look the same (perceptual hashes by OpenCV)."
+    )
+    distance: int = Field(
+        4, ge=0, le=20, description="How many of a hash's 64 bits may differ, to be near."
+    )
+
+
+class Splits(Part):
+    """Which sources are for training, validation and test. One of `from`, `column`, `ratios`."""
+
+    model_config = _described(one_of=("from", "column", "ratios"))
+
+    by: Literal["path"] | None = Field(
+        None,
+        alias="from",
+        description="`path`: by folders named train, val, valid, validation, dev or test (or as "
+        "the data set itself says).",
+    )
+    column: Text | None = Field(None, description="By a column that names the split.")
+    ratios: Shares = Field(
+        {}, description="By a hash of each name, like {train: 0.8, val: 0.1, test: 0.1}."
+    )
+    seed: int = Field(0, ge=0, le=2**63, description="Of the ratios' hash; another splits anew.")
+    group: Text | None = Field(
+        None, description="A column: sources that share its value are never in two splits."
+    )
+    augment: tuple[Text, ...] = Field(
+        (),
+        description="The splits that are edited; the others are exported untouched, and not paid "
+        "for. Default: all.",
+    )
+    leaks: Leaks = Field(Leaks(), description="What is done about pictures in two splits.")
+
+
+class Combine(Part):
+    """Which prompts meet which sources."""
+
+    mode: Literal["product", "zip", "choose"] = Field(
+        "product",
+        description="`product`: each with each; `zip`: the n-th source with the n-th prompt, from "
+        "the beginning again; `choose`: some for each source, drawn by weight.",
+    )
+    variants: int = Field(
+        1, ge=1, le=10_000, description="How many different prompts are drawn for a source."
+    )
+    seed: int = Field(0, ge=0, le=2**63, description="Another seed draws others.")
+
+
+class Labels(Part):
+    """What becomes of a data set's labels when it is exported."""
+
+    carry: Literal["auto", "none"] = Field(
+        "auto", description="Whether labels go with the edited pictures."
+    )
+    geometry: Literal["scale", "register", "drop"] = Field(
+        "scale",
+        description="How boxes, outlines and keypoints follow: scaled with the picture, fitted to "
+        "what moved, or dropped.",
+    )
+
+
 class Manifest(Part):
     """What to edit, with which prompts, on which models, under which limits."""
 
@@ -342,6 +494,11 @@ class Manifest(Part):
     models: tuple[Model, ...] = Field(
         min_length=1, description="Each model gets every source with every prompt."
     )
+    combine: Combine = Field(
+        Combine(), description="How prompts meet sources. Default: each with each."
+    )
+    splits: Splits | None = Field(None, description="Training, validation and test.")
+    labels: Labels = Field(Labels(), description="What becomes of labels on export.")
     prices: Text | None = Field(
         None, description="A price file (`retouch schema prices` describes it)."
     )

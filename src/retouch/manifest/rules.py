@@ -15,7 +15,7 @@ from typing import Literal
 from retouch.errors import Problem
 from retouch.manifest.document import REFUSED, Data, Document, Location
 from retouch.manifest.messages import close_to
-from retouch.manifest.model import SUPPORTED_VERSIONS
+from retouch.manifest.model import SOURCES, SUPPORTED_VERSIONS
 from retouch.manifest.names import same_path
 from retouch.manifest.urls import UnfitURL, base_url
 from retouch.text import one_clean_line
@@ -83,16 +83,18 @@ def findings(data: Mapped, dialects: Collection[str] | None) -> Iterator[Finding
     """Everything the rules find in a manifest, but for its prices."""
     yield from _provider(mapping(data.get("provider")), dialects)
     for index, given in items(data.get("inputs")):
-        yield from exactly_one(("inputs", index), given, ("glob", "table", "urls"))
-        if given.get("exclude") and "glob" not in given:
-            yield Finding(
-                ("inputs", index, "exclude"), "`exclude` goes with `glob` alone", "remove it"
-            )
+        yield from exactly_one(("inputs", index), given, SOURCES)
+        yield from _misplaced(("inputs", index), given)
+        sample = given.get("sample")
+        if isinstance(sample, Mapping):
+            yield from exactly_one(("inputs", index, "sample"), sample, ("count", "fraction"))
     for index, given in items(data.get("prompts")):
         yield from exactly_one(("prompts", index), given, ("template", "file"))
         yield from _variables(("prompts", index, "variables"), mapping(given.get("variables")))
     yield from _repeated(data, "prompts", "id")
-    yield from _repeated(data, "models", "model")
+    yield from _same_lanes(data)
+    yield from _splits(data.get("splits"))
+    yield from _combine(data)
     for index, given in items(data.get("models")):
         yield from _options(("models", index, "options"), mapping(given.get("options")))
         yield from _poll(("models", index, "poll"), mapping(given.get("poll")))
@@ -107,6 +109,60 @@ def exactly_one(location: Location, given: Mapped, keys: tuple[str, ...]) -> Ite
         names = ", ".join(f"`{key}`" for key in keys)
         found = " and ".join(f"`{key}`" for key in present) or "none"
         yield Finding(location, f"exactly one of {names} is needed, found {found}", "give one")
+
+
+_GOES_WITH = {
+    "exclude": ("glob", "imagefolder"),
+    "literal": ("glob", "webdataset"),
+    "image_column": ("table",),
+}
+
+
+def _misplaced(location: Location, given: Mapped) -> Iterator[Finding]:
+    """Keys of an input that say nothing beside the kind of source it names."""
+    for key, kinds in _GOES_WITH.items():
+        if given.get(key) and not any(kind in given for kind in kinds):
+            names = " or ".join(f"`{kind}`" for kind in kinds)
+            yield Finding((*location, key), f"`{key}` goes with {names} alone", "remove it")
+
+
+def _same_lanes(data: Mapped) -> Iterator[Finding]:
+    """Two models of one name, which an `id` tells apart."""
+    lanes = tuple(
+        {"id": given.get("id") or given.get("model"), "at": index, "named": "id" in given}
+        for index, given in items(data.get("models"))
+    )
+    for finding in _repeated({"models": lanes}, "models", "id"):
+        at, key = lanes[int(finding.location[1])], "model"
+        remedy = "name each once"
+        if at["named"]:
+            key = "id"
+        elif finding.what.startswith("id "):
+            remedy = "name each once, or tell them apart by `id: ...`"
+        what = key + finding.what.removeprefix("id")
+        yield Finding(("models", int(finding.location[1]), key), what, remedy)
+
+
+def _splits(given: Data) -> Iterator[Finding]:
+    if not isinstance(given, Mapping):
+        return
+    yield from exactly_one(("splits",), given, ("from", "column", "ratios"))
+    if given.get("seed") and "ratios" not in given:
+        yield Finding(("splits", "seed"), "`seed` goes with `ratios` alone", "remove it")
+
+
+def _combine(data: Mapped) -> Iterator[Finding]:
+    given = mapping(data.get("combine"))
+    if given.get("mode") == "choose":
+        return
+    for key in ("variants", "seed"):
+        if key in given:
+            what = f"`{key}` goes with `mode: choose` alone"
+            yield Finding(("combine", key), what, "remove it, or write `mode: choose`")
+    for index, prompt in items(data.get("prompts")):
+        if "weight" in prompt:
+            what = "`weight` goes with `combine: {mode: choose}` alone"
+            yield Finding(("prompts", index, "weight"), what, "remove it, or write the `combine`")
 
 
 def _provider(given: Mapped, dialects: Collection[str] | None) -> Iterator[Finding]:

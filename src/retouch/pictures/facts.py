@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Role = Literal["picture", "mask"]
+Role = Literal["picture", "foreign", "mask"]
+"""What a file is used as; `foreign` is a picture whose kind `convert: true` allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,9 @@ class Facts:
 
     `sha256` is 64 hex digits of the file's bytes. `mode` is Pillow's name, with the depth where
     Pillow hides it (`RGB;16`, `LA;16`). `orientation` is EXIF's, 1-8; 1 is upright. `warnings`
-    are clauses for people. Of a mask: `darkest` and `brightest` grey level of its colours, 0-255.
+    are clauses for people. `frames`: of an animation the first is taken. `looks` is the perceptual
+    hash of what is seen, 16 hex digits; None where none was asked for. Of a mask: `darkest` and
+    `brightest` grey level of its colours, 0-255.
     """
 
     sha256: str
@@ -29,6 +32,8 @@ class Facts:
     warnings: tuple[str, ...] = ()
     darkest: int | None = None
     brightest: int | None = None
+    frames: int = 1
+    looks: str | None = None
 
     @property
     def is_turned(self) -> bool:

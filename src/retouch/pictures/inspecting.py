@@ -1,7 +1,8 @@
 """A picture's preflight: opened, recognised by its bytes, decoded whole, described or refused.
 
 Pillow sees only what the skeleton walk found whole and within PIXEL_CAP, through the decoders of
-PNG, JPEG and WEBP alone. Whatever it raises makes a bad picture with a reason.
+PNG, JPEG and WEBP alone (and those of `foreign` where the user wants these converted). Whatever it
+raises makes a bad picture with a reason.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pathlib import Path
 from PIL import Image
 
 from retouch.pictures.facts import BadPicture, Facts, Role
+from retouch.pictures.foreign import foreign_type, open_foreign
+from retouch.pictures.looks import LOOKED_AT_PIXELS, looks_of
 from retouch.pictures.sniffing import called, gif_frames, sniff
 from retouch.pictures.structure import Flaw, Skeleton, png_without_remarks, skeleton
 from retouch.storage.reading import UnreadableFile, read_regular
@@ -37,24 +40,33 @@ decoding_lock = threading.Lock()  # held to silence Pillow: warning filters are 
 
 
 def inspect(
-    path: Path, *, within: Path | None = None, role: Role = "picture"
+    path: Path,
+    *,
+    within: Path | None = None,
+    role: Role = "picture",
+    span: tuple[int, int] | None = None,
+    hashed: bool = False,
 ) -> Facts | BadPicture:
     """The facts of a picture's file, or why it cannot be used. Blocks for a whole decode.
 
-    `within`: the folder it may not leave by a link. A `mask` gets its grey levels measured too.
+    `within`: the folder it may not leave by a link. `span`: where in the file it lies. A `mask`
+    gets its grey levels measured too; `hashed`: how it looks, which needs OpenCV.
     """
     try:
-        data = read_regular(path, within)
+        data = read_regular(path, within, span=span)
     except UnreadableFile as error:
         return BadPicture(path, error.reason, error.remedy)
     if not data:
         return BadPicture(path, "is empty (0 bytes)", "get it again")
-    if sniff(data) is None:
-        return BadPicture(path, *_not_taken(data))
+    kind = foreign_type(data) if role == "foreign" else None
+    if kind is None and sniff(data) is None:
+        return BadPicture(path, *_not_taken(data, role))
     try:
+        if kind is not None:
+            return _foreign(data, kind, hashed=hashed)
         found = skeleton(data)
-        _refuse_oversized(found)
-        facts = _decoded_with_goodwill(path, data, found, role)
+        _refuse_oversized(found, role)
+        facts = _decoded_with_goodwill(path, data, found, role, hashed=hashed)
         return replace(facts, warnings=(*facts.warnings, *found.warnings))
     except UnreadableFile as error:
         return BadPicture(path, error.reason, error.remedy)
@@ -65,16 +77,31 @@ def inspect(
         return BadPicture(path, f"cannot be decoded: {reason}", "get it again, or save it anew")
 
 
-def _not_taken(data: bytes) -> tuple[str, str]:
+def _foreign(data: bytes, kind: str, *, hashed: bool) -> Facts:
+    """The facts of a picture that is to be converted, as its decoder gives it: upright."""
+    with decoding_lock:
+        image = open_foreign(data, kind, PIXEL_CAP)
+    return Facts(
+        sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), media_type=kind,
+        width=image.width, height=image.height, mode=image.mode,
+        orientation=orientation_of(image), has_alpha=image.has_transparency_data,
+        frames=getattr(image, "n_frames", 1), looks=looks_of(image) if hashed else None,
+    )  # fmt: skip
+
+
+def _not_taken(data: bytes, role: Role) -> tuple[str, str]:
     """What the bytes are instead of a picture that is taken, and what to do."""
     name = called(data)
     frames = gif_frames(data) if data.startswith(b"GIF8") else 1
     if frames > 1:
         name = f"an animated GIF of {frames} frames"
-    return f"is {name}, by its bytes", "only PNG, JPEG and WEBP are taken: save it as one of them"
+    remedy = "only PNG, JPEG and WEBP are taken: save it as one of them"
+    if role == "picture" and foreign_type(data):
+        remedy += ", or write `convert: true`"
+    return f"is {name}, by its bytes", remedy
 
 
-def _refuse_oversized(found: Skeleton) -> None:
+def _refuse_oversized(found: Skeleton, role: Role) -> None:
     size = f"{found.width}x{found.height}"
     if found.width * found.height > PIXEL_CAP:
         raise UnreadableFile(
@@ -82,23 +109,26 @@ def _refuse_oversized(found: Skeleton) -> None:
             "decoded",
             "scale it down",
         )
-    if found.frames > 1:
+    if found.frames > 1 and role != "foreign":
         raise UnreadableFile(
             f"is animated ({found.frames} frames), which is not supported",
-            "save the frame that is meant as a picture of its own",
+            "save the frame that is meant as a picture of its own, or take the first by "
+            "`convert: true`",
         )
 
 
-def _decoded_with_goodwill(path: Path, data: bytes, found: Skeleton, role: Role) -> Facts:
+def _decoded_with_goodwill(
+    path: Path, data: bytes, found: Skeleton, role: Role, *, hashed: bool
+) -> Facts:
     """The facts; those of a PNG whose texts or profiles Pillow refuses come from its pixels."""
     try:
-        return _decoded(path, data, found, role)
+        return _decoded(path, data, found, role, hashed=hashed)
     except UnreadableFile:
         raise
     except Exception as error:
         if found.media_type != "image/png":
             raise
-        facts = _decoded(path, png_without_remarks(data), found, role)
+        facts = _decoded(path, png_without_remarks(data), found, role, hashed=hashed)
         reason = one_clean_line(str(error), 120) or type(error).__name__
         said = f"holds remarks that a decoder refuses ({reason}); its pixels are whole"
         return replace(
@@ -109,16 +139,20 @@ def _decoded_with_goodwill(path: Path, data: bytes, found: Skeleton, role: Role)
         )
 
 
-def _decoded(path: Path, data: bytes, found: Skeleton, role: Role) -> Facts:
+def _decoded(
+    path: Path, data: bytes, found: Skeleton, role: Role, *, hashed: bool = False
+) -> Facts:
     with _header(data) as (image, orientation):
         mode, has_alpha = _mode(image, found), image.has_transparency_data
-        darkest = brightest = None
+        darkest = brightest = looks = None
         if role == "mask":
             darkest, brightest = _levels(image, has_alpha=has_alpha)
         else:
             # An eighth of the size reads every byte and spares most of the arithmetic (JPEG).
-            image.draft(None, (max(1, image.width // 8), max(1, image.height // 8)))
+            least = LOOKED_AT_PIXELS if hashed else 1
+            image.draft(None, (max(least, image.width // 8), max(least, image.height // 8)))
             image.load()
+            looks = looks_of(image) if hashed else None
     suspected = _EXTENSIONS.get(path.suffix.lower())
     said: tuple[str, ...] = ()
     if suspected not in (None, found.media_type):
@@ -128,6 +162,7 @@ def _decoded(path: Path, data: bytes, found: Skeleton, role: Role) -> Facts:
         sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), media_type=found.media_type,
         width=found.width, height=found.height, mode=mode, orientation=orientation,
         has_alpha=has_alpha, warnings=said, darkest=darkest, brightest=brightest,
+        frames=found.frames, looks=looks,
     )  # fmt: skip
 
 

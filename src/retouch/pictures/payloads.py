@@ -15,6 +15,7 @@ from PIL import Image, ImageChops
 
 from retouch.job import Picture
 from retouch.pictures.facts import Facts
+from retouch.pictures.foreign import foreign_type, open_foreign
 from retouch.pictures.inspecting import PIXEL_CAP, decoding_lock
 from retouch.pictures.sniffing import sniff
 from retouch.pictures.structure import Flaw, png_without_remarks, skeleton
@@ -30,7 +31,7 @@ def payload(picture: Picture) -> bytes:
     if picture.path is None:
         raise ValueError("a picture given by URL has no bytes to send")
     try:
-        data = read_regular(picture.path)
+        data = read_regular(picture.path, span=picture.span)
     except UnreadableFile as error:
         raise SourceChanged(f"{picture.path.name} {error.reason}, since it was planned") from None
     if f"sha256:{hashlib.sha256(data).hexdigest()}" != picture.digest:
@@ -40,7 +41,7 @@ def payload(picture: Picture) -> bytes:
 
 def needs_conversion(facts: Facts, modes: Collection[str]) -> bool:
     """Whether a model that takes `modes` takes the picture only after `convert`."""
-    return facts.mode not in modes
+    return facts.mode not in modes or facts.frames > 1
 
 
 def converted_mode(facts: Facts) -> str:
@@ -54,10 +55,10 @@ def transformed(data: bytes, transforms: Collection[str]) -> bytes:
 
     Metadata are left behind; a colour profile is kept where the colours were not touched.
     """
-    if skeleton_pixels(data) > PIXEL_CAP:
-        raise SourceChanged("a picture has grown beyond what is decoded, since it was planned")
     try:
         return _transformed(data, transforms)
+    except SourceChanged:
+        raise
     except Exception:
         if sniff(data) != "image/png":
             raise
@@ -65,13 +66,12 @@ def transformed(data: bytes, transforms: Collection[str]) -> bytes:
 
 
 def _transformed(data: bytes, transforms: Collection[str]) -> bytes:
-    with decoding_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        image: Image.Image = Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
-        if "orient" in transforms:
-            from PIL import ImageOps  # noqa: PLC0415 - start-up time: `plan` converts nothing
+    kind = foreign_type(data) if "convert" in transforms else None
+    image = _first_frame(data) if kind is None else _foreign(data, kind)
+    if "orient" in transforms:
+        from PIL import ImageOps  # noqa: PLC0415 - start-up time: `plan` converts nothing
 
-            image = ImageOps.exif_transpose(image)
+        image = ImageOps.exif_transpose(image)
     profile = image.info.get("icc_profile")
     if "convert" in transforms:
         if image.mode not in ("RGB", "RGBA"):
@@ -82,6 +82,22 @@ def _transformed(data: bytes, transforms: Collection[str]) -> bytes:
     written = BytesIO()
     image.save(written, "PNG", icc_profile=profile)
     return written.getvalue()
+
+
+def _first_frame(data: bytes) -> Image.Image:
+    if skeleton_pixels(data) > PIXEL_CAP:
+        raise SourceChanged("a picture has grown beyond what is decoded, since it was planned")
+    with decoding_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
+
+
+def _foreign(data: bytes, kind: str) -> Image.Image:
+    try:
+        with decoding_lock:
+            return open_foreign(data, kind, PIXEL_CAP)
+    except UnreadableFile as error:
+        raise SourceChanged(f"a picture {error.reason}, since it was planned") from None
 
 
 def skeleton_pixels(data: bytes) -> int:

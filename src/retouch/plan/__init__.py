@@ -8,7 +8,18 @@ Reads files, writes nothing but its cache, sends nothing.
 
 from retouch.plan.digests import DigestCache
 from retouch.plan.inspections import OnProgress
+from retouch.plan.known import Known, known_of
 from retouch.plan.lanes import build
-from retouch.plan.planned import BadSource, Lane, Plan
+from retouch.plan.planned import BadSource, Lane, Leak, Plan
 
-__all__ = ["BadSource", "DigestCache", "Lane", "OnProgress", "Plan", "build"]
+__all__ = [
+    "BadSource",
+    "DigestCache",
+    "Known",
+    "Lane",
+    "Leak",
+    "OnProgress",
+    "Plan",
+    "build",
+    "known_of",
+]

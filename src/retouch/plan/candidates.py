@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from retouch.errors import Problem
+from retouch.plan.annotations import Annotations
 from retouch.plan.columns import Columns
 from retouch.text import one_clean_line, url_without_query
 
@@ -43,11 +43,37 @@ def unfit_url(url: str) -> str:
     return ""
 
 
+Span = tuple[int, int]
+"""Where a picture lies in its file: offset and length in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A picture as an input names it: `path` is absolute, or a URL.
+
+    `file` and `line` say where a table or list names it ("" and 0 where nothing has lines).
+    `name` is its path below the root where `path` does not tell that (a tar's member). `in_shares`:
+    its annotations are shares of width and height, not pixels.
+    """
+
+    path: str
+    file: str = ""
+    line: int = 0
+    header: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    annotations: Annotations | None = None
+    split: str = ""
+    span: Span | None = None
+    name: str = ""
+    in_shares: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One source as it was named. References are URLs, or paths relative to the folder with `/`.
+    """One source as it was named. References are URLs or absolute paths.
 
-    `file` and `line` say where a table or list names it ("" and 0 for a glob's).
+    `file` and `line` say where a table or list names it ("" and 0 for a glob's). `span` is where
+    its picture lies in the file; `in_shares`: its annotations are shares of width and height.
     """
 
     name: str
@@ -58,6 +84,8 @@ class Candidate:
     line: int = 0
     mask: str | None = None
     images: tuple[str, ...] = ()
+    span: Span | None = None
+    in_shares: bool = False
 
     def problem(self, what: str, remedy: str = "", column: int = 1) -> Problem:
         """A problem with this source, at its row or its file."""
@@ -77,14 +105,6 @@ def empty_cell(candidate: Candidate, names: tuple[str, ...]) -> Problem | None:
             remedy = "fill it, or leave the row out"
             return candidate.problem(what, remedy, header.index(name) + 1)
     return None
-
-
-def normal(named: str) -> str | None:
-    """A relative path in one form, with `/`; None if it is absolute or leads out by `..`."""
-    if named.startswith(("/", "\\", "~")) or named[1:3] in (":\\", ":/") or "\0" in named:
-        return None
-    path = posixpath.normpath(named)
-    return None if path.startswith("../") or path in ("..", ".") else path
 
 
 def shown_url(url: str) -> str:

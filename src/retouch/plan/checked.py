@@ -5,17 +5,20 @@ What is checked here holds for every model; what a model takes is its lane's to 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from retouch.job import Picture, Source
 from retouch.manifest import Input, Loaded
 from retouch.pictures import BadPicture, Facts, Role
-from retouch.plan.candidates import Candidate, is_url
-from retouch.plan.inspections import Album
+from retouch.plan.candidates import Candidate, Span, is_url
+from retouch.plan.inspections import Album, Look
 from retouch.plan.planned import BadSource
 from retouch.plan.warnings import Warnings
 from retouch.text import one_clean_line, url_without_signature
+
+_SENT_AS_THEY_ARE = ("image/png", "image/jpeg", "image/webp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,88 +31,114 @@ class Checked:
     mask_facts: Facts | None = None
 
 
-def files_of(candidates: Iterable[Candidate]) -> Iterator[tuple[str, Role]]:
-    """Every file the candidates refer to, with what it is used as."""
-    for candidate in candidates:
-        for reference in (candidate.reference, *candidate.images):
-            if not is_url(reference):
-                yield reference, "picture"
-        if candidate.mask is not None and not is_url(candidate.mask):
-            yield candidate.mask, "mask"
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """What of a candidate is to be looked at; None for a URL."""
+
+    source: Look | None
+    images: tuple[Look | None, ...]
+    mask: Look | None
+
+    def all(self) -> Iterator[Look]:
+        """Every file."""
+        return (each for each in (self.source, *self.images, self.mask) if each is not None)
+
+
+def looks_of(candidate: Candidate, given: Input, *, hashed: bool) -> Looks:
+    """The files a candidate refers to; `hashed`: with how its picture looks."""
+    role: Role = "foreign" if given.convert else "picture"
+    mask = candidate.mask
+    return Looks(
+        _look(candidate.reference, role, candidate.span, hashed=hashed),
+        tuple(_look(each, role) for each in candidate.images),
+        None if mask is None else _look(mask, "mask"),
+    )
+
+
+def _look(
+    reference: str, role: Role, span: Span | None = None, *, hashed: bool = False
+) -> Look | None:
+    return None if is_url(reference) else Look(reference, role, span, hashed)
 
 
 class Checks:
     """Makes Sources of candidates; files shared by many are one Picture."""
 
-    def __init__(self, loaded: Loaded, album: Album, tally: Warnings) -> None:
+    def __init__(
+        self, loaded: Loaded, album: Album, tally: Warnings, *, hashed: bool = False
+    ) -> None:
+        self._hashed = hashed
         self._loaded = loaded
         self._album = album
         self._tally = tally
-        self._pictures: dict[str, Picture] = {}
+        self._pictures: dict[tuple[str, Span | None], Picture] = {}
+        self._before = f"{str(loaded.folder).rstrip('/')}/"
 
     def check(self, candidate: Candidate) -> Checked | BadSource:
         """The candidate's Source, or every reason why it cannot be one."""
         shown = one_clean_line(candidate.name)
-        reasons = list(self._reasons(candidate))
+        given = self._loaded.manifest.inputs[candidate.input]
+        looks = looks_of(candidate, given, hashed=self._hashed)
+        reasons = list(self._reasons(candidate, looks))
         if reasons:
             return BadSource(shown, "; ".join(reasons))
         references = (candidate.reference, *candidate.images)
-        facts = tuple(self._facts(reference) for reference in references)
-        mask_facts = self._facts(candidate.mask, "mask") if candidate.mask else None
-        given = self._loaded.manifest.inputs[candidate.input]
+        facts = tuple(map(self._facts, (looks.source, *looks.images)))
+        mask_facts = self._facts(looks.mask)
         first = facts[0]
         if first and mask_facts:
             wanted, has = _sent_size(first, given), _sent_size(mask_facts, given)
             if wanted != has:
-                reason = f"its mask {candidate.mask} is {has[0]}x{has[1]}, the picture "
-                return BadSource(shown, reason + f"{wanted[0]}x{wanted[1]}: make them equal")
+                reason = f"its mask {self._named(candidate.mask)} is {has[0]}x{has[1]}, the "
+                return BadSource(
+                    shown, reason + f"picture {wanted[0]}x{wanted[1]}: make them equal"
+                )
         self._warn(candidate, given, references, facts, mask_facts)
         columns = candidate.columns
+        if first:
+            columns = columns.measured(_sent_size(first, given), in_shares=candidate.in_shares)
         source = Source(
             name=candidate.name,
-            picture=self._picture(candidate.reference, first),
+            picture=self._picture(candidate.reference, first, candidate.span),
             mask=self._picture(candidate.mask, mask_facts) if candidate.mask else None,
             images=tuple(map(self._picture, candidate.images, facts[1:])),
-            columns=columns.measured(_sent_size(first, given)) if first else columns,
+            columns=columns,
         )
         return Checked(source, candidate, facts, mask_facts)
 
-    def _reasons(self, candidate: Candidate) -> Iterator[str]:
+    def _named(self, reference: str | None) -> str:
+        """A file as messages name it: relative where it lies below the manifest's folder."""
+        return one_clean_line((reference or "").removeprefix(self._before), 200)
+
+    def _reasons(self, candidate: Candidate, looks: Looks) -> Iterator[str]:
         try:
             candidate.name.encode()
         except UnicodeEncodeError:
             yield "its name is not UTF-8: rename it"
             return
-        named: list[tuple[str, str, Role]] = [("", candidate.reference, "picture")]
-        named += [(f"its image {each} ", each, "picture") for each in candidate.images]
-        if candidate.mask is not None:
-            named.append((f"its mask {candidate.mask} ", candidate.mask, "mask"))
-        for who, reference, role in named:
-            if is_url(reference):
-                continue
-            facts = self._album.facts(reference, role)
-            if isinstance(facts, BadPicture):
-                what = f"{one_clean_line(who, 200)} " if who else ""
-                yield what + facts.reason + (f" ({facts.remedy})" if facts.remedy else "")
+        named = [("", looks.source), *(("image", each) for each in looks.images)]
+        for what, look in (*named, ("mask", looks.mask)):
+            facts = None if look is None else self._album.facts(look)
+            if isinstance(facts, BadPicture) and look is not None:
+                who = f"its {what} {self._named(look.path)} " if what else ""
+                yield who + facts.reason + (f" ({facts.remedy})" if facts.remedy else "")
 
-    def _facts(self, reference: str, role: Role = "picture") -> Facts | None:
-        if is_url(reference):
-            return None
-        facts = self._album.facts(reference, role)
+    def _facts(self, look: Look | None) -> Facts | None:
+        facts = None if look is None else self._album.facts(look)
         return facts if isinstance(facts, Facts) else None
 
-    def _picture(self, reference: str, facts: Facts | None) -> Picture:
-        known = self._pictures.get(reference)
+    def _picture(self, reference: str, facts: Facts | None, span: Span | None = None) -> Picture:
+        known = self._pictures.get((reference, span))
         if known is None:
             if facts is None:
                 known = Picture(f"url:{url_without_signature(reference)}", url=reference)
             else:
                 known = Picture(
-                    f"sha256:{facts.sha256}", path=self._album.folder / reference,
+                    f"sha256:{facts.sha256}", path=Path(reference), span=span,
                     media_type=facts.media_type, bytes=facts.bytes,
                     width=facts.width, height=facts.height,
                 )  # fmt: skip
-            self._pictures[reference] = known
+            self._pictures[reference, span] = known
         return known
 
     def _warn(
@@ -125,14 +154,21 @@ class Checks:
             if each is None:
                 continue
             for warning in each.warnings:
-                self._tally.add(where, f"a picture {warning}", "rename it", reference)
+                self._tally.add(where, f"a picture {warning}", "rename it", self._named(reference))
+            if each.media_type not in _SENT_AS_THEY_ARE or each.frames > 1:
+                kind = each.media_type.removeprefix("image/").upper()
+                frames = f"the first of {each.frames} frames of " if each.frames > 1 else ""
+                what = f"{frames}a {kind} picture is converted to PNG before it is sent"
+                self._tally.add(where, what, "", self._named(reference))
             if each.is_turned and not given.apply_orientation:
                 what = f"EXIF says to turn the picture (orientation {each.orientation}), and it is "
                 remedy = "write `apply_orientation: true` to have it turned first"
-                self._tally.add(where, what + "sent as it stands", remedy, reference)
+                self._tally.add(where, what + "sent as it stands", remedy, self._named(reference))
         if candidate.mask and mask_facts and mask_facts.brightest == 0:
             what = "a mask is all black: black is kept, so nothing would be edited"
-            self._tally.add(where, what, "paint white what is to be edited", candidate.mask)
+            self._tally.add(
+                where, what, "paint white what is to be edited", self._named(candidate.mask)
+            )
 
 
 def _sent_size(facts: Facts, given: Input) -> tuple[int, int]:

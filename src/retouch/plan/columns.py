@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from retouch.plan.annotations import Annotations
 from retouch.text import url_without_signature
 
 BUILT_IN = ("stem", "name", "suffix", "parent", "label", "width", "height")
@@ -43,9 +44,15 @@ def path_of_url(url: str) -> str:
 
 
 class Columns(Mapping[str, str]):
-    """One source's columns, read-only. `values` go with `header`; both are of its table."""
+    """One source's columns, read-only. `values` go with `header`; both are of its table or set.
 
-    __slots__ = ("_header", "_path", "_size", "_values")
+    `label` is the folder's name where the path does not tell it. What a labelled set says besides
+    is `annotations`; `split` is the source's ("": none), of which `is_augmented` tells whether its
+    pictures are edited.
+    """
+
+    __slots__ = ("_header", "_label", "_path", "_size", "_values", "annotations", "is_augmented",
+                 "split")  # fmt: skip
 
     def __init__(
         self,
@@ -53,11 +60,20 @@ class Columns(Mapping[str, str]):
         size: tuple[int, int] | None = None,
         header: tuple[str, ...] = (),
         values: tuple[str, ...] = (),
+        *,
+        label: str = "",
+        annotations: Annotations | None = None,
+        split: str = "",
+        is_augmented: bool = True,
     ) -> None:
         self._path = path
         self._size = size
         self._header = header
         self._values = values
+        self._label = label
+        self.annotations = annotations
+        self.split = split
+        self.is_augmented = is_augmented
 
     def __getitem__(self, name: str) -> str:
         if self._header and name in self._header:
@@ -66,15 +82,23 @@ class Columns(Mapping[str, str]):
             if self._size is None:
                 raise KeyError(name)
             return str(self._size[name == "height"])
+        if name == "label" and self._label:
+            return self._label
+        if name == "split" and self.split:
+            return self.split
         return _of_path(self._path)[name]
 
     def __iter__(self) -> Iterator[str]:
         yield from (name for name in BUILT_IN if name not in self._header and name in self)
+        if self.split and "split" not in self._header:
+            yield "split"
         yield from self._header
 
     def __contains__(self, name: object) -> bool:
         if name in self._header:
             return True
+        if name == "split":
+            return bool(self.split)
         return name in BUILT_IN and (name not in ("width", "height") or self._size is not None)
 
     def __len__(self) -> int:
@@ -84,10 +108,29 @@ class Columns(Mapping[str, str]):
         return f"Columns({dict(self)!r})"
 
     @property
+    def path(self) -> str:
+        """The source's path, which the built-in columns are made of."""
+        return self._path
+
+    @property
     def header(self) -> tuple[str, ...]:
         """The names of the table's columns."""
         return self._header
 
-    def measured(self, size: tuple[int, int]) -> Columns:
-        """The same columns, with the picture's width and height known."""
-        return Columns(self._path, size, self._header, self._values)
+    def measured(self, size: tuple[int, int], *, in_shares: bool = False) -> Columns:
+        """The same columns, with the picture's width and height known; `in_shares`: annotations
+        are shares of these, and become pixels."""
+        known = self.annotations
+        if in_shares and known is not None:
+            known = known.scale(*size)
+        return Columns(
+            self._path, size, self._header, self._values, label=self._label,
+            annotations=known, split=self.split, is_augmented=self.is_augmented,
+        )  # fmt: skip
+
+    def in_split(self, split: str, *, is_augmented: bool) -> Columns:
+        """The same columns, with the source's split known."""
+        return Columns(
+            self._path, self._size, self._header, self._values, label=self._label,
+            annotations=self.annotations, split=split, is_augmented=is_augmented,
+        )  # fmt: skip

@@ -14,6 +14,7 @@ import sqlite3
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import msgspec
 
@@ -30,6 +31,17 @@ _TABLE = """create table if not exists facts (
 
 _decoder = msgspec.json.Decoder(Facts)
 _encoder = msgspec.json.Encoder()
+
+
+class Looked(Protocol):
+    """A file that was looked at: which, as what, and where in it the picture lies."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def role(self) -> Role: ...
+    @property
+    def span(self) -> tuple[int, int] | None: ...
 
 
 class DigestCache:
@@ -75,11 +87,11 @@ class DigestCache:
         database.execute(_TABLE)
         database.execute("select count(*) from facts where path = x''").fetchone()
 
-    def get(self, path: Path, status: os.stat_result, role: Role = "picture") -> Facts | None:
+    def get(self, look: Looked, status: os.stat_result) -> Facts | None:
         """The facts of a file, if it still is the one they were found on."""
         row = self._do("select size, mtime_ns, ctime_ns, inode, facts from facts "
                        "where path=? and role=?",
-                       os.fsencode(path), role)  # fmt: skip
+                       _place(look), look.role)  # fmt: skip
         if row is None or row[:4] != (
             status.st_size, status.st_mtime_ns, status.st_ctime_ns, _inode(status)
         ):  # fmt: skip
@@ -89,14 +101,15 @@ class DigestCache:
         except msgspec.MsgspecError:
             return None
 
-    def put(self, path: Path, status: os.stat_result, facts: Facts, role: Role = "picture") -> None:
+    def put(self, look: Looked, status: os.stat_result, facts: Facts) -> None:
         """Remember the facts of a file as it was when `status` was taken, before it was read."""
-        if time.time_ns() - status.st_mtime_ns < FRESH_NS or status.st_size != facts.bytes:
+        size = look.span[1] if look.span else status.st_size
+        if time.time_ns() - status.st_mtime_ns < FRESH_NS or size != facts.bytes:
             return
         if not self._unsaved:
             self._do("begin")
         self._do("insert or replace into facts values (?,?,?,?,?,?,?)",
-                 os.fsencode(path), role, status.st_size, status.st_mtime_ns,
+                 _place(look), look.role, status.st_size, status.st_mtime_ns,
                  status.st_ctime_ns, _inode(status), _encoder.encode(facts))  # fmt: skip
         self._unsaved += 1
         if self._unsaved >= _COMMIT_EVERY:
@@ -137,6 +150,12 @@ class DigestCache:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _place(look: Looked) -> bytes:
+    """The file, and where in it the picture lies; no path holds a NUL."""
+    span = f"\0{look.span[0]}+{look.span[1]}" if look.span else ""
+    return os.fsencode(look.path) + span.encode()
 
 
 def _inode(status: os.stat_result) -> int:

@@ -1,9 +1,10 @@
-"""Files by pattern, below one folder, in the order of their names; fast for 100,000 of them.
+"""Files by pattern, anywhere on the disk, in the order of their names; fast for 100,000 of them.
 
-`*`, `?` and `[...]` stay within a name, `**` is any number of folders; names beginning with a dot
-are matched only by a pattern that does. Patterns never leave the folder: `..` and absolute ones
-are refused, linked folders are followed where the pattern names them and they lead inside, never
-by `**`.
+`*`, `?` and `[...]` stay within a name, `**` is any number of folders, `{a,b}` and `{1..9}` are
+alternatives; names beginning with a dot are matched only by a pattern that does. An extension
+matches in any case. A pattern begins at the folder that stands before its first wildcard, be that
+absolute, `~` or above by `..`. Linked folders are followed where the pattern names them, never by
+`**`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ import fnmatch
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from retouch.storage.reading import UnreadableFile, resolved
+import bracex
+
 from retouch.text import one_clean_line
 
 _MAGIC = re.compile(r"[*?\[]")
+_BRACES = re.compile(r"\{[^{}]*(?:,|\.\.)")
+_EXTENSION = re.compile(r"(.*)\.([A-Za-z0-9]{1,10})")
+ALTERNATIVES_CAP = 100_000  # of the braces of one pattern
 _Matches = Callable[[str], object]
 
 
@@ -75,41 +80,153 @@ class Pattern:
         return any(state < len(self.segments) for state in states)
 
 
-def compiled(text: str, *, ignore_case: bool = False) -> Pattern:
-    """The pattern a text is. Raises UnfitPattern."""
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """A text as patterns, each with the folder it begins at: absolute, links as they stand.
+
+    `base` is that of them all; `text` is what the manifest says.
+    """
+
+    text: str
+    base: Path
+    patterns: tuple[tuple[Path, Pattern], ...]
+
+    def paths(self) -> Iterator[str | Trouble]:
+        """The absolute path of everything that matches, each once, alternative by alternative."""
+        seen: set[str] = set()
+        for folder, pattern in self.patterns:
+            before = f"{folder}".rstrip("/")
+            for found in find(folder, pattern):
+                if isinstance(found, Trouble):
+                    yield replace(found, path=f"{before}/{found.path}")
+                    continue
+                path = f"{before}/{found}"
+                if len(self.patterns) == 1:
+                    yield path
+                elif path not in seen:
+                    seen.add(path)
+                    yield path
+
+    def in_any_case(self) -> Iterator[str | Trouble]:
+        """What would match below `base` if upper and lower case were one."""
+        for folder, pattern in self.patterns:
+            yield from find(folder, compiled(pattern.text, ignore_case=True))
+
+    def matches(self, path: str) -> bool:
+        """Whether an absolute path is one the text means."""
+        for folder, pattern in self.patterns:
+            before = f"{folder}".rstrip("/") + "/"
+            if path.startswith(before) and pattern.matches(path[len(before) :]):
+                return True
+        return False
+
+
+def glob_of(text: str, folder: Path, *, literal: bool = False) -> Glob:
+    """The glob a text is, relative to `folder`. Raises UnfitPattern.
+
+    `literal`: `*` and `**` alone are wildcards.
+    """
+    if "\0" in text or "\\" in text or re.match(r"[A-Za-z]:", text):
+        raise UnfitPattern("the pattern holds a NUL or a backslash", "separate folders with /")
+    texts = [text] if literal else _alternatives(text)
+    patterns = []
+    for each in texts:
+        before, rest = _split(each, literal=literal)
+        base = located(before, folder)
+        patterns.append((base, compiled(rest, literal=literal)))
+    bases = [str(base) for base, _ in patterns]
+    return Glob(text, Path(os.path.commonpath(bases)), tuple(patterns))
+
+
+def located(named: str, folder: Path) -> Path:
+    """The absolute path of what is named relative to `folder`, absolute, or by `~`; links stand.
+
+    Raises UnfitPattern for a home that is not known.
+    """
+    if named.startswith("~"):
+        home = os.path.expanduser(named)  # noqa: PTH111 - as text: nothing is looked up but the home
+        if home.startswith("~"):
+            what = f"`{one_clean_line(named, 80)}`: whose home that is, is not known"
+            raise UnfitPattern(what, "write the folder in full")
+        named = home
+    return Path(os.path.normpath(folder / named))
+
+
+def with_slashes(named: str) -> str:
+    """A path that a list names, as this system writes it: a Windows tool's list has backslashes."""
+    return named.replace("\\", "/") if "\\" in named and "/" not in named else named
+
+
+def _alternatives(text: str) -> list[str]:
+    if not _BRACES.search(text):
+        return [text]
+    try:
+        found = list(dict.fromkeys(bracex.expand(text, keep_escapes=True, limit=ALTERNATIVES_CAP)))
+    except bracex.ExpansionLimitException:
+        what = f"its braces mean more than {ALTERNATIVES_CAP:,} patterns"
+        raise UnfitPattern(what, "use `*`") from None
+    return found
+
+
+def _split(text: str, *, literal: bool) -> tuple[str, str]:
+    """The folders before the first wildcard (and before the last name), and the rest."""
+    names = text.split("/")
+    magic = re.compile(r"\*") if literal else _MAGIC
+    last = len(names) - 1
+    at = next((at for at, name in enumerate(names) if at == last or magic.search(name)), last)
+    before = "/".join(names[:at])
+    if at and not before:
+        before = "/"
+    return before or ".", "/".join(names[at:])
+
+
+def compiled(text: str, *, literal: bool = False, ignore_case: bool = False) -> Pattern:
+    """The pattern a text is, below some folder. Raises UnfitPattern."""
     if text.startswith(("/", "~")) or re.match(r"[A-Za-z]:", text):
-        raise UnfitPattern(
-            f"`{one_clean_line(text, 80)}` is not relative",
-            "patterns are relative to the manifest's folder",
-        )
+        raise UnfitPattern(f"`{one_clean_line(text, 80)}` is not relative", "begin it with a name")
     if "\0" in text or "\\" in text:
         raise UnfitPattern("the pattern holds a NUL or a backslash", "separate folders with /")
     names = [name for name in text.split("/") if name not in ("", ".")]
     if ".." in names:
-        raise UnfitPattern(
-            f"`{one_clean_line(text, 80)}` leaves the manifest's folder by `..`",
-            "move the manifest above its pictures",
-        )
+        what = f"`{one_clean_line(text, 80)}` goes up by `..` after a wildcard"
+        raise UnfitPattern(what, "write `..` before the first wildcard alone")
     if text.endswith("/") or (names and names[-1] == "**"):
         names.append("*")
-    flags = re.IGNORECASE if ignore_case else 0
-    segments = tuple(None if name == "**" else _test(name, flags) for name in names)
+    if literal:
+        names = [re.sub(r"[\[?]", r"[\g<0>]", name) for name in names]
+    last = len(names) - 1
+    segments = tuple(
+        None if name == "**" else _test(name, is_last=at == last, ignore_case=ignore_case)
+        for at, name in enumerate(names)
+    )
     return Pattern(text, segments, tuple(name.startswith(".") for name in names))
 
 
-def _test(name: str, flags: int) -> _Matches:
-    if not _MAGIC.search(name) and not flags:
+def _test(name: str, *, is_last: bool, ignore_case: bool) -> _Matches:
+    if ignore_case:
+        return re.compile(fnmatch.translate(name), re.IGNORECASE).match
+    extension = _EXTENSION.fullmatch(name) if is_last else None
+    if extension:
+        any_case = "".join(
+            f"[{one.lower()}{one.upper()}]" if one.isalpha() else one for one in extension[2]
+        )
+        name = f"{extension[1]}.{any_case}"
+    elif not _MAGIC.search(name):
         return name.__eq__
-    return re.compile(fnmatch.translate(name), flags).match
+    return re.compile(fnmatch.translate(name)).match
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A folder that could not be looked into, and why."""
+    """A folder that was not looked into, and why; `is_link`: `**` does not follow links."""
 
     path: str
     reason: str
     remedy: str
+    is_link: bool = False
+
+
+NOT_FOLLOWED = "is a linked folder, and `**` follows no links"
 
 
 def find(folder: Path, pattern: Pattern) -> Iterator[str | Trouble]:
@@ -159,11 +276,13 @@ def _matching(
                 yield path
             continue
         if entry.is_symlink():
-            after = pattern.after(states, entry.name, by_name=True)
+            by_name = pattern.after(states, entry.name, by_name=True)
+            if pattern.goes_on(pattern.opened(after)) and not by_name:
+                yield Trouble(path, NOT_FOLLOWED, "", is_link=True)
+            after = by_name
         opened = pattern.opened(after)
         if pattern.goes_on(opened):
-            outside = _leads_outside(folder, path) if entry.is_symlink() else None
-            yield outside or _Below(f"{path}/", opened)
+            yield _Below(f"{path}/", opened)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -171,11 +290,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself: neither folder nor file, and told as such
         return False
-
-
-def _leads_outside(folder: Path, path: str) -> Trouble | None:
-    try:
-        resolved(folder / path, folder)
-    except UnreadableFile as error:
-        return Trouble(path, error.reason, error.remedy)
-    return None

@@ -6,13 +6,13 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from retouch.pictures import BadPicture, Facts, Role, inspect
+from retouch.plan.candidates import Span
 from retouch.plan.digests import DigestCache
-from retouch.storage.reading import UnreadableFile, resolved
 
 THREADS = 2  # decoding lets other threads run; more would hold more decoded pictures at once
 _CHUNK = 64
@@ -21,32 +21,39 @@ OnProgress = Callable[[int], object]
 """Told how many more files were looked at."""
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A file to be looked at: its absolute path, what it is used as, where in it the picture is;
+    `hashed`: how it looks is asked for, too."""
+
+    path: str
+    role: Role = "picture"
+    span: Span | None = None
+    hashed: bool = False
+
+
 class Album:
-    """Facts by reference (a path relative to `folder`) and role; nothing leaves the folder."""
+    """Facts by file, role and span."""
 
-    def __init__(self, folder: Path, cache: DigestCache) -> None:
-        self.folder = folder
+    def __init__(self, cache: DigestCache) -> None:
         self._cache = cache
-        self._found: dict[tuple[str, Role], Facts | BadPicture] = {}
-        self._folders: dict[str, bool] = {}
+        self._found: dict[Look, Facts | BadPicture] = {}
 
-    def facts(self, reference: str, role: Role = "picture") -> Facts | BadPicture:
+    def facts(self, look: Look) -> Facts | BadPicture:
         """What `look` found."""
-        return self._found[reference, role]
+        return self._found[look]
 
-    def look(
-        self, wanted: Iterable[tuple[str, Role]], on_progress: OnProgress | None = None
-    ) -> None:
+    def look(self, wanted: Iterable[Look], on_progress: OnProgress | None = None) -> None:
         """Look at every file once, those that the cache does not know in parallel."""
-        unknown: list[tuple[str, Role, os.stat_result | None]] = []
+        unknown: list[tuple[Look, os.stat_result | None]] = []
         distinct = dict.fromkeys(wanted)
-        for reference, role in distinct:
-            status = self._status(reference)
-            known = None if status is None else self._cache.get(self._path(reference), status, role)
-            if known is None:
-                unknown.append((reference, role, status))
+        for look in distinct:
+            status = _status(look.path)
+            known = None if status is None else self._cache.get(look, status)
+            if known is None or (look.hashed and known.looks is None):
+                unknown.append((look, status))
             else:
-                self._found[reference, role] = known
+                self._found[look] = known
         try:
             if on_progress and len(distinct) > len(unknown):
                 on_progress(len(distinct) - len(unknown))
@@ -55,49 +62,28 @@ class Album:
             self._cache.save()
 
     def _inspect(
-        self,
-        unknown: list[tuple[str, Role, os.stat_result | None]],
-        on_progress: OnProgress | None,
+        self, unknown: list[tuple[Look, os.stat_result | None]], on_progress: OnProgress | None
     ) -> None:
         remaining = iter(unknown)
-        look = partial(_inspected, self.folder)
         with ThreadPoolExecutor(THREADS, thread_name_prefix="inspect") as pool:
             while chunk := list(islice(remaining, _CHUNK)):
-                for (reference, role, status), facts in zip(
-                    chunk, pool.map(look, chunk), strict=True
-                ):
-                    self._found[reference, role] = facts
+                looks = [look for look, _ in chunk]
+                for (look, status), facts in zip(chunk, pool.map(_inspected, looks), strict=True):
+                    self._found[look] = facts
                     if status is not None and isinstance(facts, Facts):
-                        self._cache.put(self._path(reference), status, facts, role)
+                        self._cache.put(look, status, facts)
                     if on_progress:
                         on_progress(1)
 
-    def _path(self, reference: str) -> Path:
-        return self.folder / reference
 
-    def _status(self, reference: str) -> os.stat_result | None:
-        """The state of a regular file inside the folder; None for whatever must be looked at."""
-        path = self._path(reference)
-        try:
-            status = os.lstat(path)
-        except (OSError, ValueError):
-            return None
-        if not stat.S_ISREG(status.st_mode) or not self._is_inside(path.parent):
-            return None
-        return status
-
-    def _is_inside(self, folder: Path) -> bool:
-        known = self._folders.get(str(folder))
-        if known is None:
-            try:
-                resolved(folder, self.folder)
-                known = True
-            except UnreadableFile:
-                known = False
-            self._folders[str(folder)] = known
-        return known
+def _status(path: str) -> os.stat_result | None:
+    """The state of a regular file, links followed; None for whatever must be looked at."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - 100,000 of them
+    except (OSError, ValueError):
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
-def _inspected(folder: Path, wanted: tuple[str, Role, os.stat_result | None]) -> Facts | BadPicture:
-    reference, role, _ = wanted
-    return inspect(folder / reference, within=folder, role=role)
+def _inspected(look: Look) -> Facts | BadPicture:
+    return inspect(Path(look.path), role=look.role, span=look.span, hashed=look.hashed)

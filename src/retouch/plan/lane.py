@@ -13,6 +13,7 @@ from retouch.manifest import Loaded, Location
 from retouch.manifest.messages import close_to
 from retouch.pictures import Facts
 from retouch.plan.checked import Checked
+from retouch.plan.columns import Columns
 from retouch.plan.limits import faults, transforms_for
 from retouch.plan.options import capabilities_for, check_options
 from retouch.plan.paths import OutputPaths
@@ -47,8 +48,9 @@ class LaneBuilder:
             options = self._meet(images)
         if len(self._placements) < len(counts):
             return None
-        sources = tuple(self._taken(checked))
-        if checked and not sources:
+        taken = list(self._taken(checked))
+        sources = tuple(source for _, source in taken)
+        if any(map(_is_edited, checked)) and not sources:
             what = f"no source is left that {self.model.model} takes"
             self.problems.append(
                 self.loaded.problem(("models", self._index), what, "see the bad sources")
@@ -67,10 +69,16 @@ class LaneBuilder:
             repeated=_repeated(sources),
             terms=self._dialect.terms(options),
             like=None if self.model.model in self._dialect.models() else self.model.like,
+            combine=self.loaded.manifest.combine,
+            numbers=tuple(number for number, _ in taken),
         )
         found = check_prompts(self.loaded, lane, self._by_images, self._tally)
         self.problems.extend(found.problems)
-        return replace(lane, jobs_count=found.renderings * lane.repeat)
+        return replace(
+            lane,
+            jobs_count=found.renderings * lane.repeat,
+            copies_count=found.copies * lane.repeat,
+        )
 
     def _meet(self, images: int) -> Options:
         """Learn what the model takes with `images` pictures, and check what the manifest says."""
@@ -119,10 +127,13 @@ class LaneBuilder:
 
     # --- Sources ---------------------------------------------------------------------------
 
-    def _taken(self, checked: Iterable[Checked]) -> Iterator[Source]:
-        """The sources the model takes, with what must be done to their pictures first."""
-        name = self.model.model
-        for each in checked:
+    def _taken(self, checked: Iterable[Checked]) -> Iterator[tuple[int, Source]]:
+        """The sources the model takes, by their numbers, with what must be done to their pictures
+        first."""
+        name = self.model.name
+        for number, each in enumerate(checked):
+            if not _is_edited(each):
+                continue
             images = len(each.facts)
             limits = self._placements[images].limits
             source = each.source
@@ -141,9 +152,10 @@ class LaneBuilder:
                 shown = one_clean_line(source.name)
                 self.bad_sources.append(BadSource(shown, f"{name}: {'; '.join(reasons)}", name))
             elif (mask, *pictures) == (source.mask, source.picture, *source.images):
-                yield source  # one Source for all lanes, unless this model needs another
+                yield number, source  # one for all lanes, unless this model needs another
             else:
-                yield replace(source, picture=pictures[0], images=pictures[1:], mask=mask)
+                changed = replace(source, picture=pictures[0], images=pictures[1:], mask=mask)
+                yield number, changed
 
     def _mask(self, each: Checked, capabilities: Capabilities) -> tuple[Picture | None, list[str]]:
         mask = each.source.mask
@@ -170,6 +182,12 @@ class LaneBuilder:
             facts, limits, convert=given.convert, orient=given.apply_orientation
         )
         return replace(picture, transforms=transforms) if transforms else picture
+
+
+def _is_edited(each: Checked) -> bool:
+    """Whether the source's split is edited at all."""
+    columns = each.source.columns
+    return not isinstance(columns, Columns) or columns.is_augmented
 
 
 def _repeated(sources: Iterable[Source]) -> frozenset[Identity]:

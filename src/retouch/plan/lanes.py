@@ -6,22 +6,26 @@ counts, each picture's limits, each prompt as rendered, each path. No Job is kep
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from retouch.dialects.base import Dialect
 from retouch.errors import Problem
 from retouch.manifest import Loaded
+from retouch.manifest.messages import close_to
+from retouch.pictures.looks import can_hash
 from retouch.plan.candidates import Candidate, empty_cell
-from retouch.plan.checked import Checked, Checks, files_of
+from retouch.plan.checked import Checked, Checks, looks_of
 from retouch.plan.columns import BUILT_IN, OF_A_JOB
 from retouch.plan.digests import DigestCache
 from retouch.plan.inspections import Album, OnProgress
 from retouch.plan.lane import LaneBuilder
 from retouch.plan.paths import OutputPaths, output_paths, told_apart
-from retouch.plan.planned import BadSource, Lane, Plan
+from retouch.plan.planned import BadSource, Lane, Leak, Plan
 from retouch.plan.prompts import Variant, variants
 from retouch.plan.results import feeding_on_results
 from retouch.plan.sources import gather
+from retouch.plan.splits import in_splits, leak_problems, leaks_in
 from retouch.plan.templates import TemplateError
 from retouch.plan.validation import check_paths, undefined
 from retouch.plan.warnings import Warnings
@@ -43,13 +47,18 @@ def build(
     problems: list[Problem] = []
     tally = Warnings()
     prompts = variants(loaded, problems)
-    candidates = gather(loaded, outputs, problems)
+    candidates = in_splits(loaded, gather(loaded, outputs, problems, tally), problems)
+    hashed = _is_hashed(loaded, problems)
     paths = _paths(loaded, candidates, problems)
+    problems.extend(_unknown_lanes(loaded))
     prompts = _with_known_names(loaded, prompts, candidates, problems)
     problems.extend(_empty_cells(candidates, prompts))
-    album = Album(loaded.folder, cache)
-    album.look(files_of(candidates), on_progress)
-    checked, bad = _checked(Checks(loaded, album, tally), candidates)
+    album = Album(cache)
+    inputs = loaded.manifest.inputs
+    looks = (looks_of(each, inputs[each.input], hashed=hashed) for each in candidates)
+    album.look((look for each in looks for look in each.all()), on_progress)
+    checked, bad = _checked(Checks(loaded, album, tally, hashed=hashed), candidates)
+    leaks = _leaks(loaded, checked, problems)
     if paths is not None and "path" not in loaded.manifest.output.model_fields_set:
         paths = told_apart(paths, (each.source.columns for each in checked))
     lanes: list[Lane] = []
@@ -60,6 +69,7 @@ def build(
         problems.extend(builder.problems)
         if lane is not None:
             lanes.append(lane)
+    problems.extend(_same_work(loaded, lanes))
     if not _distinct(problems, "error"):  # paths can be made only where prompts and columns can
         problems.extend((*check_paths(loaded, lanes), *feeding_on_results(loaded, outputs, lanes)))
     problems.extend(tally.problems(loaded))
@@ -70,11 +80,53 @@ def build(
         warnings=_distinct(problems, "warning"),
         bad_sources=tuple(bad),
         inputs=tuple(each.source for each in checked),
+        leaks=tuple(leaks),
+        has_splits=loaded.manifest.splits is not None,
     )
 
 
 def _distinct(problems: list[Problem], severity: str) -> tuple[Problem, ...]:
     return tuple(dict.fromkeys(each for each in problems if each.severity == severity))
+
+
+def _is_hashed(loaded: Loaded, problems: list[Problem]) -> bool:
+    """Whether pictures are asked how they look: to find those alike in two splits."""
+    given = loaded.manifest.splits
+    if given is None or given.leaks.near == "ignore":
+        return False
+    if not can_hash():
+        what = "pictures that look the same are not looked for: OpenCV is not installed"
+        remedy = "`make setup EXTRAS=rehearsal`, or write `near: ignore`"
+        problems.append(loaded.problem(("splits", "leaks"), what, remedy, "warning"))
+    return can_hash()
+
+
+def _leaks(loaded: Loaded, checked: list[Checked], problems: list[Problem]) -> list[Leak]:
+    """What is in two splits, and what is to be said of it."""
+    given = loaded.manifest.splits
+    if given is None:
+        return []
+    leaks, count = leaks_in(checked, given)
+    problems.extend(leak_problems(loaded, given, leaks, count))
+    return leaks
+
+
+def _same_work(loaded: Loaded, lanes: list[Lane]) -> Iterator[Problem]:
+    """Lanes of one model that would ask for the same work, and pay for it twice."""
+    first: dict[str, str] = {}
+    for lane in lanes:
+        try:
+            job = next(lane.jobs(), None)
+        except KeyError:  # a name without a value, which is told already
+            continue
+        if job is None:
+            continue
+        other = first.setdefault(job.key, lane.name)
+        if other != lane.name:
+            at = next(at for at, each in enumerate(loaded.manifest.models) if each is lane.model)
+            what = f"`{lane.name}` and `{other}` ask for the same work of the same model"
+            remedy = "give them other options, or remove one"
+            yield loaded.problem(("models", at), what, remedy)
 
 
 def _paths(
@@ -86,7 +138,7 @@ def _paths(
     except TemplateError as error:
         problems.append(loaded.problem(("output", "path"), str(error), error.remedy))
         return None
-    known = dict.fromkeys((*BUILT_IN, *OF_A_JOB))
+    known = dict.fromkeys((*BUILT_IN, *OF_A_JOB, *_split(candidates)))
     for header in dict.fromkeys(candidate.columns.header for candidate in candidates):
         known.update(dict.fromkeys(header))
     for name in paths.names:
@@ -106,9 +158,11 @@ def _with_known_names(
 ) -> tuple[Variant, ...]:
     """The prompts whose names some source has; the others are told, even if no source is good."""
     read = {candidate.input for candidate in candidates}
-    if any(given.table and at not in read for at, given in enumerate(loaded.manifest.inputs)):
-        return prompts  # which columns that table would have had is not known
-    known = dict.fromkeys((*BUILT_IN, "model", "prompt"))
+    if any(
+        given.glob is None and at not in read for at, given in enumerate(loaded.manifest.inputs)
+    ):
+        return prompts  # which columns that table or set would have had is not known
+    known = dict.fromkeys((*BUILT_IN, "model", "prompt", *_split(candidates)))
     for header in dict.fromkeys(candidate.columns.header for candidate in candidates):
         known.update(dict.fromkeys(header))
     fit = []
@@ -118,6 +172,21 @@ def _with_known_names(
         if not unknown:
             fit.append(variant)
     return tuple(fit)
+
+
+def _unknown_lanes(loaded: Loaded) -> Iterator[Problem]:
+    """Prompts for models that are not there."""
+    names = [model.name for model in loaded.manifest.models]
+    for index, prompt in enumerate(loaded.manifest.prompts):
+        for at, name in enumerate(prompt.models):
+            if name not in names:
+                what = f"`models` names none of the models: {one_clean_line(name, 60)}"
+                yield loaded.problem(("prompts", index, "models", at), what, close_to(name, names))
+
+
+def _split(candidates: Iterable[Candidate]) -> tuple[str, ...]:
+    """The column `split`, where some source has one."""
+    return ("split",) if any(each.columns.split for each in candidates) else ()
 
 
 def _empty_cells(candidates: list[Candidate], prompts: tuple[Variant, ...]) -> list[Problem]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from retouch.dialects.base import Capabilities
 from retouch.errors import Problem
 from retouch.job import Job, Options, Prompt, Source, Terms, plain_text
-from retouch.manifest import Model
+from retouch.manifest import Combine, Model
+from retouch.plan.choosing import drawn, fits
 from retouch.plan.paths import OutputPaths
 from retouch.plan.prompts import Variant
 
@@ -21,7 +23,8 @@ Identity = tuple[str | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class BadSource:
-    """A source that cannot be sent, with every reason; `model`: not to this one, says it too."""
+    """A source that cannot be sent, with every reason; `model`: the lane that does not take it,
+    where others may."""
 
     source: str
     reason: str
@@ -29,13 +32,37 @@ class BadSource:
 
 
 @dataclass(frozen=True, slots=True)
+class Leak:
+    """Two sources in two splits with the same bytes (`exact`) or that look the same (`near`);
+    `distance` counts the bits of their perceptual hashes that differ."""
+
+    kind: Literal["exact", "near"]
+    a: str
+    b: str
+    splits: tuple[str, str]
+    distance: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """A prompt rendered for one source. `draw` is its place among those drawn. `is_copy`: the same
+    work is planned for an earlier source, and is delivered to this one too."""
+
+    variant: Variant
+    text: str
+    draw: int = 0
+    is_copy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Lane:
     """The stream of Jobs for one model.
 
     `capabilities` are those for the first source's number of pictures; `placements` names the
-    request field by number of pictures. `jobs_count` is how many `jobs` gives. `repeated` holds
-    the identities of content that several sources share. `like` is the known model by whose route
-    an unknown one is sent.
+    request field by number of pictures. `jobs_count` is how many places `jobs` and `copies` give
+    pictures to, `copies_count` those of `copies` alone. `repeated` holds the identities of content
+    that several sources share. `like` is the known model by whose route an unknown one is sent.
+    `numbers` are the sources' positions among all of the plan.
     """
 
     model: Model
@@ -50,53 +77,93 @@ class Lane:
     repeated: frozenset[Identity] = field(default=frozenset(), repr=False)
     like: str | None = None
     terms: Terms = field(default_factory=Terms)
+    combine: Combine = field(default_factory=Combine)
+    numbers: tuple[int, ...] = field(default=(), repr=False)
+    copies_count: int = 0
 
     @property
     def name(self) -> str:
-        """The model's name."""
-        return self.model.model
+        """What the lane is called: the model's `id`, else its name."""
+        return self.model.name
 
     def jobs(self) -> Iterator[Job]:
-        """Every Job, in the same order every time; each Key once."""
-        name = self.name
+        """Every Job to be paid for once, in the same order every time; each Key once."""
+        return self._made(of_copies=False)
+
+    def texts(self) -> Iterator[str]:
+        """Every prompt as rendered; texts alike come as often as they are wanted."""
+        if self.combine.mode == "product" and all(each.text is not None for each in self.prompts):
+            return (each.text for each in self.prompts if each.text is not None)
+        return (each.text for _, wanted in self.renderings() for each in wanted)
+
+    def copies(self) -> Iterator[Job]:
+        """The Jobs whose Key an earlier source's has: what that brings is delivered here too."""
+        return self._made(of_copies=True) if self.copies_count else iter(())
+
+    def _made(self, *, of_copies: bool) -> Iterator[Job]:
+        name, lane = self.model.model, self.name
         for source, wanted in self.renderings():
             paths = self.output.of(source.columns)
             placement = self.placements[1 + len(source.images)]
-            for variant, text in wanted:
-                prompt = Prompt(variant.id, text)
-                output = paths.render(name, variant.id)
+            for each in wanted:
+                if each.is_copy != of_copies:
+                    continue
+                prompt = Prompt(each.variant.id, each.text)
+                output = paths.render(lane, each.variant.id)
                 for repeat in range(self.repeat):
                     yield Job(
-                        name,
-                        prompt,
-                        source,
-                        self.options,
-                        placement,
-                        repeat,
-                        output,
-                        self.like,
-                        self.terms,
-                    )
+                        name, prompt, source, self.options, placement, repeat, output, self.like,
+                        self.terms, each.draw, lane,
+                    )  # fmt: skip
 
-    def renderings(self) -> Iterator[tuple[Source, list[tuple[Variant, str]]]]:
+    def renderings(self) -> Iterator[tuple[Source, list[Rendering]]]:
         """Each source with its prompts, rendered; without what would ask for the same work again.
 
         KeyError for a name without a value: a plan without problems has none.
         """
-        shared: dict[Identity, set[str]] = {}
-        for source in self.sources:
-            known: set[str] = set()
+        shared: dict[Identity, dict[tuple[str, int], set[str]]] = {}
+        for at, source in enumerate(self.sources):
+            own: set[tuple[str, int]] = set()
+            elsewhere: dict[tuple[str, int], set[str]] = {}
             if self.repeated:
                 content = identity(source)
                 if content in self.repeated:
-                    known = shared.setdefault(content, known)
-            wanted: list[tuple[Variant, str]] = []
-            for variant in self.prompts:
-                text = rendered(variant, source, self.name)
-                if text not in known:
-                    known.add(text)
-                    wanted.append((variant, text))
+                    elsewhere = shared.setdefault(content, elsewhere)
+            wanted: list[Rendering] = []
+            for draw, variant in self.chosen(at):
+                work = (rendered(variant, source, self.name), draw)
+                places = elsewhere.get(work, ())
+                if work not in own and source.name not in places:
+                    own.add(work)
+                    wanted.append(Rendering(variant, *work, is_copy=bool(places)))
+            if self.repeated:
+                for work in own:
+                    elsewhere.setdefault(work, set()).add(source.name)
             yield source, wanted
+
+    def chosen(self, at: int) -> Iterator[tuple[int, Variant]]:
+        """The prompts of the source at a position, each with its place among those drawn."""
+        source = self.sources[at]
+        match self.combine.mode:
+            case "zip":
+                count = len(self.prompts)
+                number = self.numbers[at] if self.numbers else at
+                fitting = [self.prompts[number % count]] if count else []
+            case _:
+                fitting = list(self.prompts)
+        lane = self.name
+        fitting = [
+            each
+            for each in fitting
+            if (not each.models or lane in each.models)
+            and (not each.when or fits(source.columns, each.when))
+        ]
+        if self.combine.mode != "choose":
+            return ((0, each) for each in fitting)
+        weights = tuple(each.weight for each in fitting)
+        ids = tuple(each.id for each in fitting)
+        places = drawn(source.name, ids, weights, self.combine.variants, self.combine.seed)
+        return ((draw, fitting[place]) for draw, place in enumerate(places))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +172,7 @@ class Plan:
 
     With `problems` the run is refused (exit 2), with `bad_sources` too unless the manifest skips
     them: the lanes are without them. `sources` is how many were named; `inputs` are those that
-    can be sent.
+    are whole, `leaks` those of them that are in two splits.
     """
 
     lanes: tuple[Lane, ...]
@@ -114,6 +181,8 @@ class Plan:
     warnings: tuple[Problem, ...] = ()
     bad_sources: tuple[BadSource, ...] = ()
     inputs: tuple[Source, ...] = field(default=(), repr=False)
+    leaks: tuple[Leak, ...] = ()
+    has_splits: bool = False
 
     @property
     def jobs_count(self) -> int:

@@ -11,12 +11,13 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from retouch.errors import Problem
 from retouch.manifest import Loaded, Location, PromptTemplate
 from retouch.manifest.names import same_path
+from retouch.plan.globs import UnfitPattern, located
 from retouch.plan.templates import Template, TemplateError, parse
 from retouch.storage.reading import UnreadableFile, read_regular
 from retouch.text import one_clean_line
@@ -31,7 +32,8 @@ class Variant:
     """One prompt to be rendered for each source: a template with its variables' values.
 
     `text` is the whole prompt where it depends on no source and no model, else None. `used` are
-    the names it takes from the source. `location` is where the manifest has it.
+    the names it takes from the source. `location` is where the manifest has it. `when` and `models`
+    say which sources and lanes it is for; `weight` is its share of its template's.
     """
 
     id: str
@@ -40,6 +42,9 @@ class Variant:
     location: Location
     text: str | None
     used: tuple[str, ...]
+    weight: float = 1.0
+    when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
 
 
 def variants(loaded: Loaded, problems: list[Problem]) -> tuple[Variant, ...]:
@@ -56,7 +61,9 @@ def variants(loaded: Loaded, problems: list[Problem]) -> tuple[Variant, ...]:
             problems.append(loaded.problem(location, what, error.remedy))
         else:
             _warn_unused(loaded, index, prompt, template, problems)
-            found.extend(_multiplied(prompt, template, location))
+            of_template = list(_multiplied(prompt, template, location))
+            weight = prompt.weight / len(of_template)
+            found.extend(replace(each, weight=weight) for each in of_template)
     problems.extend(_same_ids(loaded, found))
     return tuple(found)
 
@@ -65,7 +72,11 @@ def _text_of(prompt: PromptTemplate, folder: Path) -> str:
     """The template's text; a file's without BOM and without the newline that ends it."""
     if prompt.file is None:
         return prompt.template or ""
-    data = read_regular(folder / prompt.file, folder, PROMPT_FILE_CAP_BYTES)
+    try:
+        path = located(prompt.file, folder)
+    except UnfitPattern as error:
+        raise UnreadableFile(str(error), error.remedy) from None
+    data = read_regular(path, cap=PROMPT_FILE_CAP_BYTES)
     try:
         return data.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError as error:
@@ -104,7 +115,10 @@ def _multiplied(
         suffix = "".join(f".{shown[name][value]}" for name, value in chosen.items())
         values = {**fixed, **chosen}
         text = None if from_source else template.render(values)
-        yield Variant(prompt.id + suffix, template, values, location, text, from_source)
+        yield Variant(
+            prompt.id + suffix, template, values, location, text, from_source,
+            when=prompt.when, models=prompt.models,
+        )  # fmt: skip
 
 
 def fit_values(values: Iterable[str]) -> tuple[str, ...]:

@@ -1,69 +1,156 @@
 """From the manifest's inputs to candidates: what each source refers to, before any file is read.
 
-Globs, tables and lists of URLs, in their order; every reference is relative to the manifest's
-folder and stays inside it, and outside the outputs folder (a manifest would feed on its own
-results). Samples are the same ones every time, and nearly the same when files are added.
+Every kind of input names pictures wherever they lie; names of sources are relative to its root.
+What lies in the outputs folder is refused (a manifest would feed on its own results). Samples are
+the same ones every time, and nearly the same when files are added.
 """
 
 from __future__ import annotations
 
-import hashlib
-import heapq
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from retouch.errors import Problem
-from retouch.manifest import Input, Loaded, Location
-from retouch.plan.candidates import Candidate, empty_cell, is_url, normal, shown_url, unfit_url
+from retouch.manifest import SOURCES, Input, Loaded, Location
+from retouch.plan.candidates import Candidate, Named, empty_cell, is_url, shown_url, unfit_url
+from retouch.plan.choosing import fits, sampled
 from retouch.plan.columns import BUILT_IN, Columns, path_of_url
-from retouch.plan.globs import Trouble, UnfitPattern, compiled, find
-from retouch.plan.results import Results, results_of
+from retouch.plan.globs import Glob, Trouble, UnfitPattern, glob_of, located, with_slashes
+from retouch.plan.results import Results, is_below, results_of
+from retouch.plan.sets import coco, imagefolder, webdataset, yolo
+from retouch.plan.sets.reading import Reading
 from retouch.plan.tables import TableRow, read_table, read_urls
-from retouch.plan.templates import Template, TemplateError, parse
-from retouch.text import one_clean_line, url_without_query
+from retouch.plan.templates import Name, Template, TemplateError, parse
+from retouch.plan.warnings import Warnings
+from retouch.text import one_clean_line, url_without_query, url_without_signature
+
+PROBLEM_CAP = 20
+_SETS: dict[str, Callable[[str, Reading], Iterator[Named]]] = {
+    "imagefolder": imagefolder.read,
+    "coco": coco.read,
+    "yolo": yolo.read,
+    "webdataset": webdataset.read,
+}
 
 
-def gather(loaded: Loaded, outputs: Path, problems: list[Problem]) -> list[Candidate]:
+def gather(
+    loaded: Loaded, outputs: Path, problems: list[Problem], tally: Warnings
+) -> list[Candidate]:
     """Every source of the manifest, in order; what is wrong is added to `problems`."""
     found: list[Candidate] = []
-    results = results_of(loaded, outputs)
+    gathering = _Gathering(loaded, results_of(loaded, outputs), problems, tally)
     for index, given in enumerate(loaded.manifest.inputs):
-        reading = _Reading(loaded, index, given, results, problems)
-        found.extend(reading.candidates())
+        found.extend(_Input(gathering, index, given).candidates())
+    problems.extend(_shared_names(loaded, found))
     return found
 
 
-class _Reading:
+def _shared_names(loaded: Loaded, found: Iterable[Candidate]) -> Iterator[Problem]:
+    """Sources of two inputs that have one name and are two files."""
+    first: dict[str, Candidate] = {}
+    shared: Counter[tuple[int, int]] = Counter()
+    examples: dict[tuple[int, int], list[str]] = {}
+    for candidate in found:
+        known = first.setdefault(candidate.name, candidate)
+        if known.input != candidate.input and known.reference != candidate.reference:
+            pair = (known.input, candidate.input)
+            shared[pair] += 1
+            if shared[pair] <= 3:
+                examples.setdefault(pair, []).append(one_clean_line(candidate.name, 80))
+    for pair, times in shared.items():
+        more = ", ..." if times > 3 else ""
+        what = (
+            f"inputs {pair[0] + 1} and {pair[1] + 1} both have sources named "
+            f"{', '.join(examples[pair])}{more} ({times:,} in all)"
+        )
+        remedy = "write `as: ...` at one of them, a name to put before its own"
+        yield loaded.problem(("inputs", pair[1]), what, remedy)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Real paths that were named before, so that a file is one source however it is reached."""
+
+    places: set[tuple[object, ...]] = field(default_factory=set)
+    folders: dict[str, str] = field(default_factory=dict)
+
+    def real(self, path: str) -> str:
+        """The path with every link followed."""
+        if os.path.islink(path):  # noqa: PTH114 - texts, 100,000 of them
+            return os.path.realpath(path)
+        folder, _, name = path.rpartition("/")
+        known = self.folders.get(folder)
+        if known is None:
+            known = self.folders[folder] = os.path.realpath(folder or "/")
+        return f"{known.rstrip('/')}/{name}"
+
+    def is_new(self, real: str, named: Named, label: str) -> bool:
+        """Whether it is a source of its own: another file, label or row than all before."""
+        place = (real, named.span, label, named.header, named.values)
+        if place in self.places:
+            return False
+        self.places.add(place)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathering:
+    """What all inputs share."""
+
+    loaded: Loaded
+    results: Results
+    problems: list[Problem]
+    tally: Warnings
+    seen: _Seen = field(default_factory=_Seen)
+
+
+class _Input:
     """One input being read."""
 
-    def __init__(
-        self, loaded: Loaded, index: int, given: Input, results: Results, problems: list[Problem]
-    ) -> None:
-        self.loaded = loaded
-        self.index = index
-        self.given = given
-        self.results = results
-        self.problems = problems
+    def __init__(self, gathering: _Gathering, index: int, given: Input) -> None:
+        self.loaded, self.results = gathering.loaded, gathering.results
+        self.problems, self.tally = gathering.problems, gathering.tally
+        self.seen = gathering.seen
+        self.index, self.given = index, given
         self.location: Location = ("inputs", index)
+        self.kind = next(key for key in SOURCES if getattr(given, key) is not None)
+        self.named: str = getattr(given, self.kind)
         self.failed = False
+        self.own = 0
+        self.outside: Counter[str] = Counter()
 
     def candidates(self) -> list[Candidate]:
-        """The input's sources: sampled, with their masks and further images."""
+        """The input's sources: chosen, with their masks and further images."""
         mask = self._template(self.given.mask, "mask")
         images = [self._template(text, "images", at) for at, text in enumerate(self.given.images)]
-        found = list(self._globbed() if self.given.glob else self._listed())
+        try:
+            found = [each for each in self._found() if each is not None]
+        except UnfitPattern as error:
+            self._say(self.kind, str(error), error.remedy)
+            found = []
+        self._say_of_all()
         if not found and not self.failed and not self.given.allow_empty:
             self._say_empty()
-        if self.given.sample:
-            found = self._sampled(found)
+        found = self._chosen(found)
         if not (mask or images):
             return found
         whole = (self._completed(candidate, mask, images) for candidate in found)
         return [candidate for candidate in whole if candidate is not None]
 
-    def _say(self, key: str, what: str, remedy: str = "") -> None:
+    def _say(self, key: str | None, what: str, remedy: str = "") -> None:
         self.failed = True
-        self.problems.append(self.loaded.problem((*self.location, key), what, remedy))
+        where = (*self.location, key) if key else self.location
+        self.problems.append(self.loaded.problem(where, what, remedy))
+
+    def _warn(self, what: str, remedy: str, example: str) -> None:
+        self.tally.add((*self.location, self.kind), what, remedy, example)
+
+    def _told(self, problem: Problem) -> None:
+        self.failed = True
+        self.problems.append(problem)
 
     def _template(self, text: str | None, *keys: str | int) -> Template | None:
         if text is None:
@@ -72,121 +159,249 @@ class _Reading:
             return parse(text)
         except TemplateError as error:
             where = (*self.location, *keys)
-            self.problems.append(self.loaded.problem(where, str(error), error.remedy))
-            self.failed = True
+            self._told(self.loaded.problem(where, str(error), error.remedy))
             return None
 
-    # --- Globs -----------------------------------------------------------------------------
+    # --- What there is ---------------------------------------------------------------------
 
-    def _globbed(self) -> Iterator[Candidate]:
-        text = self.given.glob or ""
-        try:
-            pattern = compiled(text)
-            excluded = [compiled(each) for each in self.given.exclude]
-        except UnfitPattern as error:
-            self._say("glob", str(error), error.remedy)
-            return
-        own = 0
-        for path in find(self.loaded.folder, pattern):
+    def _found(self) -> Iterator[Candidate | None]:
+        match self.kind:
+            case "glob":
+                return self._globbed()
+            case "table":
+                return self._tabled()
+            case "urls":
+                return self._listed()
+        return self._of_set()
+
+    def _globbed(self) -> Iterator[Candidate | None]:
+        glob = glob_of(self.named, self.loaded.folder, literal=self.given.literal)
+        root = self._root(glob.base)
+        excluded = self._excluded(root)
+        base = os.path.realpath(glob.base)
+        for path in glob.paths():
             if isinstance(path, Trouble):
-                self.failed = True
-                shown = one_clean_line(path.path)
-                self._say("glob", f"{shown} {path.reason}", path.remedy)
-            elif any(each.matches(path) for each in excluded):
+                self._trouble(path)
+            elif not any(each.matches(path) for each in excluded):
+                yield self._candidate(Named(path), root, base)
+
+    def _of_set(self) -> Iterator[Candidate | None]:
+        given_root = self.given.root
+        folder = located(given_root, self.loaded.folder) if given_root else None
+        reading = Reading(self.loaded.folder, folder, self._shown, self._told, self._warn)
+        excluded: list[Glob] | None = None
+        for named in _SETS[self.kind](self.named, reading):
+            root = folder or reading.root
+            if excluded is None:
+                excluded = self._excluded(root)
+            if not any(each.matches(named.path) for each in excluded):
+                yield self._candidate(named, root, os.path.realpath(root))
+
+    def _tabled(self) -> Iterator[Candidate | None]:
+        path = located(self.named, self.loaded.folder)
+        root = self._root(path.parent)
+        column = self.given.image_column
+        rows: list[Named] = []
+        for row in read_table(path, self._shown(str(path)), column):
+            if isinstance(row, Problem):
+                self._told(row)
+            elif (found := self._of_row(row, self._shown(str(path)), root)) is not None:
+                rows.append(found)
+        files = [each.path for each in rows if not is_url(each.path)]
+        outside = [each for each in files if not _inside(each, root)]
+        elsewhere = Path(os.path.commonpath(list(map(_folder_of, outside)) or ["/"]))
+        if outside:
+            if self.given.root:
+                what = f"{len(outside):,} of its pictures lie outside `root`, like {outside[0]}"
+                self._say(self.kind, what, f"write `root: {elsewhere}`, or another above them all")
+                return
+            remedy = f"write `root: {elsewhere}`, so that names stay when rows are added"
+            self._warn(f"names of pictures are relative to {elsewhere}", remedy, outside[0])
+        for named in rows:
+            is_inside = is_url(named.path) or _inside(named.path, root)
+            yield self._candidate(named, root if is_inside else elsewhere, named.path)
+
+    def _listed(self) -> Iterator[Candidate | None]:
+        path = located(self.named, self.loaded.folder)
+        shown = self._shown(str(path))
+        for row in read_urls(path, shown):
+            if isinstance(row, Problem):
+                self._told(row)
                 continue
-            elif self.results.hold(path, text):
-                own += 1
+            url = row.values[0]
+            if reason := unfit_url(url):
+                what, remedy = f"`{shown_url(url)}` {reason}", "give a public https:// URL"
+                self._told(Problem(shown, row.line, 1, what, remedy))
             else:
-                yield Candidate(path, path, self.index, Columns(path))
-        if own:
-            what = f"the manifest would feed on its own results: the glob matches {own:,} of them"
-            self._say("glob", what, self.results.remedy)
+                yield self._candidate(Named(url, shown, row.line), self.loaded.folder, "")
+
+    def _of_row(self, row: TableRow, file: str, root: Path) -> Named | None:
+        column = row.header.index(self.given.image_column)
+        named = row.values[column].strip()
+        if not named:
+            what = f"the cell `{one_clean_line(self.given.image_column, 40)}` is empty"
+            self._told(Problem(file, row.line, column + 1, what, "give a path or a URL"))
+            return None
+        path = named
+        if is_url(named):
+            if reason := unfit_url(named):
+                what, remedy = f"`{shown_url(named)}` {reason}", "give a public https:// URL"
+                self._told(Problem(file, row.line, column + 1, what, remedy))
+                return None
+        elif "\0" in named or named[1:3] == ":\\":
+            what = f"`{one_clean_line(named, 80)}` is no path here"
+            self._told(
+                Problem(file, row.line, column + 1, what, "write where it is on this machine")
+            )
+            return None
+        else:
+            path = str(located(with_slashes(named), root))
+        annotations = imagefolder.annotations_of(row, (self.given.image_column,))
+        return Named(path, file, row.line, row.header, row.values, annotations)
+
+    # --- Names -----------------------------------------------------------------------------
+
+    def _root(self, base: Path) -> Path:
+        """The folder that names are relative to."""
+        if self.given.root:
+            return located(self.given.root, self.loaded.folder)
+        folder = self.loaded.folder
+        return folder if base == folder or base.is_relative_to(folder) else base
+
+    def _candidate(self, named: Named, root: Path, base: str) -> Candidate | None:
+        """The candidate; None for what is a result, lies outside the root, or was named before."""
+        if is_url(named.path):
+            columns = self._columns(named, self._prefixed(path_of_url(named.path)), "")
+            if not self.seen.is_new(url_without_signature(named.path), named, ""):
+                self._warn("a URL is named twice, and is taken once", "name it once", columns.path)
+                return None
+            name = self._prefixed(url_without_query(named.path))
+            return Candidate(name, named.path, self.index, columns, named.file, named.line)
+        if not _inside(named.path, root):
+            self.outside[named.path] += 1
+            return None
+        real = self.seen.real(named.path)
+        if self.results.hold(real, base):
+            self.own += 1
+            return None
+        below = f"{root}".rstrip("/")
+        name = self._prefixed(named.name or named.path[len(below) + 1 :])
+        is_elsewhere = not is_below(named.path, str(self.loaded.folder))
+        own = name.removeprefix(f"{self.given.prefix}/")
+        label = ""
+        if "/" not in own and (is_elsewhere or self.given.prefix):
+            label = _folder_of(named.path).rpartition("/")[2]
+        columns = self._columns(named, name, label)
+        if not self.seen.is_new(real, named, columns["label"]):
+            self._warn("a file is named twice, and is taken once", "name it once", name)
+            return None
+        return Candidate(
+            name, named.path, self.index, columns, named.file, named.line,
+            span=named.span, in_shares=named.in_shares,
+        )  # fmt: skip
+
+    def _prefixed(self, name: str) -> str:
+        return f"{self.given.prefix}/{name}" if self.given.prefix else name
+
+    @staticmethod
+    def _columns(named: Named, path: str, label: str) -> Columns:
+        return Columns(
+            path, None, named.header, named.values, label=label,
+            annotations=named.annotations, split=named.split,
+        )  # fmt: skip
+
+    def _excluded(self, root: Path) -> list[Glob]:
+        """What is left out: patterns relative to the manifest's folder, or to the root."""
+        folders = dict.fromkeys((self.loaded.folder, root))
+        return [glob_of(each, folder) for each in self.given.exclude for folder in folders]
+
+    def _shown(self, path: str) -> str:
+        """A file as messages name it: relative where it lies below the manifest's folder."""
+        return path.removeprefix(f"{str(self.loaded.folder).rstrip('/')}/")
+
+    # --- What is said of all ---------------------------------------------------------------
+
+    def _trouble(self, trouble: Trouble) -> None:
+        shown = one_clean_line(self._shown(trouble.path))
+        if trouble.is_link:
+            remedy = "name it in the pattern, or leave it out"
+            self._warn("`**` follows no linked folders", remedy, shown)
+        else:
+            self._say(self.kind, f"{shown} {trouble.reason}", trouble.remedy)
+
+    def _say_of_all(self) -> None:
+        if self.own:
+            what = f"the manifest would feed on its own results: {self.own:,} of them are named"
+            if self.kind == "glob":
+                what = (
+                    "the manifest would feed on its own results: the glob matches "
+                    f"{self.own:,} of them"
+                )
+            self._say(self.kind, what, self.results.remedy)
+        if self.outside:
+            count, first = sum(self.outside.values()), next(iter(self.outside))
+            what = f"{count:,} of its pictures lie outside `root`, like {one_clean_line(first)}"
+            self._say("root" if self.given.root else self.kind, what, "write a root above them all")
 
     def _say_empty(self) -> None:
         remedy = "mend it, or write `allow_empty: true`"
-        if not self.given.glob:
-            key = "table" if self.given.table else "urls"
-            self._say(key, f"{getattr(self.given, key)} names no source", remedy)
+        if self.kind != "glob":
+            self._say(self.kind, f"`{one_clean_line(self.named, 80)}` names no source", remedy)
             return
-        text = self.given.glob
-        if (self.loaded.folder / text).is_dir():
+        text = self.named
+        as_named = located(text, self.loaded.folder)
+        if as_named.is_dir():
             remedy = f"it is a folder, not a regular file: write {text.rstrip('/')}/**/*.jpg"
-        elif "{" in text:
-            remedy = "braces are not expanded: write an input for each"
+        elif not self.given.literal and self._means_itself(text):
+            remedy = "its folder's name holds [, ?, { or *: write `literal: true`"
         else:
-            same = sum(
-                isinstance(path, str)
-                for path in find(self.loaded.folder, compiled(text, ignore_case=True))
-            )
-            if same:
-                remedy = f"{same:,} match if upper and lower case are ignored, as in *.[jJ][pP][gG]"
+            glob = glob_of(text, self.loaded.folder, literal=self.given.literal)
+            if not glob.base.is_dir():
+                remedy = f"there is no folder {self._shown(str(glob.base))}; {remedy}"
+            elif same := sum(isinstance(path, str) for path in glob.in_any_case()):
+                remedy = f"{same:,} match if upper and lower case are ignored, as in [aA]"
         self._say("glob", f"`{one_clean_line(text, 80)}` matches nothing", remedy)
 
-    # --- Tables and lists ------------------------------------------------------------------
+    def _means_itself(self, text: str) -> bool:
+        """Whether the pattern matches something if its signs stand for themselves."""
+        try:
+            found = glob_of(text, self.loaded.folder, literal=True).paths()
+        except UnfitPattern:
+            return False
+        return any(isinstance(path, str) for path in found)
 
-    def _listed(self) -> Iterator[Candidate]:
-        is_table = self.given.table is not None
-        named = self.given.table or self.given.urls or ""
-        key, read = ("table", read_table) if is_table else ("urls", read_urls)
-        reference = normal(named)
-        if reference is None:
-            self._say(key, f"`{one_clean_line(named, 80)}` leaves the manifest's folder", "move it")
-            return
-        for row in read(self.loaded.folder / reference, reference, self.loaded.folder):
-            if isinstance(row, Problem):
-                self.failed = True
-                self.problems.append(row)
-            else:
-                candidate = self._of_row(row, reference, urls_only=not is_table)
-                if candidate is not None:
-                    yield candidate
+    # --- Choosing, masks, further images ---------------------------------------------------
 
-    def _of_row(self, row: TableRow, file: str, *, urls_only: bool) -> Candidate | None:
-        column = row.header.index("image")
-        named = row.values[column].strip()
-        what, remedy = "", ""
-        if not named:
-            what, remedy = "the cell `image` is empty", "give a path or a URL"
-        elif urls_only or is_url(named):
-            if reason := unfit_url(named):
-                what, remedy = f"`{shown_url(named)}` {reason}", "give a public https:// URL"
-        elif (reference := normal(named)) is None:
-            what = f"`{one_clean_line(named, 80)}` leaves the manifest's folder"
-            remedy = "paths in a table are relative to the manifest's folder, and stay inside it"
-        elif self.results.hold(reference, reference):
-            what = f"`{one_clean_line(named, 80)}` is a result of this very manifest"
-            remedy = "a manifest may not feed on its own results"
-        else:
-            columns = Columns(reference, None, row.header, row.values)
-            return Candidate(reference, reference, self.index, columns, file, row.line)
-        if what:
-            self.failed = True
-            self.problems.append(Problem(file, row.line, column + 1, what, remedy))
-            return None
-        header, values = ((), ()) if urls_only else (row.header, row.values)
-        columns = Columns(path_of_url(named), None, header, values)
-        return Candidate(url_without_query(named), named, self.index, columns, file, row.line)
-
-    # --- Samples, masks, further images ----------------------------------------------------
-
-    def _sampled(self, found: list[Candidate]) -> list[Candidate]:
-        """`count` of them, in their order: those whose names have the smallest seeded digests."""
+    def _chosen(self, found: list[Candidate]) -> list[Candidate]:
+        """Those that `where` and `sample` leave."""
+        for column in self.given.where:
+            if found and all(column not in each.columns for each in found):
+                known = ", ".join(name for name in found[0].columns)
+                what = f"`{one_clean_line(column, 40)}` in `where` is not a column"
+                self._told(
+                    self.loaded.problem((*self.location, "where", column), what, f"known: {known}")
+                )
+                return found
+        if self.given.where:
+            kept = [each for each in found if fits(each.columns, self.given.where)]
+            if found and not kept and not self.given.allow_empty:
+                what = f"`where` leaves none of {len(found):,} sources"
+                self._say("where", what, "mend it, or write `allow_empty: true`")
+            found = kept
         sample = self.given.sample
         if sample is None:
             return found
-        if len(found) < sample.count:
+        if sample.per and found and all(sample.per not in each.columns for each in found):
+            known = ", ".join(name for name in found[0].columns)
+            where = (*self.location, "sample", "per")
+            what = f"`{one_clean_line(sample.per, 40)}` is not a column"
+            self._told(self.loaded.problem(where, what, f"known: {known}"))
+            return found
+        if sample.count is not None and len(found) < sample.count:
             what = f"the sample asks for {sample.count:,} sources, there are {len(found):,}"
             where = (*self.location, "sample", "count")
             self.problems.append(self.loaded.problem(where, what, "all are taken", "warning"))
-            return found
-
-        def rank(position: int) -> tuple[bytes, int]:
-            text = f"{sample.seed}:{found[position].name}"
-            digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-            return digest, position
-
-        chosen = heapq.nsmallest(sample.count, range(len(found)), key=rank)
-        return [found[position] for position in sorted(chosen)]
+        return sampled(found, sample)
 
     def _completed(
         self, candidate: Candidate, mask: Template | None, images: list[Template | None]
@@ -198,10 +413,8 @@ class _Reading:
             if template is not None and reference is None:
                 return None
             named.append(reference)
-        return Candidate(
-            candidate.name, candidate.reference, candidate.input, candidate.columns,
-            candidate.file, candidate.line, named[0], tuple(each for each in named[1:] if each),
-        )  # fmt: skip
+        further = tuple(each for each in named[1:] if each)
+        return replace(candidate, mask=named[0], images=further)
 
     def _filled(self, candidate: Candidate, key: str, template: Template) -> str | None:
         """What a template of a path names for one source; None if that was told as a problem."""
@@ -222,8 +435,25 @@ class _Reading:
                 self.problems.append(candidate.problem(f"its {key} `{shown_url(text)}` {reason}"))
                 return None
             return text
-        reference = normal(text.lstrip("/") if template.names[:1] == ("parent",) else text)
-        if reference is None:
-            what = f"its {key} `{one_clean_line(text, 80)}` leaves the manifest's folder"
-            self.problems.append(candidate.problem(what, "keep it inside the folder"))
-        return reference
+        if template.names[:1] == ("parent",):
+            text = text.lstrip("/")
+        return str(located(text, self._beside(candidate, template)))
+
+    def _beside(self, candidate: Candidate, template: Template) -> Path:
+        """What a mask's path is relative to: where a set's or table's own column begins it, the
+        folder that the set's pictures are relative to; else the manifest's."""
+        begins = template.parts[0] if template.parts else ""
+        if not isinstance(begins, Name) or begins.name not in candidate.columns.header:
+            return self.loaded.folder
+        own = candidate.columns.path.removeprefix(f"{self.given.prefix}/")
+        if is_url(candidate.reference) or not candidate.reference.endswith(f"/{own}"):
+            return self.loaded.folder
+        return Path(candidate.reference[: -len(own) - 1] or "/")
+
+
+def _inside(path: str, root: Path) -> bool:
+    return is_below(path, str(root))
+
+
+def _folder_of(path: str) -> str:
+    return path.rpartition("/")[0] or "/"

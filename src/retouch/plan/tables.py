@@ -1,7 +1,8 @@
 """Tables and lists of URLs, row by row, every fault with its file, row and column.
 
-UTF-8 with or without BOM; cells are texts. CSV as RFC 4180 has it, JSON Lines with one object of
-plain values a line, Parquet through the extra `parquet`.
+UTF-8 with or without BOM. CSV as RFC 4180 has it, JSON Lines with one object a line, Parquet
+through the extra `parquet`. Plain cells are texts and variables; lists and objects are carried to
+the labels of what is exported, and are no variables.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import csv
 import importlib
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import orjson
 
 from retouch.errors import Problem
+from retouch.plan.annotations import Cell
 from retouch.storage.reading import UnreadableFile, read_regular
 from retouch.text import one_clean_line
 
@@ -27,15 +31,21 @@ PROBLEM_CAP = 100  # of one table: the rest would tell nothing new
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One row: `line` is its first line (in Parquet, its number), counted from 1."""
+    """One row: `line` is its first line (in Parquet, its number), counted from 1.
+
+    `cells` are all its columns as JSON texts, where the table has kinds of values; None where all
+    are texts (CSV).
+    """
 
     line: int
     header: tuple[str, ...]
     values: tuple[str, ...]
+    cells: tuple[Cell, ...] | None = None
 
 
-def read_table(path: Path, shown: str, within: Path) -> Iterator[TableRow | Problem]:
-    """The rows of a table and what is wrong with it; `shown` names it in messages."""
+def read_table(path: Path, shown: str, needed: str | None) -> Iterator[TableRow | Problem]:
+    """The rows of a table and what is wrong with it; `shown` names it in messages, `needed` is the
+    column of the pictures (None: its caller looks for that)."""
     readers = {".csv": _csv, ".jsonl": _json_lines, ".ndjson": _json_lines, ".parquet": _parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -44,12 +54,12 @@ def read_table(path: Path, shown: str, within: Path) -> Iterator[TableRow | Prob
         )
         return
     try:
-        data = read_regular(path, within, TABLE_CAP_BYTES)
+        data = read_regular(path, cap=TABLE_CAP_BYTES)
     except UnreadableFile as error:
         yield Problem(shown, 0, 0, f"the table {error.reason}", error.remedy)
         return
     problems = 0
-    for item in reader(data, shown):
+    for item in reader(data, shown, needed):
         problems += isinstance(item, Problem)
         if problems > PROBLEM_CAP:
             yield Problem(
@@ -59,10 +69,10 @@ def read_table(path: Path, shown: str, within: Path) -> Iterator[TableRow | Prob
         yield item
 
 
-def read_urls(path: Path, shown: str, within: Path) -> Iterator[TableRow | Problem]:
+def read_urls(path: Path, shown: str) -> Iterator[TableRow | Problem]:
     """The URLs of a list, one a line, as rows with one column; blank lines and # are passed."""
     try:
-        text = _text(read_regular(path, within, TABLE_CAP_BYTES), shown)
+        text = _text(read_regular(path, cap=TABLE_CAP_BYTES), shown)
     except UnreadableFile as error:
         yield Problem(shown, 0, 0, f"the list {error.reason}", error.remedy)
         return
@@ -88,7 +98,9 @@ def _text(data: bytes, shown: str) -> str | Problem:
         return Problem(shown, line, column, what, "save it as UTF-8")
 
 
-def _header_problem(header: Sequence[str], shown: str, line: int) -> Problem | None:
+def _header_problem(
+    header: Sequence[str], shown: str, line: int, needed: str | None
+) -> Problem | None:
     if len(header) > COLUMN_CAP:
         what = f"has {len(header):,} columns; at most {COLUMN_CAP:,} are read"
         return Problem(shown, line, 1, what, "keep those that are used")
@@ -98,9 +110,10 @@ def _header_problem(header: Sequence[str], shown: str, line: int) -> Problem | N
         if name in header[: index - 1]:
             what = f"two columns are named `{one_clean_line(name, 60)}`"
             return Problem(shown, line, index, what, "rename one of them")
-    if "image" not in header:
+    if needed is not None and needed not in header:
         names = ", ".join(one_clean_line(name, 30) for name in header[:12])
-        return Problem(shown, line, 1, f"has no column `image` (it has: {names})", _advice(header))
+        what = f"has no column `{one_clean_line(needed, 60)}` (it has: {names})"
+        return Problem(shown, line, 1, what, _advice(header))
     return None
 
 
@@ -108,10 +121,10 @@ def _advice(header: Sequence[str]) -> str:
     for sign, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
         if len(header) == 1 and sign in header[0]:
             return f"its columns are separated by {name}: save it with commas"
-    return "name the column that holds the picture's path or URL `image`"
+    return "say which one holds the picture's path or URL, by `image_column: ...`"
 
 
-def _csv(data: bytes, shown: str) -> Iterator[TableRow | Problem]:
+def _csv(data: bytes, shown: str, needed: str | None) -> Iterator[TableRow | Problem]:
     text = _text(data, shown)
     if isinstance(text, Problem):
         yield text
@@ -129,7 +142,7 @@ def _csv(data: bytes, shown: str) -> Iterator[TableRow | Problem]:
             return
         if cells and not header:
             header = tuple(cell.strip() for cell in cells)
-            if problem := _header_problem(header, shown, line):
+            if problem := _header_problem(header, shown, line, needed):
                 yield problem
                 return
         elif cells:
@@ -149,7 +162,7 @@ def _row(
     return TableRow(line, header, cells)
 
 
-def _json_lines(data: bytes, shown: str) -> Iterator[TableRow | Problem]:
+def _json_lines(data: bytes, shown: str, needed: str | None) -> Iterator[TableRow | Problem]:
     headers: dict[tuple[str, ...], tuple[str, ...]] = {}
     has_rows = False
     for line, written in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
@@ -159,8 +172,10 @@ def _json_lines(data: bytes, shown: str) -> Iterator[TableRow | Problem]:
         row = _json_row(line, written, shown)
         if isinstance(row, TableRow):
             known = headers.setdefault(row.header, row.header)  # one tuple for all rows alike
-            problem = None if known is not row.header else _header_problem(known, shown, line)
-            yield problem or TableRow(line, known, row.values)
+            problem = (
+                None if known is not row.header else _header_problem(known, shown, line, needed)
+            )
+            yield problem or replace(row, header=known)
         else:
             yield row
     if not has_rows:
@@ -176,57 +191,57 @@ def _json_row(line: int, written: bytes, shown: str) -> TableRow | Problem:
     if not isinstance(found, dict):
         what = "the line is not a JSON object"
         return Problem(shown, line, 1, what, 'write it like {"image": "cat.jpg"}')
-    cells: list[str] = []
-    for column, (name, value) in enumerate(found.items(), start=1):
-        cell = _cell(value)
-        if cell is None:
-            what = f"`{one_clean_line(name, 60)}` is a list or an object"
-            return Problem(shown, line, column, what, "cells are texts or numbers")
-        cells.append(cell)
-    return TableRow(line, tuple(found), tuple(cells))
+    return row_of(line, found)
 
 
-def _cell(value: object) -> str | None:
+def row_of(line: int, found: Mapping[str, object]) -> TableRow:
+    """One row of values of any kind: plain ones are texts and variables, all are carried."""
+    texts = {name: text for name, value in found.items() if (text := _plain(value)) is not None}
+    cells = tuple((name, _as_json(value)) for name, value in found.items())
+    return TableRow(line, tuple(texts), tuple(texts.values()), cells)
+
+
+def _plain(value: object) -> str | None:
     """A plain value as text; None if it is not a plain value."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, str | int | float) else None
+    if isinstance(value, date):  # a datetime is one too
+        return value.isoformat()
+    return str(value) if isinstance(value, str | int | float | Decimal) else None
 
 
-def _parquet(data: bytes, shown: str) -> Iterator[TableRow | Problem]:
+def _as_json(value: object) -> str:
+    """Any value of a table as JSON text; bytes and what JSON does not know become null."""
+    return orjson.dumps(value, default=_for_json, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _for_json(value: object) -> object:
+    return str(value) if isinstance(value, Decimal) else None
+
+
+def _parquet(data: bytes, shown: str, needed: str | None) -> Iterator[TableRow | Problem]:
     try:
         parquet = importlib.import_module("pyarrow.parquet")  # an extra: not there for everybody
     except ImportError:
-        remedy = "install retouch[parquet], or save the table as CSV"
+        remedy = "`make setup EXTRAS=parquet`, or save the table as CSV"
         yield Problem(shown, 0, 0, "Parquet is not installed", remedy)
         return
     try:
         table = parquet.ParquetFile(io.BytesIO(data))
         header = tuple(str(name) for name in table.schema_arrow.names)
-        if problem := _header_problem(header, shown, 1):
+        if problem := _header_problem(header, shown, 1, needed):
             yield problem
             return
         number = 0
         for batch in table.iter_batches(batch_size=1024):
             for values in batch.to_pylist():
                 number += 1
-                yield _parquet_row(number, header, list(values.values()), shown)
+                yield row_of(number, values)
     except Exception as error:  # pyarrow raises many kinds; none is worth a traceback
         what = f"cannot be read as Parquet: {one_clean_line(str(error), 150)}"
         yield Problem(shown, 0, 0, what, "write it anew")
         return
     if not number:
         yield Problem(shown, 0, 0, "the table is empty", "give it rows")
-
-
-def _parquet_row(
-    number: int, header: tuple[str, ...], values: Sequence[object], shown: str
-) -> TableRow | Problem:
-    cells = tuple(map(_cell, values))
-    for column, cell in enumerate(cells, start=1):
-        if cell is None:
-            what = f"`{one_clean_line(header[column - 1], 60)}` is of a kind that is no text"
-            return Problem(shown, number, column, what, "cells are texts or numbers")
-    return TableRow(number, header, tuple(cell or "" for cell in cells))

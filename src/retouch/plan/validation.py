@@ -10,7 +10,7 @@ from retouch.errors import Problem
 from retouch.manifest import Loaded
 from retouch.manifest.messages import close_to
 from retouch.plan.paths import PATH_BYTES, Collisions
-from retouch.plan.planned import Lane, identity, rendered
+from retouch.plan.planned import Identity, Lane, identity, rendered
 from retouch.plan.prompts import Variant
 from retouch.plan.warnings import Warnings
 from retouch.text import one_clean_line
@@ -20,9 +20,11 @@ COLLISIONS_SAID = 20
 
 @dataclass(frozen=True, slots=True)
 class Renderings:
-    """How many different renderings a lane has, and what is wrong with them."""
+    """How many places a lane's renderings go to, how many of these get a copy of what another
+    brings, and what is wrong with them."""
 
     renderings: int
+    copies: int
     problems: tuple[Problem, ...]
 
 
@@ -30,16 +32,19 @@ def check_prompts(
     loaded: Loaded, lane: Lane, by_images: Mapping[int, Capabilities], tally: Warnings
 ) -> Renderings:
     """Render every prompt of the lane once; count those that ask for different work."""
-    known: dict[tuple[str | None, ...], dict[str, str]] = {}
+    known: dict[Identity, dict[tuple[str, int], dict[str, None]]] = {}
     missing: dict[tuple[str, str], Problem] = {}
     faults = Warnings()
-    renderings = 0
-    for source in lane.sources:
-        texts: dict[str, str] = {}
+    renderings = copies = 0
+    for at, source in enumerate(lane.sources):
+        own: set[tuple[str, int]] = set()
+        elsewhere: dict[tuple[str, int], dict[str, None]] = {}
         if lane.repeated and (content := identity(source)) in lane.repeated:
-            texts = known.setdefault(content, texts)
+            elsewhere = known.setdefault(content, elsewhere)
         limit = by_images[1 + len(source.images)].maximum_prompt_characters
-        for variant in lane.prompts:
+        drawn = 0
+        for draw, variant in lane.chosen(at):
+            drawn += 1
             try:
                 text = rendered(variant, source, lane.name)
             except KeyError as error:
@@ -52,18 +57,27 @@ def check_prompts(
             for what, remedy in text_faults(text, limit):
                 shown = f"prompt `{variant.id}` {what}"
                 faults.add(variant.location, shown, remedy, source.name, "error")
-            if text in texts:
+            places = elsewhere.get((text, draw), {})
+            if (text, draw) in own or source.name in places:
                 what = (
                     "the same picture with the same prompt, and so the same work, is planned once"
                 )
-                pair = f"{source.name} with `{variant.id}` as {texts[text]}"
-                tally.add(("prompts",), what, "write `run.repeat` to have it done again", pair)
+                remedy = "write `run.repeat` to have it done again"
+                tally.add(("prompts",), what, remedy, f"{source.name} with `{variant.id}`")
                 continue
-            texts[text] = (
-                f"{source.name} with `{variant.id}`" if lane.repeated else "another prompt"
-            )
+            own.add((text, draw))
             renderings += 1
-    return Renderings(renderings, (*missing.values(), *faults.problems(loaded)))
+            if places:
+                copies += 1
+                what = "pictures of the same bytes are paid for once, and delivered to each place"
+                tally.add(("inputs",), what, "", f"{source.name} as {next(iter(places))}")
+        if lane.repeated:
+            for work in own:
+                elsewhere.setdefault(work, {})[source.name] = None
+        if drawn < lane.combine.variants and lane.combine.mode == "choose":
+            what = f"fewer than {lane.combine.variants} prompts are for a source: all are taken"
+            tally.add(("combine",), what, "", source.name)
+    return Renderings(renderings, copies, (*missing.values(), *faults.problems(loaded)))
 
 
 def text_faults(text: str, limit: int | None) -> Iterator[tuple[str, str]]:
@@ -144,9 +158,9 @@ def _paths(lanes: Iterable[Lane]) -> Iterator[tuple[str, tuple[str, str, str]]]:
         pictures = lane.repeat * lane.terms.n
         for source, wanted in lane.renderings():
             paths = lane.output.of(source.columns)
-            for variant, _ in wanted:
-                path = paths.render(lane.name, variant.id)
-                who = (source.name, lane.name, variant.id)
+            for each in wanted:
+                path = paths.render(lane.name, each.variant.id)
+                who = (source.name, lane.name, each.variant.id)
                 if lane.output.index_is_told_apart:
                     yield path, who
                     continue

@@ -34,8 +34,14 @@ class UnreadableFile(Exception):
         self.remedy = remedy
 
 
-def read_regular(path: Path, within: Path | None = None, cap: int = FILE_CAP_BYTES) -> bytes:
-    """The bytes of a regular file of at most `cap` bytes, inside `within`.
+def read_regular(
+    path: Path,
+    within: Path | None = None,
+    cap: int = FILE_CAP_BYTES,
+    span: tuple[int, int] | None = None,
+) -> bytes:
+    """The bytes of a regular file of at most `cap` bytes, inside `within`; or those of a `span`
+    (offset, length) of it.
 
     Raises UnreadableFile.
     """
@@ -46,9 +52,11 @@ def read_regular(path: Path, within: Path | None = None, cap: int = FILE_CAP_BYT
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             _refuse_irregular(status.st_mode)
-            if status.st_size > cap:
-                raise UnreadableFile(f"has {status.st_size:,} bytes; at most {cap:,} are read")
-            return file.read(cap + 1)
+            offset, size = span or (0, status.st_size)
+            if size > cap:
+                raise UnreadableFile(f"has {size:,} bytes; at most {cap:,} are read")
+            file.seek(offset)
+            return file.read(size if span else cap + 1)
     except OSError as error:
         raise _translated(error) from None
 
