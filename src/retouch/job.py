@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -121,6 +121,7 @@ class Job:
     without suffix, in which `{index}` stands for the picture's running number. `like` names the
     known model by whose route an unknown one is sent; where it goes is not part of the Key. `terms`
     are what the dialect reads in the options.
+    `redone` counts how often a person rejected the Job's picture and asked for another one.
     """
 
     model: str
@@ -132,6 +133,7 @@ class Job:
     output: str = "images/{index}"
     like: str | None = None
     terms: Terms = Terms()
+    redone: int = 0
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
@@ -147,7 +149,7 @@ class Job:
     def key(self) -> str:
         """The content address: 64 hex digits."""
         mask = self.source.mask
-        canonical = {
+        canonical: dict[str, object] = {
             "schema": KEY_SCHEMA,
             "model": self.model,
             "prompt": self.prompt.text,
@@ -157,8 +159,22 @@ class Job:
             "options": {name: unsigned(value) for name, value in self.options},
             "repeat": self.repeat,
         }
+        if self.redone:
+            canonical["redone"] = self.redone
         return hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def output_path(self, index: int) -> str:
-        """Where the request's `index`-th picture goes, without suffix; repeats count on."""
-        return self.output.replace("{index}", str(self.repeat * self.images_wanted + index))
+        """Where the request's `index`-th picture goes, without suffix; repeats count on, and one
+        that takes a rejected picture's place says so."""
+        number = str(self.repeat * self.images_wanted + index)
+        again = f"-r{self.redone}" if self.redone else ""
+        return self.output.replace("{index}", number) + again
+
+    @property
+    def variant(self) -> int:
+        """Tells this Job from others that ask for the same: every repeat and redo has its own."""
+        return self.repeat + 1000 * self.redone
+
+    def redo(self, times: int = 1) -> Job:
+        """The same Job once more, for a picture that was rejected; -1 is the one before it."""
+        return replace(self, redone=self.redone + times)

@@ -30,6 +30,7 @@ COMMANDS = {
     "reconcile": "ledgers against the provider's bill: differences by day and model, "
     "and what explains them",
     "resolve": "list what may have been charged without an answer, and settle it",
+    "review": "look at the pictures, keep or reject them, watch a run; on your own machine alone",
     "verify": "check the ledger's chain, its costs, the pictures' digests; name orphans",
     "schema": "print the JSON Schema of a manifest, for editors that check as you type",
     "init": "write a commented manifest to start from",

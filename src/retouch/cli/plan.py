@@ -11,11 +11,17 @@ from rich.text import Text
 
 from retouch.cli.console import WIDTH, print_table, stdout_console
 from retouch.cli.output import json_text, say
-from retouch.cli.workspace import Workspace, add_manifest, make_plan, open_workspace
+from retouch.cli.workspace import (
+    Workspace,
+    add_manifest,
+    add_redo,
+    make_plan,
+    open_workspace,
+    redo_asked,
+)
 from retouch.costs.estimate import Estimate, Range
 from retouch.engine.forecast import LaneForecast, forecast_lanes
 from retouch.engine.outputs import Outputs
-from retouch.engine.paying_again import redo_of
 from retouch.engine.selection import Selection, open_shelves
 from retouch.errors import Problem
 from retouch.job import Job
@@ -31,6 +37,7 @@ _MILLIONTH = Decimal("0.000001")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `retouch plan`."""
     add_manifest(parser)
+    add_redo(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument(
         "--explain", action="store_true", help="list each job that would be sent, and why"
@@ -51,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         state,
         Outputs(workspace.folder),
         open_shelves(workspace.loaded.manifest.reuse, workspace.loaded.folder),
-        redo_of(workspace.loaded.manifest.run),
+        redo_asked(arguments.redo, workspace),
     )
     forecasts = forecast_lanes(
         plan,
@@ -107,7 +114,7 @@ def _lane(each: LaneForecast) -> dict[str, object]:
         "jobs": counted.lane.jobs_count,
         "done": counted.done,
         "reused": counted.reused + counted.to_take_over,
-        "held": counted.held,
+        "held": counted.held + counted.rejected,
         "to_send": counted.to_send,
         "cost": {
             "currency": each.estimate.currency,
@@ -143,6 +150,9 @@ def _print(
     held = sum(each.count.held for each in forecasts)
     if held:
         console.print(f"{held:,} held: they may have been charged; `retouch resolve` settles them")
+    rejected = sum(each.count.rejected for each in forecasts)
+    if rejected:
+        console.print(f"{rejected:,} rejected and held; `--redo rejected` has another picture made")
     if not any(each.count.to_send for each in forecasts):
         console.print("nothing to send")
     if plan.bad_sources:
@@ -160,6 +170,7 @@ def _table(
         "done": [each.count.done for each in forecasts],
         "reused": [each.count.reused + each.count.to_take_over for each in forecasts],
         "held": [each.count.held for each in forecasts],
+        "rejected": [each.count.rejected for each in forecasts],
         "failed": [each.count.failed for each in forecasts],
         "to poll": [each.count.to_poll for each in forecasts],
         "to send": [each.count.to_send for each in forecasts],

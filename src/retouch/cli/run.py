@@ -7,7 +7,7 @@ import json
 import os
 import re
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import anyio
@@ -17,6 +17,7 @@ from retouch.cli.budgets import add_budget, budget_of
 from retouch.cli.confirm import add_yes, confirm, left_undone
 from retouch.cli.connection import Connection, add_url_map, base_url_of, connect, forget_tasks
 from retouch.cli.interrupts import Interrupts
+from retouch.cli.ledgers import Found
 from retouch.cli.output import say
 from retouch.cli.process_limits import connections_allowed
 from retouch.cli.progress import Progress, showing
@@ -24,17 +25,18 @@ from retouch.cli.summary import nothing_to_do, tell_end
 from retouch.cli.workspace import (
     Workspace,
     add_manifest,
+    add_redo,
     make_plan,
     open_workspace,
+    redo_asked,
     refuse_problems,
 )
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
 from retouch.engine.outputs import Outputs
-from retouch.engine.paying_again import redo_of
 from retouch.engine.selection import LaneCount, Selection, open_shelves, tally
 from retouch.engine.summary import RunOptions, Summary
-from retouch.errors import InputRefused, Interrupted, StorageFailed
+from retouch.errors import InputRefused, Interrupted, RetouchError, StorageFailed
 from retouch.ledger import Ledger, open_ledger
 from retouch.ledger.decision import Redo
 from retouch.ledger.records import RunBegins, RunEnds
@@ -44,7 +46,6 @@ from retouch.storage.durable import make_folder, replace_whole
 from retouch.storage.lock import Hold, exclusive
 from retouch.text import how_many, one_clean_line, without_signatures
 
-_KEY_DIGITS = 64
 _DEADLINE = re.compile(r"([0-9]{1,9})([smh]?)")
 
 
@@ -52,17 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `retouch run`."""
     add_manifest(parser)
     parser.add_argument("--limit", metavar="N", type=int, help="send at most N jobs")
-    parser.add_argument(
-        "--redo",
-        metavar="WHAT",
-        nargs="+",
-        default=[],
-        help="pay again for: failed, unknown, missing (pictures gone), or jobs by their key",
-    )
+    add_redo(parser)
     parser.add_argument(
         "--deadline", metavar="TIME", help="start nothing new after so long, like 6h or 90m"
     )
     add_budget(parser)
+    parser.add_argument(
+        "--no-report", action="store_true", help="write no gallery and costs page at the end"
+    )
     add_yes(parser)
     add_url_map(parser)
 
@@ -73,14 +71,34 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputRefused(f"--limit {arguments.limit}: at least 1 job")
     run_options = RunOptions(arguments.limit, _seconds(arguments.deadline))
     workspace = open_workspace(arguments)
-    redo = _redo(arguments.redo, workspace)
+    redo = redo_asked(arguments.redo, workspace)
     plan = make_plan(workspace)
     refuse_problems(workspace, plan)
     concurrency = _concurrency(workspace)
     connections = None if workspace.is_rehearsal else connections_allowed(concurrency)
     make_folder(workspace.folder)
     with exclusive(workspace.folder) as hold:
-        return anyio.run(_Run(workspace, hold, plan, redo, run_options, arguments, connections).go)
+        code = anyio.run(_Run(workspace, hold, plan, redo, run_options, arguments, connections).go)
+        if not arguments.no_report and code != StorageFailed.exit_code:
+            _write_report(workspace, plan, arguments)
+    return code
+
+
+def _write_report(workspace: Workspace, plan: Plan, arguments: argparse.Namespace) -> None:
+    """The gallery and the costs page. Whatever hinders it, the run has ended as it has."""
+    # Here and not above: slow to import, and of no use to what sends.
+    from retouch.cli import pages  # noqa: PLC0415
+
+    found = Found(workspace.ledger, workspace.loaded)
+    try:
+        written = pages.refresh_report(pages.subject_of(found, arguments, plan))
+    except KeyboardInterrupt:
+        say("the report is not whole; `retouch report MANIFEST --format html` writes it")
+    except RetouchError as error:
+        say(f"no report: {error.message}")
+    else:
+        if written is not None:
+            say(f"look at them in {written}, or by `retouch review`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +171,7 @@ class _Run:
         workspace = self.workspace
         manifest = workspace.loaded.manifest
         jobs = sum(lane.to_send + lane.to_poll for lane in lanes)
-        held = sum(lane.held for lane in lanes)
+        held = sum(lane.held + lane.rejected for lane in lanes)
         async with connection.open(_concurrency(workspace), self.connections) as transport:
             shown = jobs if self.run_options.limit is None else min(jobs, self.run_options.limit)
             with showing(shown, held, is_virtual=workspace.is_rehearsal) as progress:
@@ -227,28 +245,6 @@ async def _end(ledger: Ledger, summary: Summary) -> None:
 
 def _amounts(sums: dict[str, Money]) -> dict[str, str]:
     return {currency: exact(money.amount) for currency, money in sums.items()}
-
-
-def _redo(words: list[str], workspace: Workspace) -> Redo:
-    """What `--redo` names. Raises InputRefused for a word that is none."""
-    named = {"failed", "unknown", "missing"}
-    keys = {
-        word for word in words if len(word) == _KEY_DIGITS and set(word) <= set("0123456789abcdef")
-    }
-    for word in words:
-        if word not in named and word not in keys:
-            raise InputRefused(
-                f"--redo {one_clean_line(word, 80)}: neither failed, unknown, missing nor a job's "
-                "key (64 hex digits)"
-            )
-    standing = redo_of(workspace.loaded.manifest.run)
-    return replace(
-        standing,
-        failed="failed" in words,
-        unknown="unknown" in words or standing.unknown,
-        missing="missing" in words,
-        keys=frozenset(keys),
-    )
 
 
 def _seconds(text: str | None) -> float | None:

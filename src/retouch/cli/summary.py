@@ -16,9 +16,11 @@ def nothing_to_do(lanes: list[LaneCount]) -> int:
     there = sum(lane.done + lane.reused for lane in lanes)
     held, failed = sum(lane.held for lane in lanes), sum(lane.failed for lane in lanes)
     missing = sum(lane.missing for lane in lanes)
-    say(f"nothing to send: {there} done, {failed} failed, {held} held")
-    _say_what_remains(held=held, failed=failed, missing=missing)
-    return 1 if held or failed else 0
+    rejected = sum(lane.rejected for lane in lanes)
+    more = f", {rejected} rejected" if rejected else ""
+    say(f"nothing to send: {there} done, {failed} failed, {held} held{more}")
+    _say_what_remains(held=held, failed=failed, missing=missing, rejected=rejected)
+    return 1 if held or failed or rejected else 0
 
 
 def tell_end(workspace: Workspace, lanes: list[LaneCount], summary: Summary) -> int:
@@ -37,6 +39,7 @@ def tell_end(workspace: Workspace, lanes: list[LaneCount], summary: Summary) -> 
         held=summary.passed["held"] + ended["unknown"],
         failed=summary.passed["failed"] + ended["failed"],
         missing=sum(lane.missing for lane in lanes),
+        rejected=summary.passed["rejected"],
     )
     _say_what_was_paid_again(summary.again)
     if summary.stopped is not None:
@@ -71,7 +74,7 @@ def _say_stop(error: RetouchError, left: str = "") -> None:
     say(f"retouch: {error.message}{left}" + (f"\n\nhint: {error.hint}" if error.hint else ""))
 
 
-def _say_what_remains(*, held: int, failed: int, missing: int) -> None:
+def _say_what_remains(*, held: int, failed: int, missing: int, rejected: int) -> None:
     if held:
         say(
             f"{how_many(held, 'job')} may have been charged without an answer: `retouch resolve` "
@@ -81,6 +84,11 @@ def _say_what_remains(*, held: int, failed: int, missing: int) -> None:
         say(
             f"{how_many(failed, 'job')} failed: the next run sends again what may pass, "
             "`--redo failed` all"
+        )
+    if rejected:
+        say(
+            f"{how_many(rejected, 'job')} rejected and held: `--redo rejected` has another "
+            "picture made, and pays for it"
         )
     if missing:
         say(

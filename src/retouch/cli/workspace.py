@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +16,18 @@ from retouch.cli.output import say
 from retouch.dialects import DIALECTS
 from retouch.dialects.base import Dialect
 from retouch.errors import InputRefused, Problem, StorageFailed
+from retouch.ledger.decision import Redo
 from retouch.manifest import Loaded, Price, load
+from retouch.review.marks import read_marks
+from retouch.text import one_clean_line
 
 if TYPE_CHECKING:
     from retouch.ledger.state import Replay
     from retouch.plan import Plan
 
 REHEARSAL_SUFFIX = ".rehearsal"
+_KEY_DIGITS = 64
+_REDO = ("failed", "unknown", "missing", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,38 +80,80 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_redo(parser: argparse.ArgumentParser) -> None:
+    """`--redo`, for what sends and for what says what would be sent."""
+    parser.add_argument(
+        "--redo",
+        metavar="WHAT",
+        nargs="+",
+        default=[],
+        help="pay again for: failed, unknown, missing (pictures gone), rejected (by `retouch "
+        "review`), or jobs by their key",
+    )
+
+
+def redo_asked(words: Sequence[str], workspace: Workspace) -> Redo:
+    """What `--redo` names. Raises InputRefused for a word that is none."""
+    from retouch.engine.paying_again import redo_of  # noqa: PLC0415 - start-up: `status` sends nothing
+
+    keys = {
+        word for word in words if len(word) == _KEY_DIGITS and set(word) <= set("0123456789abcdef")
+    }
+    for word in words:
+        if word not in _REDO and word not in keys:
+            raise InputRefused(
+                f"--redo {one_clean_line(word, 80)}: neither {', '.join(_REDO)} nor a job's "
+                "key (64 hex digits)"
+            )
+    standing = redo_of(workspace.loaded.manifest.run)
+    return replace(
+        standing,
+        failed="failed" in words,
+        unknown="unknown" in words or standing.unknown,
+        missing="missing" in words,
+        rejected="rejected" in words,
+        keys=frozenset(keys),
+    )
+
+
 def open_workspace(arguments: argparse.Namespace) -> Workspace:
     """Read the manifest the arguments name. Raises InputRefused."""
     loaded = load(arguments.manifest, dialects=DIALECTS)
+    return workspace_of(loaded, arguments.outputs, is_rehearsed=arguments.rehearse)
+
+
+def workspace_of(loaded: Loaded, outputs: Path, *, is_rehearsed: bool) -> Workspace:
+    """Where the work of a manifest is kept; `is_rehearsed`: in its rehearsal."""
     dialect = DIALECTS[loaded.manifest.provider.dialect]
-    is_rehearsal = arguments.rehearse or dialect is DIALECTS["rehearsal"]
-    suffix = REHEARSAL_SUFFIX if arguments.rehearse else ""
+    is_rehearsal = is_rehearsed or dialect is DIALECTS["rehearsal"]
+    suffix = REHEARSAL_SUFFIX if is_rehearsed else ""
     today = datetime.now(UTC).date()
     prices = {model.model: loaded.price_on(model.model, today) for model in loaded.manifest.models}
-    root = arguments.outputs
-    folder = root / f"{loaded.manifest.name}{suffix}"
-    return Workspace(loaded, dialect, root, folder, is_rehearsal, prices)
+    folder = outputs / f"{loaded.manifest.name}{suffix}"
+    return Workspace(loaded, dialect, outputs, folder, is_rehearsal, prices)
 
 
 def make_plan(workspace: Workspace) -> Plan:
-    """Plan the manifest; warnings are said, problems and bad sources refuse it.
+    """Plan the manifest, with other Jobs in the place of those whose pictures were rejected.
 
     Raises InputRefused with every problem at once, StorageFailed.
     """
     from retouch.plan import DigestCache, build  # noqa: PLC0415 - start-up: `status` plans nothing
 
+    rejected = read_marks(workspace.folder).rejected_keys
     try:
         workspace.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageFailed(f"{workspace.root}: {error.strerror}") from error
     with DigestCache.open(workspace.root) as cache, _counting_pictures() as on_progress:
-        return build(
+        plan = build(
             workspace.loaded,
             workspace.dialect,
             outputs=workspace.root,
             cache=cache,
             on_progress=on_progress,
         )
+    return plan.with_rejected(rejected) if rejected else plan
 
 
 @contextmanager

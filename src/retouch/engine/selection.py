@@ -17,7 +17,17 @@ from retouch.dialects.base import Capabilities
 from retouch.engine.outputs import Outputs
 from retouch.job import Job
 from retouch.ledger import read
-from retouch.ledger.decision import NOTHING_REDONE, Decision, Hold, Poll, Redo, Send, Skip, decide
+from retouch.ledger.decision import (
+    NOTHING_REDONE,
+    Decision,
+    Hold,
+    HoldRejected,
+    Poll,
+    Redo,
+    Send,
+    Skip,
+    decide,
+)
 from retouch.ledger.outcome import Outcome
 from retouch.ledger.records import FileRecord, TermsRecord
 from retouch.ledger.state import Replay
@@ -84,6 +94,8 @@ class Selection:
         outcome = self.state.outcomes.get(key)
         if outcome is not None and outcome.files:
             return self._finished(job, key, outcome)
+        if outcome is None and job.redone and key not in self.redo.keys:
+            return Send(1, "rejected") if self.redo.rejected else HoldRejected()
         lost = self.state.lost_attempts(key)
         decision = decide(key, outcome, self.redo, lost)
         if isinstance(decision, Send) and key not in self.redo.keys:
@@ -132,6 +144,7 @@ class LaneCount:
     done: int = 0
     reused: int = 0
     held: int = 0
+    rejected: int = 0
     failed: int = 0
     to_poll: int = 0
     to_send: int = 0
@@ -157,6 +170,8 @@ class LaneCount:
                 self.done += 1
             case Hold():
                 self.held += 1
+            case HoldRejected():
+                self.rejected += 1
             case Poll():
                 self.to_poll += 1
             case Send(reason=reason):

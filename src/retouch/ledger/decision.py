@@ -18,6 +18,7 @@ class Redo:
     unknown: bool = False
     again: int = 0
     missing: bool = False
+    rejected: bool = False
     keys: frozenset[str] = frozenset()
 
 
@@ -51,8 +52,13 @@ class Hold:
     attempt: int
 
 
+@dataclass(frozen=True, slots=True)
+class HoldRejected:
+    """Its picture was rejected; only the user may have another one made."""
+
+
 PAY_AGAIN = "paying again"
-Decision = Send | Poll | Skip | Hold
+Decision = Send | Poll | Skip | Hold | HoldRejected
 NOTHING_REDONE = Redo()
 
 

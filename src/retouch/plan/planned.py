@@ -7,7 +7,7 @@ million Jobs. The order is the same every time: sources outermost, then prompts,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from retouch.dialects.base import Capabilities
 from retouch.errors import Problem
@@ -35,7 +35,8 @@ class Lane:
     `capabilities` are those for the first source's number of pictures; `placements` names the
     request field by number of pictures. `jobs_count` is how many `jobs` gives. `repeated` holds
     the identities of content that several sources share. `like` is the known model by whose route
-    an unknown one is sent.
+    an unknown one is sent. `rejected` are
+    Keys of Jobs whose picture was rejected: in their place stands the Job done once more.
     """
 
     model: Model
@@ -50,6 +51,7 @@ class Lane:
     repeated: frozenset[Identity] = field(default=frozenset(), repr=False)
     like: str | None = None
     terms: Terms = field(default_factory=Terms)
+    rejected: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def name(self) -> str:
@@ -66,7 +68,7 @@ class Lane:
                 prompt = Prompt(variant.id, text)
                 output = paths.render(name, variant.id)
                 for repeat in range(self.repeat):
-                    yield Job(
+                    job = Job(
                         name,
                         prompt,
                         source,
@@ -77,6 +79,13 @@ class Lane:
                         self.like,
                         self.terms,
                     )
+                    yield self._standing(job) if self.rejected else job
+
+    def _standing(self, job: Job) -> Job:
+        """The Job, or what stands in the place of a rejected one."""
+        while job.key in self.rejected:
+            job = job.redo()
+        return job
 
     def renderings(self) -> Iterator[tuple[Source, list[tuple[Variant, str]]]]:
         """Each source with its prompts, rendered; without what would ask for the same work again.
@@ -114,6 +123,10 @@ class Plan:
     warnings: tuple[Problem, ...] = ()
     bad_sources: tuple[BadSource, ...] = ()
     inputs: tuple[Source, ...] = field(default=(), repr=False)
+
+    def with_rejected(self, keys: frozenset[str]) -> Plan:
+        """The plan in which Jobs with these Keys are replaced by the same ones done once more."""
+        return replace(self, lanes=tuple(replace(lane, rejected=keys) for lane in self.lanes))
 
     @property
     def jobs_count(self) -> int:
