@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -135,6 +135,7 @@ class Job:
     are what the dialect reads in the options. `draw` is the prompt's place among those drawn for
     the source, so that equal draws stay apart. `lane` is what the model is called here; "" is its
     own name.
+    `redone` counts how often a person rejected the Job's picture and asked for another one.
     """
 
     model: str
@@ -148,6 +149,7 @@ class Job:
     terms: Terms = Terms()
     draw: int = 0
     lane: str = ""
+    redone: int = 0
 
     @property
     def lane_name(self) -> str:
@@ -180,8 +182,22 @@ class Job:
         }
         if self.draw:
             canonical["draw"] = self.draw
+        if self.redone:
+            canonical["redone"] = self.redone
         return hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     def output_path(self, index: int) -> str:
-        """Where the request's `index`-th picture goes, without suffix; repeats count on."""
-        return self.output.replace("{index}", str(self.repeat * self.images_wanted + index))
+        """Where the request's `index`-th picture goes, without suffix; repeats count on, and one
+        that takes a rejected picture's place says so."""
+        number = str(self.repeat * self.images_wanted + index)
+        again = f"-r{self.redone}" if self.redone else ""
+        return self.output.replace("{index}", number) + again
+
+    @property
+    def variant(self) -> int:
+        """Tells this Job from others that ask for the same: every repeat and redo has its own."""
+        return self.repeat + 1000 * self.redone
+
+    def redo(self, times: int = 1) -> Job:
+        """The same Job once more, for a picture that was rejected; -1 is the one before it."""
+        return replace(self, redone=self.redone + times)

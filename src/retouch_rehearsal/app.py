@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -35,6 +35,7 @@ from .statistics import QueryRefused, read_period, usage_document
 from .tasks import Task
 from .traffic import Caps, MinuteLimit, Traffic
 
+VARIANT = "x-rehearsal-variant"  # sent by retouch in process alone
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -140,7 +141,9 @@ class Door:
         """What a request asks for; its raw body is let go of here."""
         content_type = request.headers.get("content-type", "")
         body = await self.traffic.read(request)
-        return await self.traffic.work(lambda: read_order(endpoint, content_type, body))
+        order = await self.traffic.work(lambda: read_order(endpoint, content_type, body))
+        variant = request.headers.get(VARIANT, "0")
+        return replace(order, variant=int(variant)) if variant.isdecimal() else order
 
     async def _answer(self, order: Order, key: str, drawn: Drawn) -> Response:
         """Carry out an order under what was drawn for it."""

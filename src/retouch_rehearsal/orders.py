@@ -54,7 +54,8 @@ class Reference:
 @dataclass(frozen=True, slots=True)
 class Order:
     """What the client asked for. `digest` is the SHA-256 of the body's meaning, as hex;
-    `partial_images`: as events, so many partial pictures first (None: one document)."""
+    `partial_images`: as events, so many partial pictures first (None: one document);
+    `variant` asks for others than the pictures that the same request was given before."""
 
     endpoint: Endpoint
     model: ModelCard
@@ -71,6 +72,7 @@ class Order:
     output_compression: int | None = None
     partial_images: int | None = None
     warnings: tuple[str, ...] = field(default=())
+    variant: int = 0
 
 
 def read_order(endpoint: Endpoint, content_type: str, body: bytearray) -> Order:

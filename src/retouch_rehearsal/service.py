@@ -28,6 +28,7 @@ from .tasks import Fate, Task, Tasks
 from .understanding import EditPlan, understand
 from .usage import Usage, usage_of
 
+MOST_PICTURES = 10  # of one order
 SECONDS_VALID = 15 * 24 * 3600
 
 
@@ -181,7 +182,7 @@ def _make(inputs: Inputs, plan: EditPlan, index: int) -> IO[bytes]:
         size=size,
         transparent=order.background == "transparent",
     )
-    edited = edit(work, index)
+    edited = edit(work, index + order.variant * MOST_PICTURES)
     with BENCH.room_for(inputs.first.size if inputs.mask else size):
         result = cover(inputs.kept(edited), size)
         return written(result, order.output_format, order.output_compression, str(plan))

@@ -11,7 +11,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import bodies, jobs, ledger, startup, transport
+from tests.bench import bodies, gallery, jobs, ledger, startup, transport
 from tests.bench.measured import Measured
 
 TOPICS = {
@@ -20,6 +20,7 @@ TOPICS = {
     "transport": transport.measure,
     "jobs": jobs.measure,
     "ledger": ledger.measure,
+    "gallery": gallery.measure,
 }
 
 

@@ -114,12 +114,26 @@ def test_the_period_is_said(ledger: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("form", ["html", "markdown"])
-def test_pages_are_escaped(ledger: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
-    """What file names hold is shown, never run; the page loads nothing."""
-    text = report(capsys, ledger, "--format", form, "--by", "source")
+def test_pages_are_escaped(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    """What file names hold is shown, never run; one file alone loads nothing."""
+    path = tmp_path / "review"
+    report(capsys, ledger, "--format", form, "--by", "source", "--to", path)
+    text = path.read_text()
     assert "<script" not in text
     assert "&lt;script&gt;" in text
     assert not re.search(r"(src|href)\s*=", text)
+
+
+def test_html_is_a_folder_of_pages(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of one ledger, without --to: gallery and costs, which read one file of data."""
+    assert report(capsys, ledger, "--format", "html") == ""
+    pages = ledger.parent / "report"
+    assert {"index.html", "costs.html", "data", "static"} <= {each.name for each in pages.iterdir()}
+    said = json.loads((pages / "data" / "gallery.js").read_text().partition("=")[2].rstrip(";\n"))
+    assert sum(said["charges"]["line"]) > 0
+    assert len(said["columns"]) == 4
 
 
 def test_parquet_has_decimals(ledger: Path, tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
-"""What people read: columns that line up, no amount shown as zero that is none, a page alone."""
+"""What people read: columns that line up, no amount shown as zero that is none."""
 
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from retouch.ledger.records import AmountRecord, CostRecord
 from retouch.report import Tally
 from retouch.report.formats import markdown_of
-from retouch.report.page import html_of
 from retouch.report.rows import Review, review_of
 from retouch.report.sheets import Sheet, sheets
 from tests.support.ledgers import GEMINI, KLING, begins, done, many, started, unknown
@@ -75,36 +73,8 @@ def test_what_breaks_nothing_down_is_left_out() -> None:
     assert [sheet.title for sheet in sheets(asked)] == ["Totals", "By label (folder)"]
 
 
-class _Page(HTMLParser):
-    """The tags of a page and what they carry."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes |= {name for name, _ in attrs}
-
-
-def test_the_page_needs_nothing_else() -> None:
-    """No script, no link, no picture, no inline handler; numbers stand to the right."""
-    records = [begins("rehearsal"), *many(3), started(50), unknown(50)]
-    text = html_of(reviewed(records))
-    page = _Page()
-    page.feed(text)
-    assert not {"script", "link", "img", "iframe", "object", "form", "a"} & set(page.tags)
-    assert page.attributes <= {"lang", "charset", "http-equiv", "content", "name", "class"}
-    assert "url(" not in text
-    assert "Costs are virtual" in text
-    assert re.search(r"<dt>confirmed, virtual</dt><dd>[\d.]+ CNY</dd>", text)
-    assert "<dt>unknown, at most, virtual</dt><dd>0.6000 CNY</dd>" in text
-
-
-def test_all_tables_are_in_every_form() -> None:
-    """Markdown and the page hold the same titles as the tables on a terminal."""
+def test_all_tables_are_in_markdown() -> None:
+    """Markdown holds the same titles as the tables on a terminal."""
     review = reviewed([begins(), *many(3), started(50), unknown(50)])
     titles = [sheet.title for sheet in sheets(review)]
-    assert titles == re.findall(r"<h2>(.*?)</h2>", html_of(review))
     assert titles == re.findall(r"^## (.*)$", markdown_of(review), re.MULTILINE)

@@ -44,6 +44,7 @@ PROMPT_SHOWN = 400
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `retouch plan`."""
     add_manifest(parser)
+    add_redo(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
     add_redo(parser)
     parser.add_argument(
@@ -148,7 +149,7 @@ def _lane(each: LaneForecast) -> dict[str, object]:
         **({"duplicates": counted.duplicates} if counted.duplicates else {}),
         "done": counted.done,
         "reused": counted.reused + counted.to_take_over,
-        "held": counted.held,
+        "held": counted.held + counted.rejected,
         "to_send": counted.to_send,
         "cost": {
             "currency": each.estimate.currency,
@@ -184,6 +185,9 @@ def _print(
         console.print(Text(f"  {one_clean_line(job.prompt.text, PROMPT_SHOWN)}"))
     for text in held_texts(sum((each.count.holds for each in forecasts), Counter())):
         console.print(text)
+    rejected = sum(each.count.rejected for each in forecasts)
+    if rejected:
+        console.print(f"{rejected:,} rejected and held; `--redo rejected` has another picture made")
     if not any(each.count.to_send for each in forecasts):
         console.print("nothing to send")
     if plan.bad_sources:
@@ -205,6 +209,7 @@ def _table(
         "done": [each.count.done for each in forecasts],
         "reused": [each.count.reused + each.count.to_take_over for each in forecasts],
         "held": [each.count.held for each in forecasts],
+        "rejected": [each.count.rejected for each in forecasts],
         "failed": [each.count.failed for each in forecasts],
         "to poll": [each.count.to_poll for each in forecasts],
         "to send": [each.count.to_send for each in forecasts],

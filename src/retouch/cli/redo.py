@@ -11,7 +11,7 @@ from retouch.engine.paying_again import standing_redo
 from retouch.ledger.decision import Redo
 from retouch.plan import Plan
 
-_STATES = ("failed", "unknown", "missing")
+_STATES = ("failed", "unknown", "missing", "rejected")
 
 
 def add_redo(parser: argparse.ArgumentParser) -> None:
@@ -21,8 +21,8 @@ def add_redo(parser: argparse.ArgumentParser) -> None:
         metavar="WHAT",
         nargs="+",
         default=[],
-        help="pay again for: failed, unknown, missing (pictures gone), or jobs by key, source, "
-        "output path, a glob of either, or @FILE of them",
+        help="pay again for: failed, unknown, missing (pictures gone), rejected (by `retouch "
+        "review`), or jobs by key, source, output path, a glob of either, or @FILE of them",
     )
 
 
@@ -35,5 +35,6 @@ def redo_of(words: list[str], workspace: Workspace, plan: Plan) -> Redo:
         failed="failed" in words,
         unknown="unknown" in words or standing.unknown,
         missing="missing" in words,
+        rejected="rejected" in words,
         keys=keys_of(named, plan.lanes, "--redo"),
     )

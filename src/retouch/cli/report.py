@@ -6,10 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from PIL import Image
-
 from retouch.cli.ledgers import Found, Search, add_period, find_ledgers, period_of, say_notes
 from retouch.cli.output import json_text, say
+from retouch.cli.pages import Reviewed, alone, look_at, subject_of, write_report
 from retouch.cli.tables import print_review
 from retouch.cli.workspace import add_outputs
 from retouch.errors import InputRefused, StorageFailed
@@ -17,11 +16,12 @@ from retouch.manifest import PriceFile, load_prices
 from retouch.money import Money
 from retouch.report import DIMENSIONS, Dimension, Grouping, Kept, Period, Tally
 from retouch.report.formats import csv_of, markdown_of
-from retouch.report.looks import fingerprint, is_blank, is_same
-from retouch.report.page import html_of
 from retouch.report.rows import Plain, Review, columns_of, review_of
-from retouch.report.waste import Wasted
+from retouch.report.waste import Wasted, WasteKind
 from retouch.report.what_if import PriceOn, WhatIf
+from retouch.review.charts import Durations
+from retouch.review.costs import GROUPINGS
+from retouch.review.marks import read_marks
 from retouch.text import one_clean_line
 
 FORMATS = ("table", "csv", "json", "markdown", "html", "parquet")
@@ -74,8 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
     prices = load_prices(arguments.prices) if arguments.prices else None
     search = find_ledgers(arguments.ledgers, arguments.outputs, rehearsals=arguments.rehearse)
     say_notes(search)
-    review = _review(arguments, search, groupings, period, prices)
-    _write(review, arguments)
+    reviewed = _review(arguments, search, groupings, period, prices)
+    if arguments.format == "html":
+        _write_html(reviewed, search, arguments)
+    else:
+        _write(reviewed.review, arguments)
     return 0
 
 
@@ -97,10 +100,17 @@ def _review(
     groupings: tuple[Grouping, ...],
     period: Period,
     prices: PriceFile | None,
-) -> Review:
+) -> Reviewed:
     looker = _Looker(arguments)
+    rejected = (read_marks(found.path.parent).rejected_keys for found in search.ledgers)
     what_if = WhatIf(is_batch=arguments.batch) if prices or arguments.batch else None
-    tally = Tally(groupings, period, prices=what_if, on_kept=looker.keep)
+    tally = Tally(
+        groupings,
+        period,
+        prices=what_if,
+        on_kept=looker.keep,
+        rejected=frozenset[str]().union(*rejected),
+    )
     for found in search.ledgers:
         looker.reading = found
         if what_if is not None:
@@ -117,7 +127,8 @@ def _review(
         notes.append(f"{looker.seen:,} jobs' pictures were not looked at (--pictures does).")
         say(notes[-1])
     looker.look(tally.wasted)
-    return review_of(tally, _about(search, tally), tuple(notes))
+    review = review_of(tally, _about(search, tally), tuple(notes))
+    return Reviewed(review, looker.durations, looker.looked)
 
 
 def _about(search: Search, tally: Tally) -> str:
@@ -156,6 +167,8 @@ class _Looker:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.reading: Found | None = None
         self.seen = 0
+        self.durations = Durations()
+        self.looked: dict[str, frozenset[WasteKind]] = {}
         self._kept: list[tuple[Found, Kept]] = []
         self._limit = 0 if arguments.no_pictures else LOOKED_AT
         if arguments.pictures:
@@ -169,6 +182,8 @@ class _Looker:
     def keep(self, each: Kept) -> None:
         """Note one finished Job."""
         self.seen += 1
+        done = each.done
+        self.durations.take(done.model, done.seconds, is_task=done.task is not None)
         if self.seen > self._limit:
             self._kept.clear()
         elif self.reading is not None:
@@ -177,7 +192,9 @@ class _Looker:
     def look(self, wasted: Wasted) -> None:
         """Look at the pictures of all that was kept."""
         for found, each in self._kept:
-            look_at(each, found, wasted)
+            kinds = self.looked[each.done.key] = look_at(each, found)
+            for kind in kinds:
+                wasted.add(kind, each.example)
 
 
 def _write(review: Review, arguments: argparse.Namespace) -> None:
@@ -190,13 +207,24 @@ def _write(review: Review, arguments: argparse.Namespace) -> None:
             text = json_text(review.document) + "\n"
         case "csv":
             text = csv_of(columns_of(grouping), rows)
-        case "html":
-            text = html_of(review)
         case "parquet":
             _write_parquet(rows, arguments.to)
             return
         case _:
             text = markdown_of(review)
+    _put(text, arguments)
+
+
+def _write_html(reviewed: Reviewed, search: Search, arguments: argparse.Namespace) -> None:
+    """One ledger: all pages in its `report/`. Several, or `--to`: the costs in one file."""
+    if arguments.to is None and len(search.ledgers) == 1:
+        subject = subject_of(search.ledgers[0], arguments)
+        say(f"written to {write_report(subject, reviewed, read_marks(subject.folder))}")
+        return
+    _put(alone(reviewed, search.ledgers), arguments)
+
+
+def _put(text: str, arguments: argparse.Namespace) -> None:
     if arguments.to is None:
         sys.stdout.write(text)
     else:
@@ -230,32 +258,14 @@ def _write_parquet(rows: list[Plain], path: Path | None) -> None:
 def _groupings(arguments: argparse.Namespace) -> tuple[Grouping, ...]:
     """`--by`; else what the format has room for."""
     if arguments.by is None:
-        return _FULL if arguments.format in ("table", "html", "markdown") else _SHORT
+        if arguments.format == "html":
+            return GROUPINGS
+        return _FULL if arguments.format in ("table", "markdown") else _SHORT
     names = tuple(name.strip() for name in arguments.by.split(","))
     chosen: list[Dimension] = [each for name in names for each in DIMENSIONS if each == name]
     unknown = [name for name in names if name not in DIMENSIONS]
     if unknown or len(set(names)) < len(names):
         what = f"{', '.join(unknown)} is none" if unknown else "names one twice"
         raise InputRefused(f"--by {arguments.by}: {what}; there are {', '.join(DIMENSIONS)}")
-    return (tuple(chosen),)
-
-
-def look_at(kept: Kept, found: Found, wasted: Wasted) -> None:
-    """Add what is blank or unchanged; pictures that are not at hand tell nothing."""
-    folder = found.path.parent
-    seen = [fingerprint(folder / file.path) for file in kept.done.files]
-    cells = [each for each in seen if each is not None]
-    if not cells:
-        return
-    if any(map(is_blank, cells)):
-        wasted.add("blank", kept.example)
-    source = _source(kept, found)
-    if source is not None and any(is_same(source, each) for each in cells):
-        wasted.add("unchanged", kept.example)
-
-
-def _source(kept: Kept, found: Found) -> Image.Image | None:
-    """The source as it lies beside the manifest; URLs are not fetched."""
-    if found.loaded is None or "://" in kept.done.source:
-        return None
-    return fingerprint(found.loaded.folder / kept.done.source)
+    asked: Grouping = tuple(chosen)
+    return tuple(dict.fromkeys((*GROUPINGS, asked))) if arguments.format == "html" else (asked,)

@@ -18,6 +18,7 @@ from retouch.cli.budgets import add_budget, budget_of
 from retouch.cli.confirm import add_yes, confirm, left_undone
 from retouch.cli.connection import Connection, add_url_map, base_url_of, connect, forget_tasks
 from retouch.cli.interrupts import Interrupts
+from retouch.cli.ledgers import Found
 from retouch.cli.output import say
 from retouch.cli.process_limits import connections_allowed
 from retouch.cli.progress import Progress, showing
@@ -37,7 +38,7 @@ from retouch.engine.outputs import Outputs
 from retouch.engine.prompt_texts import keep_texts
 from retouch.engine.selection import JobStream, LaneCount, Selection, open_shelves, tally
 from retouch.engine.summary import RunOptions, Summary
-from retouch.errors import InputRefused, Interrupted, StorageFailed
+from retouch.errors import InputRefused, Interrupted, RetouchError, StorageFailed
 from retouch.ledger import Ledger, open_ledger
 from retouch.ledger.decision import Redo
 from retouch.ledger.records import RunBegins, RunEnds
@@ -59,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--deadline", metavar="TIME", help="start nothing new after so long, like 6h or 90m"
     )
     add_budget(parser)
+    parser.add_argument(
+        "--no-report", action="store_true", help="write no gallery and costs page at the end"
+    )
     add_yes(parser)
     add_url_map(parser)
 
@@ -76,7 +80,27 @@ def run(arguments: argparse.Namespace) -> int:
     redo = redo_of(arguments.redo, workspace, plan)
     make_folder(workspace.folder)
     with exclusive(workspace.folder) as hold:
-        return anyio.run(_Run(workspace, hold, plan, redo, run_options, arguments, connections).go)
+        code = anyio.run(_Run(workspace, hold, plan, redo, run_options, arguments, connections).go)
+        if not arguments.no_report and code != StorageFailed.exit_code:
+            _write_report(workspace, plan, arguments)
+    return code
+
+
+def _write_report(workspace: Workspace, plan: Plan, arguments: argparse.Namespace) -> None:
+    """The gallery and the costs page. Whatever hinders it, the run has ended as it has."""
+    # Here and not above: slow to import, and of no use to what sends.
+    from retouch.cli import pages  # noqa: PLC0415
+
+    found = Found(workspace.ledger, workspace.loaded)
+    try:
+        written = pages.refresh_report(pages.subject_of(found, arguments, plan))
+    except KeyboardInterrupt:
+        say("the report is not whole; `retouch report MANIFEST --format html` writes it")
+    except RetouchError as error:
+        say(f"no report: {error.message}")
+    else:
+        if written is not None:
+            say(f"look at them in {written}, or by `retouch review`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +177,7 @@ class _Run:
         workspace = self.workspace
         manifest = workspace.loaded.manifest
         jobs = sum(lane.to_send + lane.to_poll for lane in lanes)
-        held = sum(lane.held for lane in lanes)
+        held = sum(lane.held + lane.rejected for lane in lanes)
         async with connection.open(_concurrency(workspace), self.connections) as transport:
             shown = jobs if self.run_options.limit is None else min(jobs, self.run_options.limit)
             with showing(shown, held, is_virtual=workspace.is_rehearsal) as progress:

@@ -15,6 +15,7 @@ from retouch.ledger.outcome import Outcome
 from retouch.ledger.records import Failed, Unknown
 from retouch.ledger.state import Replay
 from retouch.money import Money, exact
+from retouch.review.marks import counts_with, read_marks
 from retouch.text import how_many, one_clean_line
 
 
@@ -32,20 +33,21 @@ def run(arguments: argparse.Namespace) -> int:
     # Nothing open, nothing outside: then the sources need not be looked at.
     is_open = bool(open_keys(state))
     outside = outside_plan(workspace, make_plan(workspace), state) if is_open else Outside()
-    found = _status(state, redo)
+    counts = counts_with(state, read_marks(workspace.folder).rejected_keys)
+    found = _status(state, redo, counts)
     found = {"manifest": workspace.loaded.manifest.name, "virtual": workspace.is_rehearsal} | found
     if arguments.json:
         told = {"outside": {"tasks": outside.tasks, "held": outside.held}}
         print(json_text(found | told))
     else:
-        _print(state, redo, workspace.is_rehearsal)
+        _print(state, redo, counts, workspace.is_rehearsal)
         say_outside(outside)
     return 1 if outside.jobs_count else 0
 
 
-def _status(state: Replay, redo: Redo) -> dict[str, object]:
+def _status(state: Replay, redo: Redo, counts: dict[str, int]) -> dict[str, object]:
     return {
-        "outcomes": dict(sorted(state.place_counts().items())),
+        "outcomes": counts,
         "cost": {
             "confirmed": _amounts(state.totals.confirmed),
             "unknown_high": _amounts(state.unknown_high),
@@ -84,9 +86,8 @@ def _held(key: str, outcome: Outcome) -> dict[str, object]:
     }
 
 
-def _print(state: Replay, redo: Redo, is_virtual: bool) -> None:
-    counts = state.place_counts()
-    print(", ".join(f"{number} {word}" for word, number in sorted(counts.items())) or "no jobs yet")
+def _print(state: Replay, redo: Redo, counts: dict[str, int], is_virtual: bool) -> None:
+    print(", ".join(f"{number} {word}" for word, number in counts.items()) or "no jobs yet")
     virtual = " (virtual)" if is_virtual else ""
     for money in state.totals.confirmed.values():
         print(f"confirmed {money}{virtual}")

@@ -37,9 +37,13 @@ def nothing_to_do(lanes: list[LaneCount]) -> int:
     there = sum(lane.done + lane.reused for lane in lanes)
     held, failed = sum(lane.held for lane in lanes), sum(lane.failed for lane in lanes)
     missing = sum(lane.missing for lane in lanes)
-    say(f"nothing to send: {there} done, {failed} failed, {held} held")
-    _say_what_remains(holds=_holds(lanes), waiting=0, failed=failed, missing=missing)
-    return 1 if held or failed else 0
+    rejected = sum(lane.rejected for lane in lanes)
+    more = f", {rejected} rejected" if rejected else ""
+    say(f"nothing to send: {there} done, {failed} failed, {held} held{more}")
+    _say_what_remains(
+        holds=_holds(lanes), waiting=0, failed=failed, missing=missing, rejected=rejected
+    )
+    return 1 if held or failed or rejected else 0
 
 
 def tell_end(workspace: Workspace, lanes: list[LaneCount], summary: Summary, state: Replay) -> int:
@@ -64,6 +68,7 @@ def tell_end(workspace: Workspace, lanes: list[LaneCount], summary: Summary, sta
         waiting=waiting,
         failed=summary.passed["failed"] + ended["failed"],
         missing=sum(lane.missing for lane in lanes),
+        rejected=summary.passed["rejected"],
     )
     _say_what_was_paid_again(summary.again)
     if summary.stopped is not None:
@@ -131,7 +136,7 @@ def held_texts(holds: Counter[HoldReason]) -> Iterator[str]:
 
 
 def _say_what_remains(
-    *, holds: Counter[HoldReason], waiting: int, failed: int, missing: int
+    *, holds: Counter[HoldReason], waiting: int, failed: int, missing: int, rejected: int
 ) -> None:
     for text in held_texts(holds):
         say(text)
@@ -141,6 +146,11 @@ def _say_what_remains(
         say(
             f"{how_many(failed, 'job')} failed: the next run sends again what may pass, "
             "`--redo failed` all"
+        )
+    if rejected:
+        say(
+            f"{how_many(rejected, 'job')} rejected and held: `--redo rejected` has another "
+            "picture made, and pays for it"
         )
     if missing:
         say(

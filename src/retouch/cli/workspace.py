@@ -19,12 +19,15 @@ from retouch.dialects.base import Dialect
 from retouch.engine.outside import Outside, outside_of
 from retouch.errors import InputRefused, Problem, StorageFailed
 from retouch.manifest import Loaded, Price, load
+from retouch.review.marks import read_marks
 
 if TYPE_CHECKING:
     from retouch.ledger.state import Replay
     from retouch.plan import Plan
 
 REHEARSAL_SUFFIX = ".rehearsal"
+_KEY_DIGITS = 64
+_REDO = ("failed", "unknown", "missing", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,35 +83,41 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
 def open_workspace(arguments: argparse.Namespace) -> Workspace:
     """Read the manifest the arguments name. Raises InputRefused."""
     loaded = load(arguments.manifest, dialects=DIALECTS)
+    return workspace_of(loaded, arguments.outputs, is_rehearsed=arguments.rehearse)
+
+
+def workspace_of(loaded: Loaded, outputs: Path, *, is_rehearsed: bool) -> Workspace:
+    """Where the work of a manifest is kept; `is_rehearsed`: in its rehearsal."""
     dialect = DIALECTS[loaded.manifest.provider.dialect]
-    is_rehearsal = arguments.rehearse or dialect is DIALECTS["rehearsal"]
-    suffix = REHEARSAL_SUFFIX if arguments.rehearse else ""
+    is_rehearsal = is_rehearsed or dialect is DIALECTS["rehearsal"]
+    suffix = REHEARSAL_SUFFIX if is_rehearsed else ""
     today = datetime.now(UTC).date()
     prices = {model.name: loaded.price_of(model, today) for model in loaded.manifest.models}
-    root = arguments.outputs
-    folder = root / f"{loaded.manifest.name}{suffix}"
-    return Workspace(loaded, dialect, root, folder, is_rehearsal, prices)
+    folder = outputs / f"{loaded.manifest.name}{suffix}"
+    return Workspace(loaded, dialect, outputs, folder, is_rehearsal, prices)
 
 
 def make_plan(workspace: Workspace) -> Plan:
-    """Plan the manifest; warnings are said, problems and bad sources refuse it.
+    """Plan the manifest, with other Jobs in the place of those whose pictures were rejected.
 
     Raises InputRefused with every problem at once, StorageFailed.
     """
     from retouch.plan import DigestCache, build  # noqa: PLC0415 - start-up: `status` plans nothing
 
+    rejected = read_marks(workspace.folder).rejected_keys
     try:
         workspace.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageFailed(f"{workspace.root}: {error.strerror}") from error
     with DigestCache.open(workspace.root) as cache, _counting_pictures() as on_progress:
-        return build(
+        plan = build(
             workspace.loaded,
             workspace.dialect,
             outputs=workspace.root,
             cache=cache,
             on_progress=on_progress,
         )
+    return plan.with_rejected(rejected) if rejected else plan
 
 
 @contextmanager

@@ -57,13 +57,18 @@ Segment = bytes | Base64 | Raw
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request; Authorization is the transport's to add, and only if `authorized`."""
+    """One HTTP request; Authorization is the transport's to add, and only if `authorized`.
+
+    `variant` never leaves this process: it tells the embedded service, which draws the same for
+    the same request, that the same was asked for before and something else is wanted.
+    """
 
     method: Literal["GET", "POST"]
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     body: tuple[Segment, ...] = ()
     authorized: bool = True
+    variant: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ from retouch.errors import (
 )
 from retouch.job import Job
 from retouch.ledger import Ledger
-from retouch.ledger.decision import Hold, Poll, Send, Skip
+from retouch.ledger.decision import Hold, HoldRejected, Poll, Send, Skip
 from retouch.ledger.records import ErrorRecord, FileRecord, Reused, Started, Unknown
 from retouch.manifest import Price, RunSettings
 from retouch.storage.descriptors import when_free
@@ -333,6 +333,8 @@ class Batch:
                 self.summary.passed[reason] += 1
             case Hold():
                 self.summary.passed["held"] += 1
+            case HoldRejected():
+                self.summary.passed["rejected"] += 1
             case Reuse():
                 self.summary.passed["reused"] += 1
         self._observer.passed(job, choice)

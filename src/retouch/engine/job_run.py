@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
@@ -242,6 +243,7 @@ class _Life:
         self, attempt: int, request: Request, pictures: dict[Picture, bytes]
     ) -> tuple[Verdict, bytes]:
         """POST and classify; the raw body of a whole reply comes along, for quarantine."""
+        request = replace(request, variant=self.job.variant)
         sending = Sending()
         try:
             exchange = await self.context.transport.exchange(

@@ -24,6 +24,7 @@ from retouch.ledger.decision import (
     Decision,
     Hold,
     HoldReason,
+    HoldRejected,
     Poll,
     Redo,
     Send,
@@ -113,6 +114,8 @@ class Selection:
         outcome = self.state.outcomes.get(key)
         if outcome is not None and outcome.files:
             return self._finished(job, key, outcome)
+        if outcome is None and job.redone and key not in self.redo.keys:
+            return Send(1, "rejected") if self.redo.rejected else HoldRejected()
         decision = decide(key, outcome, self.redo, self.state.lost_attempts(key))
         if isinstance(decision, Skip) and decision.reason == "charged":
             return self._kept_in_place(job) or decision
@@ -242,6 +245,7 @@ class LaneCount:
     done: int = 0
     reused: int = 0
     held: int = 0
+    rejected: int = 0
     failed: int = 0
     to_poll: int = 0
     to_send: int = 0
@@ -279,6 +283,8 @@ class LaneCount:
                 self.held += 1
                 self.holds[why] += 1
                 self.to_note += is_news
+            case HoldRejected():
+                self.rejected += 1
             case Poll():
                 self.to_poll += 1
             case Send(reason=reason):

@@ -55,7 +55,7 @@ class Summary:
         if self.lane_stops:
             return max(error.exit_code for error in self.lane_stops.values())
         incomplete = self.ended["failed"] + self.ended["unknown"] + self.ended["accepted"]
-        held = self.passed["held"] + self.passed["failed"] + self.passed["charged"]
+        held = sum(self.passed[word] for word in ("held", "rejected", "failed", "charged"))
         return 1 if incomplete + held else 0
 
 

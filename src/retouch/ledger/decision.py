@@ -20,6 +20,7 @@ class Redo:
     unknown: bool = False
     again: int = 0
     missing: bool = False
+    rejected: bool = False
     keys: frozenset[str] = frozenset()
 
 
@@ -61,8 +62,13 @@ class Hold:
     is_news: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class HoldRejected:
+    """Its picture was rejected; only the user may have another one made."""
+
+
 PAY_AGAIN = "paying again"
-Decision = Send | Poll | Skip | Hold
+Decision = Send | Poll | Skip | Hold | HoldRejected
 NOTHING_REDONE = Redo()
 
 

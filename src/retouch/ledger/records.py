@@ -76,7 +76,8 @@ class ErrorRecord(_Part, frozen=True, kw_only=True):
 
 class TermsRecord(_Part, frozen=True, kw_only=True, omit_defaults=True):
     """What a Job asked for: digests of its input, prompt text and options (12 hex digits each),
-    and the options a price or a check of the result looks at."""
+    and the options a price or a check of the result looks at. `replaces` is the Key of the Job
+    whose rejected picture this one takes the place of."""
 
     input: str
     prompt: str
@@ -85,6 +86,7 @@ class TermsRecord(_Part, frozen=True, kw_only=True, omit_defaults=True):
     size: str | None = None
     quality: str | None = None
     aspect_ratio: str | None = None
+    replaces: str | None = None
 
 
 class Record(

@@ -43,6 +43,7 @@ def terms_of(job: Job) -> TermsRecord:
         size=job.terms.size,
         quality=job.terms.quality,
         aspect_ratio=job.terms.aspect_ratio,
+        replaces=job.redo(-1).key if job.redone else None,
     )
 
 

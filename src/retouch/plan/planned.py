@@ -7,7 +7,7 @@ million Jobs. The order is the same every time: sources outermost, then prompts,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from retouch.dialects.base import Capabilities
@@ -62,7 +62,8 @@ class Lane:
     request field by number of pictures. `jobs_count` is how many places `jobs` and `copies` give
     pictures to, `copies_count` those of `copies` alone. `repeated` holds the identities of content
     that several sources share. `like` is the known model by whose route an unknown one is sent.
-    `numbers` are the sources' positions among all of the plan.
+    `numbers` are the sources' positions among all of the plan. `rejected` are
+    Keys of Jobs whose picture was rejected: in their place stands the Job done once more.
     """
 
     model: Model
@@ -80,6 +81,7 @@ class Lane:
     combine: Combine = field(default_factory=Combine)
     numbers: tuple[int, ...] = field(default=(), repr=False)
     copies_count: int = 0
+    rejected: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def name(self) -> str:
@@ -111,10 +113,17 @@ class Lane:
                 prompt = Prompt(each.variant.id, each.text)
                 output = paths.render(lane, each.variant.id)
                 for repeat in range(self.repeat):
-                    yield Job(
+                    job = Job(
                         name, prompt, source, self.options, placement, repeat, output, self.like,
                         self.terms, each.draw, lane,
                     )  # fmt: skip
+                    yield self._standing(job) if self.rejected else job
+
+    def _standing(self, job: Job) -> Job:
+        """The Job, or what stands in the place of a rejected one."""
+        while job.key in self.rejected:
+            job = job.redo()
+        return job
 
     def renderings(self) -> Iterator[tuple[Source, list[Rendering]]]:
         """Each source with its prompts, rendered; without what would ask for the same work again.
@@ -183,6 +192,10 @@ class Plan:
     inputs: tuple[Source, ...] = field(default=(), repr=False)
     leaks: tuple[Leak, ...] = ()
     has_splits: bool = False
+
+    def with_rejected(self, keys: frozenset[str]) -> Plan:
+        """The plan in which Jobs with these Keys are replaced by the same ones done once more."""
+        return replace(self, lanes=tuple(replace(lane, rejected=keys) for lane in self.lanes))
 
     @property
     def jobs_count(self) -> int:

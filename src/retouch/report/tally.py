@@ -46,7 +46,8 @@ class Tally:
     """Rows by each of `groupings`, filled ledger by ledger with `read`.
 
     `prices` are others than those of the run: what it would have cost; `recorded` is then what the
-    same Attempts did cost. `on_kept` is told of each Job done within the period.
+    same Attempts did cost. `on_kept` is told of each Job done within the period. `rejected` are
+    Keys of Jobs whose pictures a person refused.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Tally:
         *,
         prices: OtherPrices | None = None,
         on_kept: Callable[[Kept], None] | None = None,
+        rejected: frozenset[str] = frozenset(),
     ) -> None:
         self.failures: Counter[tuple[str, str]] = Counter()
         self.wasted = Wasted()
@@ -69,6 +71,7 @@ class Tally:
         self._prices = prices
         self._on_kept = on_kept
         self._charges = Charges(self._cost)
+        self._rejected = rejected
         self._currencies: dict[str, str] = {}
 
     @property
@@ -184,6 +187,7 @@ class Tally:
     def _done(self, record: Done, posting: Posting) -> None:
         terms = posting.charge.terms
         kinds = waste_of_done(record, terms)
+        kinds += ["rejected"] if record.key in self._rejected else []
         if (kinds or self._on_kept) and self._period.holds(record.at[:10]):
             kept = Kept(record, posting.paid)
             for kind in kinds:

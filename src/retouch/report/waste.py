@@ -1,7 +1,8 @@
 """Money that bought nothing of use, by kind, with examples a reviewer can look up.
 
 What the ledger alone tells: refused after billing, paid without a picture, fewer than asked for,
-another size than asked for. What pictures tell (`blank`, `unchanged`) is added by whoever looks.
+another size than asked for. What pictures tell (`blank`, `unchanged`) is added by whoever looks;
+`rejected` is what a person said of them.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from retouch.ledger.records import AmountRecord, Done, Failed, FileRecord, Terms
 from retouch.money import Money
 
 WasteKind = Literal[
-    "refused_after_billing", "no_picture", "fewer_than_asked", "wrong_size", "blank", "unchanged"
-]
+    "refused_after_billing", "no_picture", "fewer_than_asked", "wrong_size", "blank", "unchanged",
+    "rejected",
+]  # fmt: skip
 EXAMPLES = 20
 RATIO_TOLERANCE = Decimal("0.04")  # models round sides to tiles: 1344x768 is sold as 16:9
 _FEWER = re.compile(r"\d+ of \d+ pictures came")

@@ -139,6 +139,8 @@ class Transport:
             headers.append(("Content-Length", str(body.sending.body_bytes)))
         if request.authorized and self._key is not None:
             headers.append(("Authorization", self._key.authorization))
+        if request.variant and isinstance(self._http, httpx.ASGITransport):
+            headers.append(("X-Rehearsal-Variant", str(request.variant)))
         return httpx.Request(
             request.method, url, headers=headers, stream=body, extensions={"deadline": deadline}
         )

@@ -1,0 +1,248 @@
+"""The pages of `report/`, from one ledger: written at a run's end and by `report --format html`,
+served by `review`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from retouch.cli.ledgers import Found
+from retouch.cli.workspace import Workspace, make_plan, workspace_of
+from retouch.engine.forecast import forecast_lanes
+from retouch.engine.outputs import Outputs
+from retouch.engine.selection import Selection
+from retouch.ledger.state import Replay
+from retouch.money import Money, total
+from retouch.plan import Plan
+from retouch.report import Kept, Period, Tally
+from retouch.report.looks import fingerprint, is_blank, is_same
+from retouch.report.rows import Review, review_of
+from retouch.report.waste import WasteKind
+from retouch.review.charts import Durations
+from retouch.review.costs import GROUPINGS, Costs, Outlook, costs_of
+from retouch.review.document import About, Document
+from retouch.review.gallery import NOTHING_KNOWN, Gallery, gallery_of
+from retouch.review.known import known_of, words_of
+from retouch.review.marks import Marks, read_marks
+from retouch.review.page import FOLDER, costs_alone, write_pages
+from retouch.review.thumbnails import Thumbnails, Wanted
+from retouch.storage.reading import UnreadableFile, read_regular
+
+NAMED = 3  # ledgers in a page's title
+LOOKED_AT = 200  # finished jobs whose pictures are compared with their sources at a run's end
+
+
+@dataclass(slots=True)
+class Subject:
+    """One ledger to make pages of, and what else is known: the manifest's plan, if it has one."""
+
+    found: Found
+    name: str
+    command: str
+    workspace: Workspace | None = None
+    plan: Plan | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The outputs folder."""
+        return self.found.path.parent
+
+
+def subject_of(found: Found, arguments: argparse.Namespace, plan: Plan | None = None) -> Subject:
+    """What is known of a ledger that the user named: with its manifest, also its plan."""
+    folder = found.path.parent
+    name = folder.resolve().name
+    if found.loaded is None:
+        return Subject(found, name, shlex.quote(str(folder)))
+    workspace = workspace_of(found.loaded, arguments.outputs, is_rehearsed=arguments.rehearse)
+    command = shlex.quote(str(found.loaded.path)) + (" --rehearse" if arguments.rehearse else "")
+    return Subject(found, name, command, workspace, plan or make_plan(workspace))
+
+
+@dataclass(slots=True)
+class Reviewed:
+    """A review with what the pages need beside it: durations, and what looking at pictures has
+    shown by Key."""
+
+    review: Review
+    durations: Durations = field(default_factory=Durations)
+    looked: dict[str, frozenset[WasteKind]] = field(default_factory=dict)
+
+
+def review_ledger(subject: Subject, marks: Marks, *, looks: int = LOOKED_AT) -> Reviewed:
+    """The review that the pages are made of, of one ledger alone."""
+    durations = Durations()
+    kept: list[Kept] = []
+
+    def keep(each: Kept) -> None:
+        durations.take(each.done.model, each.done.seconds, is_task=each.done.task is not None)
+        if len(kept) <= looks:
+            kept.append(each)
+
+    tally = Tally(GROUPINGS, Period(), on_kept=keep, rejected=marks.rejected_keys)
+    tally.read(subject.found.reader)
+    looked = {}
+    for each in kept if len(kept) <= looks else ():
+        kinds = looked[each.done.key] = look_at(each, subject.found)
+        for kind in kinds:
+            tally.wasted.add(kind, each.example)
+    return Reviewed(review_of(tally), durations, looked)
+
+
+def refresh_report(subject: Subject) -> Path | None:
+    """At a run's end: all pages, unless they are of this very ledger already; returns the
+    gallery's path if it was written. Raises StorageFailed, InputRefused, LedgerDamaged."""
+    index = subject.folder / FOLDER / "index.html"
+    with suppress(OSError):
+        if index.stat().st_mtime_ns >= subject.found.path.stat().st_mtime_ns:
+            return None
+    if not subject.found.path.exists():
+        return None
+    marks = read_marks(subject.folder)
+    return write_report(subject, review_ledger(subject, marks), marks)
+
+
+def write_report(subject: Subject, reviewed: Reviewed, marks: Marks) -> Path:
+    """Write all pages and thumbnails; returns the gallery's path. Raises StorageFailed."""
+    report = subject.folder / FOLDER
+    gallery = open_gallery(subject)
+    for key, kinds in reviewed.looked.items():
+        gallery.blemish(key, frozenset(kinds))
+    wanted = list(wanted_thumbnails(gallery, Outputs(subject.folder)))
+    with tqdm(
+        total=len(wanted), unit="thumbnail", leave=False, disable=not sys.stderr.isatty()
+    ) as bar:
+        Thumbnails(report).make_all(wanted, partial(bar.update, 1))
+    about = about_of(subject, reviewed.review)
+    document = Document(gallery, marks, report).whole(about)
+    write_pages(report, about, document, costs(subject, reviewed, gallery, marks))
+    return report / "index.html"
+
+
+def alone(reviewed: Reviewed, ledgers: Sequence[Found]) -> str:
+    """The costs of one or more ledgers as one file that needs no other."""
+    galleries = [
+        (gallery_of(found.reader), read_marks(found.path.parent).rejected_keys) for found in ledgers
+    ]
+    wasted = total(
+        money for gallery, rejected in galleries for money in gallery.wasted(rejected).values()
+    )
+    names = list(dict.fromkeys(found.path.parent.resolve().name for found in ledgers))
+    about = About(", ".join(names[:NAMED]), "", reviewed.review.is_virtual)
+    content = costs_of(
+        reviewed.review,
+        reviewed.durations,
+        outlook=Outlook(),
+        wasted={code: money.amount for code, money in wasted.items()},
+        command="",
+    )
+    return costs_alone(about, content)
+
+
+def open_gallery(subject: Subject) -> Gallery:
+    """The gallery of a ledger as it stands, with what its plan knows."""
+    plan = subject.plan
+    gallery = gallery_of(subject.found.reader, known_of(plan) if plan else NOTHING_KNOWN)
+    if plan is not None:
+        gallery.learn(words_of(plan, gallery.unnamed()))
+    return gallery
+
+
+def about_of(subject: Subject, review: Review) -> About:
+    """What the pages say of themselves."""
+    jobs = subject.plan.jobs_count if subject.plan else None
+    return About(subject.name, subject.command, review.is_virtual, jobs)
+
+
+def costs(subject: Subject, reviewed: Reviewed, gallery: Gallery, marks: Marks) -> Costs:
+    """The costs page's content."""
+    wasted = gallery.wasted(marks.rejected_keys)
+    return costs_of(
+        reviewed.review,
+        reviewed.durations,
+        outlook=outlook_of(subject, gallery),
+        wasted={code: money.amount for code, money in wasted.items()},
+        command=subject.command,
+    )
+
+
+def outlook_of(subject: Subject, gallery: Gallery) -> Outlook:
+    """The budget, and what the Jobs that are left will likely cost, where a manifest says so.
+
+    A budget for a run is compared with the latest run, one for all runs with the whole ledger.
+    """
+    workspace, plan = subject.workspace, subject.plan
+    if workspace is None:
+        return Outlook()
+    expected = _expected(workspace, plan, gallery.state) if plan else {}
+    setting = workspace.loaded.manifest.run.budget
+    amount = (setting.total or setting.amount) if setting else None
+    if setting is None or amount is None:
+        return Outlook(expected=expected)
+    is_of_all = setting.total is not None or gallery.state.runs == 1
+    counts = gallery.counted(setting.currency, after=0 if is_of_all else gallery.run_line)
+    return Outlook(Money(amount, setting.currency), counts, is_of_all, expected)
+
+
+def _expected(workspace: Workspace, plan: Plan, state: Replay) -> Mapping[str, Decimal]:
+    """What is left will likely cost; nothing where nobody can say, or nothing is left."""
+    settled = sum(1 for each in state.outcomes.values() if each.state in ("done", "reused"))
+    if plan.problems or plan.jobs_count <= settled:
+        return {}
+    selection = Selection(state, Outputs(workspace.folder))
+    expected: dict[str, Decimal] = {}
+    for lane in forecast_lanes(plan, selection, workspace.prices, workspace.neighbours()):
+        likely, currency = lane.estimate.cost.likely, lane.estimate.currency
+        if lane.count.to_send and likely is not None and currency is not None:
+            expected[currency] = expected.get(currency, Decimal(0)) + likely
+    return expected
+
+
+def wanted_thumbnails(gallery: Gallery, outputs: Outputs) -> Iterable[Wanted]:
+    """Every picture and source of the gallery by its digest, with how to read it."""
+    for outcome in gallery.state.outcomes.values():
+        for file in outcome.files:
+            yield file.sha256, partial(outputs.read, file)
+    for name in gallery.sources:
+        original = gallery.known.originals.get(name)
+        if original is not None and original.path is not None:
+            yield original.digest, partial(read_original, original.path)
+
+
+def read_original(path: Path) -> bytes | None:
+    """A source's bytes; None where they are gone."""
+    try:
+        return read_regular(path)
+    except UnreadableFile:
+        return None
+
+
+def look_at(kept: Kept, found: Found) -> frozenset[WasteKind]:
+    """Whether a finished Job's pictures are blank or unchanged; those not at hand tell nothing."""
+    folder = found.path.parent
+    seen = [fingerprint(folder / file.path) for file in kept.done.files]
+    cells = [each for each in seen if each is not None]
+    kinds: set[WasteKind] = set()
+    if any(map(is_blank, cells)):
+        kinds.add("blank")
+    source = _source(kept, found) if cells else None
+    if source is not None and any(is_same(source, each) for each in cells):
+        kinds.add("unchanged")
+    return frozenset(kinds)
+
+
+def _source(kept: Kept, found: Found) -> Image.Image | None:
+    """The source as it lies beside the manifest; URLs are not fetched."""
+    if found.loaded is None or "://" in kept.done.source:
+        return None
+    return fingerprint(found.loaded.folder / kept.done.source)

@@ -1,0 +1,304 @@
+"""The costs page's content, from a review: a group a currency, tables, charts, what to do.
+
+Every figure is the review's own, so the page says what `retouch report` says. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
+from itertools import pairwise
+from urllib.parse import urlencode
+
+from retouch.money import EXACT, Money, shown
+from retouch.report import Grouping
+from retouch.report.rows import Plain, Review
+from retouch.review.charts import (
+    SERIES,
+    Chart,
+    Durations,
+    Histogram,
+    Spent,
+    bars_of,
+    cumulative_of,
+    is_weekly,
+)
+
+GROUPINGS: tuple[Grouping, ...] = (("model",), ("prompt",), ("label",), ("day",), ("day", "model"))
+TOP = 10  # rows; the rest is folded
+_LISTED = {"model", "prompt", "label", "day"}  # what `costs.js` tells Charges apart by
+_CHARTED: Grouping = ("day", "model")
+_ZERO = Decimal(0)
+_ADVICE = {
+    "auth": "run",
+    "quota": "run",
+    "unsent": "run",
+    "failed": "run --redo failed",
+    "unknown": "resolve",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the manifest adds to its ledger: `budget` with what `counts` towards it already,
+    whether it `is_of_all` runs, and what the Jobs that are left will likely cost (`expected`, by
+    currency)."""
+
+    budget: Money | None = None
+    counts: Money | None = None
+    is_of_all: bool = True
+    expected: Mapping[str, Decimal] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A large figure; `note` stands below it in small, `link` leads to its jobs."""
+
+    name: str
+    value: str
+    note: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of a table: its name, figures as shown, the share of all that is confirmed (0 to 1),
+    and the link to its jobs."""
+
+    name: str
+    confirmed: str
+    unknown: str
+    jobs: str
+    kept: str
+    per_kept: str
+    share: float
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """A table by one dimension: its first rows, and those that are folded."""
+
+    dimension: str
+    lines: tuple[Line, ...]
+    folded: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WasteLine:
+    """What was bought in vain, of one kind."""
+
+    kind: str
+    jobs: str
+    amount: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All that is in one currency."""
+
+    currency: str
+    tiles: tuple[Tile, ...]
+    breakdowns: tuple[Breakdown, ...]
+    series: tuple[str, ...]
+    is_weekly: bool
+    bars: Chart
+    cumulative: Chart
+    has_unknown: bool
+    waste: tuple[WasteLine, ...]
+    waste_total: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailureLine:
+    """Attempts that failed for one kind of reason, and the command that deals with them."""
+
+    kind: str
+    unsent: str
+    failed: str
+    unknown: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """The whole page."""
+
+    groups: tuple[Group, ...]
+    unpriced: str
+    failures: tuple[FailureLine, ...]
+    durations: tuple[Histogram, ...]
+    about: str
+    notes: tuple[str, ...]
+
+
+def costs_of(
+    review: Review,
+    durations: Durations,
+    *,
+    outlook: Outlook,
+    wasted: Mapping[str, Decimal],
+    command: str,
+) -> Costs:
+    """The page of a review made with `GROUPINGS`. `wasted` is all waste by currency, each charge
+    in it once; `command` what a retouch command names the manifest by, empty for several."""
+    with localcontext(EXACT):
+        groups = tuple(
+            _group(review, row, outlook, wasted.get(str(row["currency"]), _ZERO))
+            for row in review.totals
+            if row["currency"] is not None
+        )
+    unpriced = sum(int(row["unpriced_jobs"] or 0) for row in review.totals)
+    return Costs(
+        groups,
+        f"{unpriced:,}" if unpriced else "",
+        tuple(_failure(row, command) for row in review.failures),
+        tuple(durations.histograms()),
+        review.about,
+        review.notes,
+    )
+
+
+def _group(review: Review, totals: Plain, outlook: Outlook, wasted: Decimal) -> Group:
+    currency = str(totals["currency"])
+    confirmed, high = _amount(totals["confirmed"]), _amount(totals["unknown_high"])
+    spent = {
+        (str(row["day"]), str(row["model"])): Spent(
+            _amount(row["confirmed"]), _amount(row["unknown_high"])
+        )
+        for row in _rows(review, _CHARTED, currency)
+    }
+    models = [str(row["model"]) for row in _rows(review, ("model",), currency)]
+    budget = outlook.budget if outlook.budget and outlook.budget.currency == currency else None
+    expected = outlook.expected.get(currency)
+    bound = budget.amount if budget and outlook.is_of_all else None
+    return Group(
+        currency=currency,
+        tiles=tuple(_tiles(review, currency, (confirmed, high, wasted), outlook, budget)),
+        breakdowns=tuple(
+            each
+            for grouping in review.by
+            if grouping != _CHARTED
+            and (len((each := _breakdown(review, grouping, currency, confirmed)).lines) > 1
+                 or grouping == ("model",))
+        ),
+        series=(*models[: SERIES - 1], *(("others",) if len(models) > SERIES else models[7:])),
+        is_weekly=is_weekly(day for day, _ in spent),
+        bars=bars_of(spent, models, "by week" if is_weekly(d for d, _ in spent) else "by day"),
+        cumulative=cumulative_of(
+            spent, "cumulative", budget=bound, expected=expected
+        ),
+        has_unknown=high > 0,
+        waste=tuple(
+            WasteLine(
+                str(row["kind"]), f"{row['jobs']:,}", shown(_amount(row["cost"])),
+                _link(currency=currency, waste=str(row["kind"])),
+            )
+            for row in review.waste
+            if row["currency"] == currency
+        ),
+        waste_total=shown(wasted),
+    )  # fmt: skip
+
+
+def _tiles(
+    review: Review,
+    currency: str,
+    sums: tuple[Decimal, Decimal, Decimal],
+    outlook: Outlook,
+    budget: Money | None,
+) -> Iterable[Tile]:
+    confirmed, high, wasted = sums
+    yield Tile("confirmed", shown(confirmed), "", _link(currency=currency, charge="confirmed"))
+    yield Tile(
+        "at most",
+        shown(confirmed + high),
+        f"+ {shown(high)}" if high else "",
+        _link(currency=currency, charge="unknown") if high else "",
+    )
+    yield Tile("waste", shown(wasted), "", _link(currency=currency, waste="any") if wasted else "")
+    if budget is not None:
+        left = budget.amount - (outlook.counts.amount if outlook.counts else confirmed + high)
+        yield Tile("budget left", shown(left), f"/ {shown(budget.amount)}")
+    kept = sum(int(row["kept"] or 0) for row in _rows(review, ("model",), currency))
+    if kept:
+        note = f"≤ {shown((confirmed + high) / kept)}" if high else ""
+        yield Tile("per kept picture", shown(confirmed / kept), note)
+    change = _change(review, currency)
+    if change is not None:
+        month, before, amount = change
+        sign = "+" if amount > before else "−" if amount < before else "±"
+        value = f"{sign}{shown(abs(amount - before))}"
+        yield Tile("change on the month before", value, f"{month}: {shown(amount)}")
+
+
+def _change(review: Review, currency: str) -> tuple[str, Decimal, Decimal] | None:
+    """The last month, and what was confirmed in the month before it and in it."""
+    months: dict[str, Decimal] = {}
+    for row in _rows(review, ("day",), currency):
+        month = str(row["day"])[:7]
+        months[month] = months.get(month, _ZERO) + _amount(row["confirmed"])
+    ordered = sorted(months)
+    if len(ordered) < 2:
+        return None
+    before, last = list(pairwise(ordered))[-1]
+    is_next = _month_after(before) == last
+    return last, months[before] if is_next else _ZERO, months[last]
+
+
+def _month_after(month: str) -> str:
+    year, number = int(month[:4]), int(month[5:7])
+    return f"{year + number // 12:04}-{number % 12 + 1:02}"
+
+
+def _breakdown(
+    review: Review, grouping: Grouping, currency: str, all_confirmed: Decimal
+) -> Breakdown:
+    lines = [
+        _line(row, grouping, currency, all_confirmed) for row in _rows(review, grouping, currency)
+    ]
+    top = len(lines) if len(lines) <= TOP + 1 else TOP
+    return Breakdown(", ".join(grouping), tuple(lines[:top]), tuple(lines[top:]))
+
+
+def _line(row: Plain, grouping: Grouping, currency: str, all_confirmed: Decimal) -> Line:
+    confirmed, high = _amount(row["confirmed"]), _amount(row["unknown_high"])
+    each = row["cost_per_kept"]
+    values = {name: str(row[name]) for name in grouping}
+    is_listed = set(values) <= _LISTED
+    return Line(
+        name=" · ".join(values.values()),
+        confirmed=shown(confirmed),
+        unknown=shown(high) if high else "",
+        jobs=f"{row['jobs']:,}",
+        kept=f"{row['kept']:,}",
+        per_kept=shown(_amount(each)) if each is not None else "",
+        share=round(float(confirmed / all_confirmed), 4) if all_confirmed else 0.0,
+        link=_link(currency=currency, **values) if is_listed else "",
+    )
+
+
+def _failure(row: Plain, command: str) -> FailureLine:
+    """What deals with most of it: settle what is unknown first, then what failed for good."""
+    counts = {word: int(row[word] or 0) for word in ("unsent", "failed", "unknown")}
+    worst = next(word for word in ("unknown", "failed", "unsent") if counts[word])
+    verb, _, option = _ADVICE.get(str(row["kind"]), _ADVICE[worst]).partition(" ")
+    words = ("retouch", verb, command, option)
+    said = " ".join(word for word in words if word) if command else ""
+    unsent, failed, unknown = (f"{count:,}" if count else "" for count in counts.values())
+    return FailureLine(str(row["kind"]), unsent, failed, unknown, said)
+
+
+def _rows(review: Review, grouping: Grouping, currency: str) -> list[Plain]:
+    return [row for row in review.by.get(grouping, ()) if row["currency"] == currency]
+
+
+def _amount(value: object) -> Decimal:
+    return Decimal(str(value)) if value is not None else _ZERO
+
+
+def _link(**filters: str) -> str:
+    """The fragment that makes the page list the jobs behind a number."""
+    return f"#{urlencode(filters)}"

@@ -1,0 +1,292 @@
+"""The gallery's content: from Records to Jobs with pictures and to Charges, one Record at a time.
+
+`Replay` decides where a Job stands and `Charges` what an Attempt cost; what is kept beside them is
+the line that said so, which a reviewer wants to look up. So the same object serves the pages of a
+finished run and the live view of one that is going on.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from retouch.ledger.charges import Charges, Posting
+from retouch.ledger.outcome import Outcome
+from retouch.ledger.records import (
+    AnyRecord,
+    Done,
+    ErrorRecord,
+    Failed,
+    FileRecord,
+    Resolved,
+    RunBegins,
+    RunEnds,
+    Salvaged,
+    Started,
+    TermsRecord,
+    Unknown,
+    Unsent,
+    UsageRecord,
+)
+from retouch.ledger.state import Replay
+from retouch.money import Money, total
+from retouch.report.waste import waste_of_done, waste_of_failure
+
+Place = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A source as it lies on this machine: what is shown as "before".
+
+    `digest` is the SHA-256 of its bytes in hex, `path` None where it is a URL; `width`, `height`
+    in pixels, None where not known.
+    """
+
+    path: Path | None = None
+    digest: str = ""
+    width: int | None = None
+    height: int | None = None
+    label: str | None = None
+    split: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a Job was: its model, its prompt's id, its source's name."""
+
+    model: str
+    prompt: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the manifest tells beyond the ledger; all of it may be missing.
+
+    `prompts` are texts by id, templates where they depend on the source.
+    """
+
+    originals: Mapping[str, Original] = field(default_factory=dict)
+    prompts: Mapping[str, str] = field(default_factory=dict)
+
+
+NOTHING_KNOWN = Known()
+
+
+@dataclass(slots=True)
+class Charge:
+    """What one Attempt cost: `amount` confirmed, else between nothing and `high`; neither known:
+    unpriced. `line` (from 1) is the Record's that decided, `day` (UTC) that it was sent on."""
+
+    key: str
+    attempt: int
+    line: int
+    day: str
+    model: str
+    amount: Money | None = None
+    high: Money | None = None
+    is_open: bool = True
+    waste: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One Job as the gallery shows it.
+
+    `confirmed` and `unknown` are what all its Attempts cost; `waste` what they bought in vain.
+    """
+
+    key: str
+    words: Words
+    outcome: str
+    line: int
+    at: str
+    attempts: int
+    files: tuple[FileRecord, ...]
+    usage: UsageRecord
+    seconds: float | None
+    is_task: bool
+    warnings: tuple[str, ...]
+    error: ErrorRecord | None
+    confirmed: tuple[Money, ...]
+    unknown: tuple[Money, ...]
+    waste: frozenset[str]
+
+
+class Gallery:
+    """Everything to be shown of one ledger; `apply` takes the next Record.
+
+    `changed` is the line at which each Job last changed, the latest at the end; `sources` numbers
+    the sources in the order in which they were first met; `refusals` counts the Attempts of the
+    latest run (which began at
+    `run_line`) that were turned away and may be sent again.
+    """
+
+    def __init__(self, known: Known = NOTHING_KNOWN) -> None:
+        self.known = known  # may be replaced when the plan is known
+        self.state = Replay()
+        self.charges: dict[Place, Charge] = {}
+        self.changed: OrderedDict[str, int] = OrderedDict()
+        self.refusals = 0
+        self.run_line = 0
+        self.sources: dict[str, int] = {}
+        self.lines = 0
+        self._ledgered = Charges()
+        self._words: dict[str, Words] = {}
+        self._lines: dict[str, int] = {}
+        self._attempts: dict[str, list[int]] = {}
+
+    def apply(self, record: AnyRecord) -> None:
+        """Take in the next line's Record."""
+        self.lines += 1
+        if isinstance(record, RunBegins | RunEnds | Salvaged):
+            self.state.apply(record)
+            if isinstance(record, RunBegins):
+                self.refusals, self.run_line = 0, self.lines
+            return
+        key = record.key
+        earlier = self.state.outcomes.get(key)
+        self.state.apply(record)
+        if isinstance(record, Started | Done | Failed | Unknown):
+            self._words.setdefault(key, Words(record.model, record.prompt, record.source))
+        words = self._words.get(key)
+        if words is not None:
+            self.sources.setdefault(words.source, len(self.sources))
+        if self.state.outcomes.get(key) is not earlier:
+            self._lines[key] = self.lines
+        posting = self._ledgered.apply(record)
+        if posting is not None:
+            self._charge(record, posting, earlier)
+        self.refusals += isinstance(record, Unsent)
+        self._touch(key)
+
+    def blemish(self, key: str, kinds: frozenset[str]) -> None:
+        """Note what looking at a Job's pictures has shown: blank, unchanged."""
+        outcome = self.state.outcomes.get(key)
+        charge = self.charges.get((key, outcome.attempt)) if outcome else None
+        if charge is not None:
+            charge.waste |= kinds
+        self._touch(key)
+
+    def unnamed(self) -> list[str]:
+        """Keys of Jobs of which no Record says what they were."""
+        return [key for key in self.state.outcomes if key not in self._words]
+
+    def learn(self, words: Mapping[str, Words]) -> None:
+        """Take in what Jobs were, from their plan."""
+        for key, each in words.items():
+            self._words.setdefault(key, each)
+            self.sources.setdefault(each.source, len(self.sources))
+
+    def changed_after(self, line: int) -> Iterator[str]:
+        """The Keys of Jobs that changed after a line, the latest first."""
+        for key, at in reversed(self.changed.items()):
+            if at <= line:
+                return
+            yield key
+
+    def counted(self, currency: str, *, after: int = 0) -> Money:
+        """What Charges after a line count towards a budget: unknown ones at their ceiling."""
+        given = (
+            each.high if each.is_open else each.amount
+            for each in self.charges.values()
+            if each.line > after
+        )
+        sums = total(each for each in given if each is not None)
+        return sums.get(currency, Money(Decimal(0), currency))
+
+    def wasted(self, rejected: frozenset[str]) -> dict[str, Money]:
+        """What was bought in vain, by currency: each confirmed Charge once, whatever its kinds."""
+        return total(
+            each.amount
+            for each in self.charges.values()
+            if each.amount is not None and (each.waste or each.key in rejected)
+        )
+
+    def shown(self, key: str) -> Shown | None:
+        """One Job; None where nothing says what it was."""
+        outcome = self.state.outcomes.get(key)
+        words = self._words.get(key)
+        if outcome is None or words is None:
+            return None
+        decided = outcome.decided
+        charges = [self.charges[key, each] for each in self._attempts.get(key, ())]
+        done = decided if isinstance(decided, Done) else None
+        usage = decided.usage if isinstance(decided, Done | Failed) else None
+        return Shown(
+            key=key,
+            words=words,
+            outcome=outcome.state,
+            line=self._lines[key],
+            at=decided.at,
+            attempts=outcome.attempt,
+            files=outcome.files,
+            usage=usage or UsageRecord(),
+            seconds=done.seconds if done else None,
+            is_task=bool(outcome.task),
+            warnings=done.warnings if done else (),
+            error=None if done else getattr(decided, "error", None),
+            confirmed=_sums(each.amount for each in charges),
+            unknown=_sums(each.high for each in charges if each.is_open),
+            waste=frozenset[str]().union(*(each.waste for each in charges)),
+        )
+
+    def all_shown(self) -> list[Shown]:
+        """Every Job, in the order in which they were first met."""
+        every = (self.shown(key) for key in self.state.outcomes)
+        return [each for each in every if each is not None]
+
+    def _touch(self, key: str) -> None:
+        self.changed[key] = self.lines
+        self.changed.move_to_end(key)
+
+    # --- Charges ---------------------------------------------------------------------------
+
+    def _charge(self, record: AnyRecord, posting: Posting, earlier: Outcome | None) -> None:
+        """Follow what a Record did to an Attempt's Charge."""
+        of, _, verdict, paid = posting
+        place = (of.key, of.attempt)
+        if verdict == "free":
+            if self.charges.pop(place, None) is not None:
+                self._attempts[of.key].remove(of.attempt)
+            return
+        charge = self.charges.get(place)
+        if charge is None:
+            charge = self.charges[place] = Charge(*place, self.lines, of.day, of.model)
+            self._attempts.setdefault(of.key, []).append(of.attempt)
+        charge.line = self.lines
+        charge.is_open = verdict != "charged"
+        charge.amount = paid.money if paid else None
+        charge.high = of.ceiling if charge.is_open else None
+        charge.waste = _waste(record, of.terms) or charge.waste
+        if isinstance(record, Done) and earlier is not None and earlier.state == "done":
+            before = self.charges.get((of.key, earlier.attempt))
+            if before is not None and before is not charge:
+                before.waste |= {"replaced"}
+
+
+def _waste(record: AnyRecord, terms: TermsRecord | None) -> frozenset[str]:
+    """What an Attempt's own Records say was bought in vain."""
+    if isinstance(record, Done):
+        return frozenset(waste_of_done(record, terms))
+    if isinstance(record, Failed) and record.billed == "yes":
+        return frozenset({waste_of_failure(record)})
+    if isinstance(record, Resolved) and record.verdict == "charged":
+        return frozenset({"charged_without_picture"})
+    return frozenset()
+
+
+def _sums(amounts: Iterable[Money | None]) -> tuple[Money, ...]:
+    return tuple(total(each for each in amounts if each is not None).values())
+
+
+def gallery_of(records: Iterable[AnyRecord], known: Known = NOTHING_KNOWN) -> Gallery:
+    """The gallery of a whole ledger. Raises what reading it raises."""
+    gallery = Gallery(known)
+    for record in records:
+        gallery.apply(record)
+    return gallery

@@ -1,0 +1,50 @@
+"""What a plan tells the gallery beyond the ledger: where sources lie, what prompts say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from retouch.plan import Plan
+from retouch.plan.templates import Template
+from retouch.review.gallery import Known, Original, Words
+
+_FILE = "sha256:"
+
+
+def known_of(plan: Plan) -> Known:
+    """The sources and prompts of a plan; also of one with problems, as far as it goes."""
+    originals = {
+        source.name: Original(
+            path=source.picture.path,
+            digest=source.picture.digest.removeprefix(_FILE) if source.picture.path else "",
+            width=source.picture.width,
+            height=source.picture.height,
+            label=source.columns.get("label"),
+            split=source.columns.get("split", ""),
+        )
+        for source in plan.inputs
+    }
+    prompts = {
+        variant.id: variant.text or _said(variant.template)
+        for lane in plan.lanes
+        for variant in lane.prompts
+    }
+    return Known(originals, prompts)
+
+
+def words_of(plan: Plan, keys: Iterable[str]) -> dict[str, Words]:
+    """What the Jobs with these Keys are, where the plan has them."""
+    wanted = set(keys)
+    if not wanted:
+        return {}
+    return {
+        job.key: Words(job.model, job.prompt.id, job.source.name)
+        for lane in plan.lanes
+        for job in lane.jobs()
+        if job.key in wanted
+    }
+
+
+def _said(template: Template) -> str:
+    """A template as its author wrote it, near enough to be known again."""
+    return "".join(part if isinstance(part, str) else f"{{{part.name}}}" for part in template.parts)

@@ -1,0 +1,240 @@
+"""The ledger followed while a run goes on: what was appended is read, nothing is locked or written.
+
+The whole lines alone are taken, each checked to follow the one before; what a crash leaves of a
+line is cut off by the next run, and was never taken.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from retouch.errors import LedgerDamaged
+from retouch.ledger import FIRST_PREV, Reader, digest_of
+from retouch.ledger.records import AnyRecord, Done, Failed, FileRecord, decode
+from retouch.money import Money, exact, total
+from retouch.review.gallery import Gallery, Original
+from retouch.review.marks import NAME as MARKS
+from retouch.review.marks import Mark, Marks, append_marks, read_marks
+from retouch.review.thumbnails import NAME_DIGITS
+from retouch.storage.durable import open_regular
+
+RATE_SECONDS = 60
+LAST_SHOWN = 8
+READ_EVERY_SECONDS = 0.3
+_RATED = 20_000  # answers that a rate may be made of
+
+
+class Tail:
+    """The Records of a ledger file as they come; `read` gives those since it was last called.
+
+    Raises LedgerDamaged where what was read before is no longer there, or what follows does not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._size = 0
+        self._prev = FIRST_PREV
+        self._inode: int | None = None
+
+    def read(self) -> Iterator[AnyRecord]:
+        """What is new. Raises LedgerDamaged, StorageFailed."""
+        if self._inode is None:
+            yield from self._first()
+            return
+        descriptor = open_regular(self._path)
+        if descriptor is None:
+            raise LedgerDamaged(f"{self._path}: is gone")
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if status.st_ino != self._inode or status.st_size < self._size - 1:
+                raise LedgerDamaged(f"{self._path}: was replaced or cut while it was read")
+            file.seek(self._size)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                yield self._parsed(line)
+
+    def _first(self) -> Iterator[AnyRecord]:
+        """All of it, read with suspicion."""
+        try:
+            inode = self._path.stat().st_ino
+        except FileNotFoundError:
+            return
+        reader = Reader(self._path)
+        yield from reader
+        # Of a last line that lacks its newline alone, the newline is still to come.
+        size = reader.end.size + reader.end.unfinished
+        self._inode, self._size, self._prev = inode, size, reader.end.prev
+
+    def _parsed(self, line: bytes) -> AnyRecord:
+        body = line[:-1]
+        try:
+            record = decode(body)
+        except msgspec.MsgspecError as error:
+            raise LedgerDamaged(f"{self._path}: not a record ({error})") from None
+        if record.prev != self._prev:
+            raise LedgerDamaged(f"{self._path}: was changed while it was read")
+        self._size += len(line)
+        self._prev = digest_of(body)
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How a run goes: Jobs by outcome, money, answers a minute, seconds since the last Record."""
+
+    outcomes: dict[str, int]
+    planned: int | None
+    confirmed: list[str]
+    unknown: list[str]
+    per_minute: int
+    refusals: int
+    idle_seconds: int
+    is_running: bool
+    last: list[tuple[str, int]]
+
+    def document(self) -> dict[str, object]:
+        """As a page takes it."""
+        return {
+            "outcomes": self.outcomes,
+            "planned": self.planned,
+            "confirmed": self.confirmed,
+            "unknown": self.unknown,
+            "per_minute": self.per_minute,
+            "refusals": self.refusals,
+            "idle_seconds": self.idle_seconds,
+            "is_running": self.is_running,
+            "last": [{"key": key, "index": index} for key, index in self.last],
+        }
+
+
+class Following:
+    """A gallery kept up with its ledger and its marks; safe to ask from several threads.
+
+    Whoever asks holds `lock` while using `gallery` and `marks`.
+    """
+
+    def __init__(self, ledger: Path, gallery: Gallery, planned: int | None) -> None:
+        self.lock = threading.RLock()
+        self.gallery = gallery
+        self.marks = Marks()
+        self.files: dict[str, FileRecord] = {}
+        self.thumbnails: dict[str, FileRecord | Original] = {}
+        self.marks_taken: list[Mark] = []
+        self._folder = ledger.parent
+        self._tail = Tail(ledger)
+        self._planned = planned
+        self._answers: deque[float] = deque(maxlen=_RATED)
+        self._last: deque[tuple[str, int]] = deque(maxlen=LAST_SHOWN)
+        self._last_at = 0.0
+        self._looked_at = 0.0
+        self._marks_stamp: tuple[int, int] | None = None
+        self._sources = 0
+        self._trouble: LedgerDamaged | None = None
+
+    def refresh(self) -> None:
+        """Take in what is new; at most some times a second. Raises LedgerDamaged, StorageFailed,
+        InputRefused."""
+        with self.lock:
+            now = time.monotonic()
+            if now - self._looked_at < READ_EVERY_SECONDS:
+                return
+            self._looked_at = now
+            if self._trouble is not None:
+                raise self._trouble
+            try:
+                for record in self._tail.read():
+                    self._take(record)
+            except LedgerDamaged as error:
+                self._trouble = error  # what was taken stays shown; nothing is taken twice
+                raise
+            self._know_sources()
+            self._read_marks()
+
+    def mark(self, mark: Mark) -> None:
+        """Write a mark and take it in. Raises StorageFailed."""
+        with self.lock:
+            self._read_marks()
+            append_marks(self._folder, [mark])
+            self._read_marks()
+
+    def progress(self) -> Progress:
+        """How it goes now."""
+        with self.lock:
+            state = self.gallery.state
+            now = time.time()
+            recent = sum(1 for at in self._answers if now - at <= RATE_SECONDS)
+            planned = state.last_run.jobs if state.last_run else self._planned
+            ceilings = (charge.ceiling for charge in state.open_charges.values())
+            return Progress(
+                outcomes=dict(state.counts()),
+                planned=planned,
+                confirmed=_said(state.totals.confirmed),
+                unknown=_said(total(each for each in ceilings if each is not None)),
+                per_minute=recent,
+                refusals=self.gallery.refusals,
+                idle_seconds=max(0, round(now - self._last_at)) if self._last_at else 0,
+                is_running=state.last_run is not None and state.last_end is None,
+                last=list(reversed(self._last)),
+            )
+
+    def _take(self, record: AnyRecord) -> None:
+        self.gallery.apply(record)
+        at = _seconds(record.at)
+        self._last_at = at
+        if isinstance(record, Done | Failed):
+            self._answers.append(at)
+        if isinstance(record, Done):
+            for index, file in enumerate(record.files):
+                self._know(file)
+                self._last.append((record.key, index))
+        else:
+            for file in getattr(record, "files", ()):
+                self._know(file)
+
+    def _know(self, file: FileRecord) -> None:
+        self.files[file.path] = file
+        self.thumbnails[file.sha256[:NAME_DIGITS]] = file
+
+    def _know_sources(self) -> None:
+        names = list(self.gallery.sources)[self._sources :]
+        self._sources += len(names)
+        for name in names:
+            original = self.gallery.known.originals.get(name)
+            if original is not None and original.path is not None:
+                self.thumbnails[original.digest[:NAME_DIGITS]] = original
+
+    def _read_marks(self) -> None:
+        """Read review.jsonl again if it has changed: another window may have written it."""
+        try:
+            status = (self._folder / MARKS).stat()
+        except FileNotFoundError:
+            return
+        stamp = (status.st_size, status.st_mtime_ns)
+        if stamp != self._marks_stamp:
+            self._marks_stamp = stamp
+            before = {(each.key, each.index): each for each in self.marks.standing()}
+            self.marks = read_marks(self._folder)
+            self.marks_taken += [
+                each for each in self.marks.standing() if before.get((each.key, each.index)) != each
+            ]
+
+
+def _seconds(at: str) -> float:
+    try:
+        return datetime.fromisoformat(at).astimezone(UTC).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def _said(sums: dict[str, Money]) -> list[str]:
+    return [f"{exact(money.amount)} {money.currency}" for money in sums.values()]

@@ -1,0 +1,128 @@
+// @ts-check
+"use strict";
+
+// The live view: what the server reads in the ledger while a run goes on, as server-sent events.
+
+/**
+ * @typedef {{outcomes: Record<string, number>, planned: number | null, confirmed: string[],
+ *   unknown: string[], per_minute: number, refusals: number, idle_seconds: number,
+ *   is_running: boolean, last: {key: string, index: number}[]}} Progress
+ */
+
+class Live {
+	/**
+	 * @param {Store} store
+	 * @param {MarkBook} marks
+	 * @param {{changed: () => void, open: (shot: Shot) => void}} actions
+	 */
+	constructor(store, marks, actions) {
+		this.store = store;
+		this.marks = marks;
+		this.actions = actions;
+		this.box = found("live", HTMLElement);
+		/** @type {string} the ledger's line that this page knows of */
+		this.line = String(store.lines);
+		/** @type {EventSource | null} */
+		this.events = null;
+		document.addEventListener("visibilitychange", () => this.listen());
+		this.listen();
+	}
+
+	// A browser gives one server six connections for all its tabs: those out of sight let go.
+	listen() {
+		if (document.visibilityState === "hidden") {
+			this.events?.close();
+			this.events = null;
+		} else if (!this.events) {
+			this.events = new EventSource(`../events?lines=${this.line}`);
+			this.hear("progress", (content) => this.show(content));
+			this.hear("jobs", (content) => {
+				for (const job of content) {
+					this.store.update(job);
+				}
+				this.actions.changed();
+			});
+			this.hear("marks", (content) => {
+				for (const mark of content) {
+					this.marks.take(mark);
+				}
+				this.actions.changed();
+			});
+		}
+	}
+
+	/**
+	 * @param {string} name
+	 * @param {(content: any) => void} take
+	 */
+	hear(name, take) {
+		this.events?.addEventListener(name, (event) => {
+			this.line = event.lastEventId;
+			take(JSON.parse(event.data));
+		});
+	}
+
+	/** @param {Progress} progress */
+	show(progress) {
+		const { outcomes, planned } = progress;
+		const done = (outcomes.done ?? 0) + (outcomes.reused ?? 0);
+		const flying = (outcomes.sent ?? 0) + (outcomes.accepted ?? 0);
+		this.box.hidden = false;
+		this.box.dataset.running = String(progress.is_running);
+		const figures = [
+			figure(planned === null ? String(done) : `${done} / ${planned}`, "done"),
+			figure(String(flying), "in flight"),
+			figure(String(outcomes.failed ?? 0), "failed"),
+			figure(String(outcomes.unknown ?? 0), "unknown"),
+			figure(String(progress.refusals), "refusals"),
+			figure(money(progress.confirmed) || "0.00", "confirmed"),
+			progress.unknown.length ? figure(`≤ ${money(progress.unknown)}`, "unknown") : "",
+			progress.is_running ? figure(say("{0} a minute", progress.per_minute), "live") : "",
+		];
+		const bar = make("progress", {
+			max: Math.max(1, planned ?? done),
+			value: done,
+			"aria-label": say("done"),
+		});
+		const state = progress.is_running
+			? progress.idle_seconds > 30
+				? say("{0} s since the last record", progress.idle_seconds)
+				: ""
+			: say("the run has ended");
+		this.box.replaceChildren(
+			bar,
+			make("dl", {}, ...figures),
+			make(
+				"div",
+				{ class: "last", "aria-label": say("last pictures"), role: "group" },
+				...this.last(progress),
+			),
+			make("p", { class: "soft" }, state),
+		);
+	}
+
+	/** @param {Progress} progress */
+	last(progress) {
+		return progress.last.flatMap(({ key, index }) => {
+			const shot = this.store.byKey.get(key)?.shots[index];
+			if (!shot?.picture) {
+				return [];
+			}
+			const button = make(
+				"button",
+				{ type: "button" },
+				make("img", { src: thumbOf(shot), alt: shot.job.source.name }),
+			);
+			button.addEventListener("click", () => this.actions.open(shot));
+			return [button];
+		});
+	}
+}
+
+/**
+ * @param {string} value
+ * @param {string} name
+ */
+function figure(value, name) {
+	return make("div", {}, make("dt", {}, say(name)), make("dd", {}, value));
+}

@@ -1,0 +1,104 @@
+"""Small pictures for the gallery: made once, named by the digest of what they show.
+
+A cache and nothing more: what is missing is made again, so nothing is synced. A picture that
+cannot be read has none, and the page shows its place empty.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+FOLDER = "thumbs"
+SIDE = 320  # px: a card is 168 CSS pixels wide, and most screens have up to two for each
+NAME_DIGITS = 32
+PIXEL_CAP = 120_000_000
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+
+Readable = Callable[[], bytes | None]
+Wanted = tuple[str, Readable]
+
+
+def thumbnail_name(digest: str) -> str:
+    """The file name for a SHA-256 in hex; empty for what is none (it came from a ledger)."""
+    return f"{digest[:NAME_DIGITS]}.webp" if _DIGEST.fullmatch(digest) else ""
+
+
+class Thumbnails:
+    """The thumbnails below one `report/` folder."""
+
+    def __init__(self, report: Path) -> None:
+        self.folder = report / FOLDER
+
+    def path(self, digest: str) -> Path | None:
+        """Where the thumbnail of these bytes is or would be."""
+        name = thumbnail_name(digest)
+        return self.folder / name if name else None
+
+    def has(self, digest: str) -> bool:
+        """Whether it is there."""
+        path = self.path(digest)
+        return path is not None and path.is_file()
+
+    def make(self, digest: str, read: Readable) -> bytes | None:
+        """The thumbnail's bytes, made from the picture if need be; None where there is none."""
+        path = self.path(digest)
+        if path is None:
+            return None
+        with suppress(OSError):
+            return path.read_bytes()
+        data = read()
+        small = None if data is None else _smaller(data)
+        if small is not None:
+            self._keep(path, small)
+        return small
+
+    def make_all(self, wanted: Iterable[Wanted], on_made: Callable[[], object]) -> None:
+        """Make what is missing, on several threads: decoding lets other threads run."""
+        missing = {digest: read for digest, read in wanted if digest and not self.has(digest)}
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "thumbnails") as pool:
+            try:
+                for _ in pool.map(lambda each: self.make(*each), missing.items()):
+                    on_made()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _keep(self, path: Path, data: bytes) -> None:
+        """Put it there whole; a full disk costs nothing but the time to make it again."""
+        part = path.with_name(f".{secrets.token_hex(8)}.part")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(data)
+            part.replace(path)
+        except OSError:
+            with suppress(OSError):
+                part.unlink()
+
+
+def _smaller(data: bytes) -> bytes | None:
+    try:
+        with Image.open(BytesIO(data), formats=_FORMATS) as picture:
+            if picture.width * picture.height > PIXEL_CAP:
+                return None
+            picture.draft("RGB", (SIDE, SIDE))
+            upright = ImageOps.exif_transpose(picture)
+            upright.thumbnail((SIDE, SIDE), reducing_gap=2.0)
+            has_alpha = "A" in upright.getbands() or "transparency" in upright.info
+            small = upright.convert("RGBA" if has_alpha else "RGB")
+            written = BytesIO()
+            small.save(written, "WEBP", quality=75, method=2)
+            return written.getvalue()
+    except (
+        OSError, ValueError, SyntaxError, MemoryError, EOFError, Image.DecompressionBombError,
+    ):  # fmt: skip
+        return None
