@@ -29,7 +29,10 @@ COMMANDS = {
     "reconcile": "ledgers against the provider's bill: differences by day and model, "
     "and what explains them",
     "resolve": "list what may have been charged without an answer, and settle it",
-    "verify": "check the ledger's chain, its costs, the pictures' digests; name orphans",
+    "verify": "check the ledger's chain, its costs, the pictures' digests; name orphans; prove a "
+    "data set",
+    "export": "the finished data set: pictures, labels, provenance and a digest, in a trainer's "
+    "format",
     "schema": "print the JSON Schema of a manifest, for editors that check as you type",
     "init": "write a commented manifest to start from",
     "serve": "run the rehearsal service as a server on this machine (offline, free, real edits)",

@@ -278,6 +278,20 @@ class Output(Part):
     )
 
 
+class Labels(Part):
+    """How a data set's labels go out with the edited pictures. Classes and columns always do."""
+
+    carry: Literal["auto", "drop"] = Field(
+        "auto",
+        description="Whether boxes, outlines, keypoints and masks are exported, or dropped.",
+    )
+    geometry: Literal["scale", "register", "drop"] = Field(
+        "scale",
+        description="How they follow an edit: scaled with the picture's size, moved by a map that "
+        "is fitted to the picture's features, or not at all (as `carry: drop`).",
+    )
+
+
 class Manifest(Part):
     """What to edit, with which prompts, on which models, under which limits."""
 
@@ -298,6 +312,7 @@ class Manifest(Part):
     )
     run: RunSettings = Field(RunSettings(), description="How a run goes about it.")
     output: Output = Field(Output(), description="Where pictures go.")
+    labels: Labels = Field(Labels(), description="How labels are exported with the pictures.")
     reuse: tuple[Text, ...] = Field(
         (),
         description="Ledgers of other manifests, like outputs/cats/ledger.jsonl: what they paid "
