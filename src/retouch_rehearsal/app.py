@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 from . import openapi, replies
 from .book import Book, digest_of_key
 from .catalogue import MODELS
-from .faults import Dice, Drawn, Faults, Stage
+from .faults import EDITED_BADLY, Dice, Drawn, Faults, Stage
 from .files import LinkBroken
 from .marks import HANDLERS, Marked
 from .orders import Endpoint, Order, read_order
@@ -154,7 +154,8 @@ class Door:
             reply = await self._own_reply(order, Terms(key, noise=noise))
         elif fault.lets_work_be_done:
             images = {"empty_data": 0, "fewer": max(1, order.n - 1)}.get(fault.kind)
-            terms = Terms(key, images, fault.is_charged, fate_of(fault.kind), noise)
+            fate, moves = fate_of(fault.kind), fault.kind in EDITED_BADLY
+            terms = Terms(key, images, fault.is_charged, fate, noise, moves)
             reply = await self._own_reply(order, terms, fault.kind)
         return replies.struck(fault, reply, self.service.clock())
 

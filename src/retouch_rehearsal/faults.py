@@ -28,7 +28,7 @@ Kind = Literal[
     "reset_early", "reset_before", "reset_after", "truncated", "slow_body", "redirect",
     "not_json", "html", "empty_data", "fewer", "broken_base64", "not_a_picture", "no_usage",
     "refused", "task_failed", "task_stuck", "task_unknown_status", "task_vanished",
-    "expired_url",
+    "expired_url", "moved",
 ]  # fmt: skip
 Stage = Literal["submit", "poll", "file"]
 
@@ -36,6 +36,7 @@ NEEDS_SOCKET = frozenset({"reset_early", "reset_before", "reset_after"})
 FATES = frozenset({"task_failed", "task_stuck", "task_unknown_status", "task_vanished"})
 SYNC_ONLY = frozenset({"empty_data", "fewer", "broken_base64", "not_a_picture", "no_usage"})
 INSTEAD = frozenset({"429", "1303", "500", "502", "503", "504", "redirect", "refused"})
+EDITED_BADLY = frozenset({"moved"})
 AFTERWARDS = frozenset({"truncated", "slow_body", "not_json", "html", "reset_after"}) | SYNC_ONLY
 
 
@@ -72,16 +73,16 @@ class Fault(BaseModel):
         """Whether the submit it strikes is charged."""
         if self.charged is not None:
             return self.charged
-        return self.kind == "504" or self.kind in AFTERWARDS | FATES
+        return self.kind == "504" or self.kind in AFTERWARDS | FATES | EDITED_BADLY
 
     @property
     def lets_work_be_done(self) -> bool:
         """Whether the submit it strikes is carried out: it is charged, or spoilt afterwards."""
-        return self.is_charged or self.kind in AFTERWARDS | FATES
+        return self.is_charged or self.kind in AFTERWARDS | FATES | EDITED_BADLY
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.kind in FATES | SYNC_ONLY | {"refused"} and self.at != "submit":
+        if self.kind in FATES | SYNC_ONLY | EDITED_BADLY | {"refused"} and self.at != "submit":
             raise ValueError(f"{self.kind} happens at submit only")
         if self.kind == "expired_url" and self.at != "poll":
             raise ValueError("expired_url happens at poll only")

@@ -15,6 +15,7 @@ from typing import IO, cast
 from .bench import BENCH
 from .book import Book, Charge
 from .edits.arrays import cover
+from .edits.compose import moved
 from .edits.engine import Work, edit
 from .files import Link, LinkBroken, Signer, Spool
 from .inputs import Inputs, check_kling_picture, read_inputs
@@ -37,7 +38,8 @@ class Terms:
     """Under which an order is carried out: whose key, what a fault changes.
 
     `images`: how many pictures to make (None: as ordered); `charged`: whether it is charged;
-    `fate`: what becomes of a task; `noise`: shares by which input and output tokens vary.
+    `fate`: what becomes of a task; `noise`: shares by which input and output tokens vary;
+    `moves`: whether the edit does not stay where its source was.
     """
 
     key: str
@@ -45,6 +47,7 @@ class Terms:
     charged: bool = True
     fate: Fate = "succeeds"
     noise: tuple[float, float] = (0.0, 0.0)
+    moves: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,8 @@ class Service:
         check_results(images, _result_size(inputs), order.output_format)
         with ExitStack() as files:
             pictures = tuple(
-                files.enter_context(_make(inputs, plan, index)) for index in range(images)
+                files.enter_context(_make(inputs, plan, index, moves=terms.moves))
+                for index in range(images)
             )
             sizes = [picture.size for picture in inputs.pictures]
             usage = usage_of(order.prompt, sizes, images).varied(*terms.noise)
@@ -110,6 +114,7 @@ class Service:
             created=now,
             seconds=self._seconds_per_task,
             fate=terms.fate,
+            moves=terms.moves,
         )
         self.tasks.add(task)
         if terms.charged and task.fate in ("succeeds", "task_vanished"):
@@ -125,7 +130,7 @@ class Service:
         if known is not None:
             return known.read_bytes()
         inputs = read_inputs(task.order, self._sources.read)
-        with _make(inputs, _plan(task.order), link.index) as picture:
+        with _make(inputs, _plan(task.order), link.index, moves=task.moves) as picture:
             data = picture.read()
         task.made[link.index] = self._made_spool.put(data)
         return data
@@ -168,8 +173,8 @@ def _plan(order: Order) -> EditPlan:
     return understand(order.prompt, images=images, is_masked=order.mask is not None)
 
 
-def _make(inputs: Inputs, plan: EditPlan, index: int) -> IO[bytes]:
-    """The file of one result."""
+def _make(inputs: Inputs, plan: EditPlan, index: int, *, moves: bool = False) -> IO[bytes]:
+    """The file of one result; `moves`: zoomed and shifted, as real models do."""
     order, size = inputs.order, _result_size(inputs)
     work = Work(
         pictures=inputs.pictures,
@@ -185,6 +190,7 @@ def _make(inputs: Inputs, plan: EditPlan, index: int) -> IO[bytes]:
     edited = edit(work, index + order.variant * MOST_PICTURES)
     with BENCH.room_for(inputs.first.size if inputs.mask else size):
         result = cover(inputs.kept(edited), size)
+        result = moved(result, f"{order.digest}|{index}") if moves else result
         return written(result, order.output_format, order.output_compression, str(plan))
 
 

@@ -31,7 +31,7 @@ _MESSAGES: dict[Status, str] = {
 @dataclass(frozen=True, slots=True)
 class Task:
     """One accepted Order, its pictures put aside: its id, when it was made (Unix s) and how long
-    it takes (s)."""
+    it takes (s). `moves`: its edits do not stay where their source was."""
 
     id: str
     order: Order
@@ -40,6 +40,7 @@ class Task:
     created: float
     seconds: float
     fate: Fate = "succeeds"
+    moves: bool = False
     made: dict[int, Path] = field(default_factory=dict)
 
     def status(self, now: float) -> Status:

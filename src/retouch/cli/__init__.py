@@ -32,7 +32,10 @@ COMMANDS = {
     "resolve": "list what may have been charged without an answer, and settle it",
     "salvage": "keep what is whole of a damaged ledger; what may have come after is held, not sent",
     "review": "look at the pictures, keep or reject them, watch a run; on your own machine alone",
-    "verify": "check the ledger's chain, its costs, the pictures' digests; name orphans",
+    "verify": "check the ledger's chain, its costs, the pictures' digests; name orphans; prove a "
+    "data set",
+    "export": "the finished data set: pictures, labels, provenance and a digest, in a trainer's "
+    "format",
     "prune": "list pictures that no present job of the manifest owns; --yes moves them to pruned/",
     "schema": "print the JSON Schema of a manifest, for editors that check as you type",
     "init": "write a commented manifest to start from",

@@ -11,6 +11,7 @@ from typing import Never
 
 from tqdm import tqdm
 
+from retouch.cli.geometry import GeometryLook
 from retouch.engine.context import JobEnd
 from retouch.engine.selection import Choice
 from retouch.job import Job
@@ -23,8 +24,11 @@ PLAIN_SECONDS = 10.0
 class Progress:
     """Counts what happens and shows it; an Observer of the batch."""
 
-    def __init__(self, bar: tqdm[Never], held: int, *, is_virtual: bool) -> None:
+    def __init__(
+        self, bar: tqdm[Never], held: int, look: GeometryLook, *, is_virtual: bool
+    ) -> None:
         self._bar = bar
+        self._look = look
         self._held = held
         self._is_virtual = is_virtual
         self._ended: Counter[str] = Counter()
@@ -40,6 +44,7 @@ class Progress:
     def ended(self, end: JobEnd) -> None:
         """One more Job: counts, pictures, tokens and money."""
         self._ended[end.ended] += 1
+        self._look.note(end)
         self._pictures += len(end.files)
         if end.paid.usage is not None:
             self._tokens += end.paid.usage.total_tokens or 0
@@ -78,8 +83,8 @@ class Progress:
 
 
 @contextmanager
-def showing(jobs: int, held: int, *, is_virtual: bool) -> Iterator[Progress]:
-    """Progress over `jobs` Jobs, `held` more being held."""
+def showing(jobs: int, held: int, look: GeometryLook, *, is_virtual: bool) -> Iterator[Progress]:
+    """Progress over `jobs` Jobs, `held` more being held; `look` is shown each that ended."""
     with tqdm(
         total=jobs,
         unit="job",
@@ -90,4 +95,4 @@ def showing(jobs: int, held: int, *, is_virtual: bool) -> Iterator[Progress]:
         bar_format="{percentage:3.0f}% {n_fmt}/{total_fmt} "
         "[{elapsed}<{remaining}, {rate_fmt}] {desc}",
     ) as bar:
-        yield Progress(bar, held, is_virtual=is_virtual)
+        yield Progress(bar, held, look, is_virtual=is_virtual)

@@ -17,6 +17,7 @@ from retouch import __version__
 from retouch.cli.budgets import add_budget, budget_of
 from retouch.cli.confirm import add_yes, confirm, left_undone
 from retouch.cli.connection import Connection, add_url_map, base_url_of, connect, forget_tasks
+from retouch.cli.geometry import GeometryLook
 from retouch.cli.interrupts import Interrupts
 from retouch.cli.ledgers import Found
 from retouch.cli.output import say
@@ -136,7 +137,8 @@ class _Run:
             confirm(workspace, self.plan, selection, self.arguments)
             connection = connect(workspace, os.environ, self.arguments.map)
             await self._begin(ledger)
-            summary = await self._work(ledger, selection, lanes, connection, budget)
+            look = GeometryLook()
+            summary = await self._work(ledger, selection, lanes, connection, budget, look=look)
             await _end(ledger, summary)
             if ledger.taken is not None and summary.stopped is None:
                 summary.stopped = ledger.taken
@@ -144,6 +146,8 @@ class _Run:
                 say(left_undone(workspace, self.plan, selection))
             if workspace.is_rehearsal:
                 forget_tasks(workspace, ledger.state)
+        if summary.stopped is None and (line := look.line(workspace.folder, workspace.root)):
+            say(line)
         return tell_end(workspace, lanes, summary, ledger.state)
 
     async def _begin(self, ledger: Ledger) -> None:
@@ -171,6 +175,8 @@ class _Run:
         lanes: list[LaneCount],
         connection: Connection,
         budget: Purse,
+        *,
+        look: GeometryLook,
     ) -> Summary:
         """Run the batch with progress and signals; what was kept is in the ledger whatever
         happens."""
@@ -180,7 +186,7 @@ class _Run:
         held = sum(lane.held + lane.rejected for lane in lanes)
         async with connection.open(_concurrency(workspace), self.connections) as transport:
             shown = jobs if self.run_options.limit is None else min(jobs, self.run_options.limit)
-            with showing(shown, held, is_virtual=workspace.is_rehearsal) as progress:
+            with showing(shown, held, look, is_virtual=workspace.is_rehearsal) as progress:
                 batch = Batch(
                     lanes=[lane.lane for lane in lanes],
                     dialect=workspace.dialect,

@@ -70,6 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIGEST",
         help="a head digest noted earlier: proves that nothing before it has changed",
     )
+    parser.add_argument(
+        "--dataset",
+        metavar="DIGEST",
+        help="a dataset digest: proves that a manifest's pictures, or an exported folder, are "
+        "that data set",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -79,6 +85,10 @@ def run(arguments: argparse.Namespace) -> int:
             f"--against {one_clean_line(arguments.against, 80)}: write the 16 hex digits that "
             "`retouch verify` called head"
         )
+    if arguments.dataset is not None:
+        from retouch.cli.dataset_proof import prove_dataset  # noqa: PLC0415 - start-up time
+
+        return prove_dataset(arguments)
     found = one_ledger(arguments)
     folder = found.path.parent
     findings = Findings()

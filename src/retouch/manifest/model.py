@@ -467,15 +467,16 @@ class Combine(Part):
 
 
 class Labels(Part):
-    """What becomes of a data set's labels when it is exported."""
+    """How a data set's labels go out with the edited pictures. Classes and columns always do."""
 
-    carry: Literal["auto", "none"] = Field(
-        "auto", description="Whether labels go with the edited pictures."
+    carry: Literal["auto", "drop"] = Field(
+        "auto",
+        description="Whether boxes, outlines, keypoints and masks are exported, or dropped.",
     )
     geometry: Literal["scale", "register", "drop"] = Field(
         "scale",
-        description="How boxes, outlines and keypoints follow: scaled with the picture, fitted to "
-        "what moved, or dropped.",
+        description="How they follow an edit: scaled with the picture's size, moved by a map that "
+        "is fitted to the picture's features, or not at all (as `carry: drop`).",
     )
 
 
