@@ -22,6 +22,7 @@ from retouch.dialects.base import (
     Reply,
     Request,
 )
+from retouch.dialects.openai import requests as openai
 from retouch.job import Job, Options, Picture, Prompt, Source
 from retouch_rehearsal import create_app
 from retouch_rehearsal.catalogue import MODELS
@@ -138,4 +139,4 @@ def test_a_task_it_does_not_know_has_vanished(client: TestClient) -> None:
 
 def test_both_know_the_same_models() -> None:
     """What can be sent can be rehearsed."""
-    assert set(MODELS) == set(rehearsal.models())
+    assert set(MODELS) == set(rehearsal.models()) | set(openai.models())
