@@ -19,7 +19,7 @@ $(error EXTRAS has no $(UNKNOWN_EXTRAS); there are: $(LOCKED_EXTRAS))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run plan status report verify export test check format bench torture fresh lock clean
+.PHONY: help setup dev run plan status report reconcile review verify export test check format bench torture fresh lock clean
 
 help: ## print the targets
 	@echo "usage: make TARGET [MANIFEST=$(MANIFEST)] [ARGS='--limit 5']"
@@ -65,6 +65,15 @@ report: setup ## cost review
 verify: setup ## check the ledger's chain and the pictures' digests
 	@$(BIN)/retouch verify $(MANIFEST) $(ARGS)
 
+reconcile: setup ## MANIFEST's ledger against a bill; ARGS='--bill FILE'
+	@$(BIN)/retouch reconcile $(MANIFEST) $(ARGS)
+
+review: setup ## look at the pictures, keep or reject them; live while a run goes on
+	@$(BIN)/retouch review $(MANIFEST) $(ARGS)
+
+export: setup $(VENV)/.extra-export ## the finished data set; ARGS='--to DIR --format imagefolder'
+	@$(BIN)/retouch export $(MANIFEST) $(ARGS)
+
 test: dev ## run the tests
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
@@ -73,6 +82,7 @@ check: dev ## format, lint, types, layers, tests with coverage
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/biome check --config-path=tests/review/pages src/retouch/review/static
 	@$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered $(ARGS)
 
 format: dev ## format the code and mend what lint can
