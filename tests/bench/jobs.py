@@ -99,7 +99,7 @@ async def _ours(work: Work) -> None:
             outputs=outputs,
             selection=Selection(ledger.state, outputs),
             budget=Purse(),
-            prices=PRICES,
+            price_at=lambda model, _: PRICES.get(model.model),
             settings=RunSettings(),
             run_options=RunOptions(),
             observer=Recorder(),

@@ -107,7 +107,7 @@ def test_a_files_name_says_its_format(
 def test_the_period_is_said(ledger: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A review of some days says which; days without anything are no error."""
     text = report(capsys, ledger, "--since", "2025-10-02", "--until", "2025-10-31")
-    assert "Only what was sent or charged from 2025-10-02 to 2025-10-31 (UTC)." in text
+    assert "Only what was begun from 2025-10-02 to 2025-10-31 (UTC)." in text
     text = report(capsys, ledger, "--since", "2030-01-01")
     assert "from 2030-01-01 to the last (UTC)" in text
     assert "Nothing was sent." in text
@@ -172,7 +172,7 @@ def test_what_if_in_batches(
     found = json.loads(report(capsys, ledger, "--json", "--prices", prices, "--batch"))
     assert Decimal(found["totals"][1]["confirmed"]) == Decimal("1.26")
     assert "at the prices of new.yaml, in batches: 1.26 USD, where " in found["notes"][0]
-    assert len(found["notes"]) == 1
+    assert len(found["notes"]) == 2  # the other: no pictures lie beside the ledger
     prices.write_text(f"{price}}}\n")
     found = json.loads(report(capsys, ledger, "--json", "--prices", prices, "--batch"))
     assert Decimal(found["totals"][1]["confirmed"]) == Decimal("1.68")

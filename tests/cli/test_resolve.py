@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def test_wrong_words(
 def test_an_unknown_key(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
     """A key that names nothing unknown is refused."""
     assert main(["resolve", *_with_key(cats, "0123456789"), "--charged"]) == 2
-    assert "no unknown job has this key" in capsys.readouterr().err
+    assert "no job that is unknown has this key" in capsys.readouterr().err
 
 
 def test_a_running_run_is_not_disturbed(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,3 +172,45 @@ def test_no_ledger_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     fresh = priced(tmp_path)
     assert listed(capsys, fresh) == []
     assert main(["resolve", *fresh.words, "--all", "--charged"]) == 2
+
+
+def test_a_verdict_is_corrected_by_another(
+    cats: Priced, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was settled wrongly is settled anew by a new record: money, waste and the next run
+    follow the last verdict, and the first stays on file."""
+    key = listed(capsys, cats)[0]["key"]
+
+    def resolve(*words: str) -> int:
+        return main(["resolve", *_with_key(cats, key[:12]), *words])
+
+    def confirmed() -> str:
+        assert main(["report", *cats.words, "--json"]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        waste = [
+            (row["amount"], row["jobs"])
+            for row in found["waste"]
+            if row["kind"] == "charged_without_picture"
+        ]
+        paid = found["totals"][0]["confirmed"]
+        assert paid == str(read(cats.ledger).totals.confirmed["CNY"].amount)
+        return f"{paid} {waste}"
+
+    first = confirmed()
+    assert resolve("--charged", "--amount", "0.5", "--correct") == 2
+    assert resolve("--charged", "--amount", "0.5") == 0
+    assert confirmed() == "0.7715321 [('0.500000', 1)]"
+    assert resolve("--charged", "--amount", "0.3") == 2
+    assert resolve("--charged", "--amount", "0.3", "--correct", "--note", "the bill") == 0
+    assert confirmed() == "0.5715321 [('0.300000', 1)]"
+    assert resolve("--not-charged", "--correct") == 0
+    assert confirmed() == first
+    assert to_send(capsys, cats)["to_send"] == 3
+    assert resolve("--charged", "--correct") == 0
+    assert (to_send(capsys, cats)["to_send"], read(cats.ledger).unknown_high["CNY"].amount) == (
+        2, Decimal("1.2"),
+    )  # fmt: skip
+    verdicts = [each for each in Reader(cats.ledger) if isinstance(each, Resolved)]
+    assert [each.verdict for each in verdicts] == [
+        "charged", "charged", "not_charged", "charged",
+    ]  # fmt: skip

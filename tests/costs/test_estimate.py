@@ -10,7 +10,7 @@ import pytest
 
 from retouch.costs.estimate import Demand, estimate, seconds_at_limits
 from retouch.costs.history import History
-from retouch.costs.pricing import ceiling_of, cost_of
+from retouch.costs.pricing import Delivered, ceiling_of, cost_of
 from retouch.dialects.base import Capabilities, TokenEstimate, Usage
 from retouch.dialects.qiniu.requests import terms
 from retouch.engine.recorder import usage_record
@@ -60,7 +60,7 @@ def ledger_of(jobs: list[Job], usages: list[Usage]) -> Replay:
         done = Done(
             source=one.source.name,
             usage=usage_record(usage),
-            cost=cost_of(usage, len(files), one, BY_TOKENS),
+            cost=cost_of(usage, Delivered(len(files)), one, BY_TOKENS),
             files=files,
             seconds=2.0,
             **said,  # type: ignore[arg-type]
@@ -86,7 +86,7 @@ def test_twenty_jobs_foretell_two_hundred(seed: int) -> None:
     state = ledger_of(done, [noisy_usage(chance, n) for _ in done])
     coming = [job(100 + index, n) for index in range(200)]
     found = estimate(demand_of(coming, state), History([state]))
-    costs = [cost_of(noisy_usage(chance, n), n, one, BY_TOKENS) for one in coming]
+    costs = [cost_of(noisy_usage(chance, n), Delivered(n), one, BY_TOKENS) for one in coming]
     true = sum(cost.money.amount for cost in costs if cost)
     assert found.cost.likely is not None
     assert found.cost.low is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from datetime import date
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retouch.costs.pricing import ceiling_of, cost_of, has_ceiling, in_batch
+from retouch.costs.pricing import Delivered, ceiling_of, cost_of, has_ceiling, in_batch
 from retouch.dialects.base import Capabilities, TokenEstimate, Usage
 from retouch.dialects.qiniu.requests import terms
 from retouch.job import Job, Members, Options, Picture, Prompt, Source
 from retouch.ledger.records import CostRecord
 from retouch.ledger.terms import Observed, terms_of
-from retouch.manifest import ImagePrice, Price, load_prices
+from retouch.manifest import ImagePrice, Price, TokenTier, load_prices
 from retouch.money import Money, exact, total
 
 TOKENS = TokenEstimate(258, 1290, 2580, 2580)
@@ -46,7 +46,7 @@ def job(options: Options = (), prompt: str = "white") -> Job:
 def test_tokens_are_paid_to_the_last_digit() -> None:
     """A cost by tokens is exact, and not rounded to six decimals."""
     usage = Usage(input_tokens=301, output_tokens=1290)
-    cost = cost_of(usage, 1, job(), BY_TOKENS)
+    cost = cost_of(usage, Delivered(1), job(), BY_TOKENS)
     assert cost is not None
     assert cost.amount == "0.2715321"
     assert cost.basis == "tokens"
@@ -55,7 +55,7 @@ def test_tokens_are_paid_to_the_last_digit() -> None:
 @pytest.mark.parametrize("usage", [Usage(), Usage(input_tokens=5), Usage(output_tokens=5)])
 def test_missing_counts_give_no_cost(usage: Usage) -> None:
     """What the server did not count is no cost, rather than one that is too low."""
-    assert cost_of(usage, 1, job(), BY_TOKENS) is None
+    assert cost_of(usage, Delivered(1), job(), BY_TOKENS) is None
 
 
 def test_a_batch_is_discounted_whole() -> None:
@@ -68,15 +68,15 @@ def test_a_batch_is_discounted_whole() -> None:
 
 def test_unpriced_is_not_zero() -> None:
     """A model without a price costs nothing that could be said."""
-    assert cost_of(Usage(input_tokens=1, output_tokens=1), 1, job(), None) is None
+    assert cost_of(Usage(input_tokens=1, output_tokens=1), Delivered(1), job(), None) is None
     assert ceiling_of(job(), None, GEMINI) is None
 
 
 def test_the_servers_quantity_wins() -> None:
     """Pictures are paid as the server counts them; where it does not, as they came."""
     price = Price(currency="CNY", per_image=Decimal("0.20"))
-    assert cost_of(Usage(images=3), 2, job(), price).amount == "0.600000"  # type: ignore[union-attr]
-    assert cost_of(Usage(), 2, job(), price).amount == "0.400000"  # type: ignore[union-attr]
+    assert cost_of(Usage(images=3), Delivered(2), job(), price).amount == "0.600000"  # type: ignore[union-attr]
+    assert cost_of(Usage(), Delivered(2), job(), price).amount == "0.400000"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_price_by_size_and_quality(options: Options, amount: str) -> None:
             ImagePrice(size="2K", amount=Decimal("0.30")),
         ),
     )
-    assert cost_of(Usage(), 1, job(options), price).amount == amount  # type: ignore[union-attr]
+    assert cost_of(Usage(), Delivered(1), job(options), price).amount == amount  # type: ignore[union-attr]
 
 
 @given(
@@ -117,7 +117,10 @@ def test_nothing_observed_before_passes_the_ceiling(
     wanted = job((("n", n),), prompt)
     ceiling = ceiling_of(wanted, BY_TOKENS, GEMINI, observed)
     cost = cost_of(
-        Usage(input_tokens=input_tokens, output_tokens=output_each * n), n, wanted, BY_TOKENS
+        Usage(input_tokens=input_tokens, output_tokens=output_each * n),
+        Delivered(n),
+        wanted,
+        BY_TOKENS,
     )
     assert ceiling is not None
     assert cost is not None
@@ -196,7 +199,111 @@ def test_the_example_price_file_holds() -> None:
         assert price.valid_from is not None
         assert price.source
     usage = Usage(input_tokens=300, output_tokens=1290)
-    gemini = example.price_on("gemini-2.5-flash-image", date(2026, 1, 1))
-    cost = cost_of(usage, 1, job(), gemini)
+    gemini = example.price_at("gemini-2.5-flash-image", datetime(2026, 1, 1, tzinfo=UTC))
+    cost = cost_of(usage, Delivered(1), job(), gemini)
     assert cost is not None
     assert cost.amount == "0.038790"
+
+
+BY_KIND = Price(
+    currency="USD", input_per_million=Decimal(2), cached_input_per_million=Decimal("0.5"),
+    image_output_per_million=Decimal(120), text_output_per_million=Decimal(12),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("usage", "amount"),
+    [
+        (Usage(input_tokens=1000, output_tokens=1500, image_output_tokens=1120), "0.140960"),
+        (Usage(input_tokens=1000, output_tokens=1500, text_output_tokens=380), "0.140960"),
+        (Usage(input_tokens=1000, cached_tokens=400, output_tokens=1120,
+               image_output_tokens=1120), "0.135800"),
+        (Usage(input_tokens=1000, output_tokens=1500), None),
+        (Usage(input_tokens=1000, output_tokens=1500, reasoning_tokens=380), None),
+    ],
+)  # fmt: skip
+def test_output_is_paid_by_kind(usage: Usage, amount: str | None) -> None:
+    """Pictures at their price, text and thinking at theirs, the cached part of input at its own;
+    without the kinds there is no cost, for any would be a guess."""
+    cost = cost_of(usage, Delivered(1, 1), job(), BY_KIND)
+    assert (cost and cost.amount) == amount
+
+
+def test_kinds_have_a_price_for_all_to_fall_back_on() -> None:
+    """Where the server tells no kinds, `output_per_million` is for all."""
+    price = BY_KIND.model_copy(update={"output_per_million": Decimal(100)})
+    cost = cost_of(Usage(input_tokens=0, output_tokens=1500), Delivered(1, 1), job(), price)
+    assert cost is not None
+    assert cost.amount == "0.150000"
+
+
+SIZED = Price(
+    currency="CNY", per_image=Decimal("0.20"),
+    per_image_by=(
+        ImagePrice(size="1024x1024", amount=Decimal("0.25")),
+        ImagePrice(up_to=Decimal("0.5"), amount=Decimal("0.1")),
+        ImagePrice(size="4K", amount=Decimal("0.9")),
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "sides", "amount"),
+    [
+        ((("size", "auto"),), ((1024, 1024),), "0.250000"),
+        ((("size", "1024x1024"),), ((1536, 1024),), "0.200000"),
+        ((("size", "1024x1024"),), (), "0.250000"),
+        ((("size", "4K"),), ((4096, 4096),), "0.900000"),
+        ((), ((512, 512), (1024, 1024)), "0.350000"),
+    ],
+)
+def test_pictures_are_paid_by_the_size_delivered(
+    options: Options, sides: tuple[tuple[int, int], ...], amount: str
+) -> None:
+    """What came counts, not what was asked for; a word like 4K is what was asked for."""
+    count = max(1, len(sides))
+    cost = cost_of(Usage(), Delivered(count, count, sides), job(options), SIZED)
+    assert cost is not None
+    assert cost.amount == amount
+
+
+def test_a_size_left_to_the_server_is_bounded_by_the_dearest() -> None:
+    """`auto` may come as any size, so that the ceiling is the dearest picture's."""
+    assert ceiling_of(job((("size", "auto"),)), SIZED, GEMINI) == Money(Decimal("0.9"), "CNY")
+    asked = ceiling_of(job((("size", "1024x1024"),)), SIZED, GEMINI)
+    assert asked == Money(Decimal("0.25"), "CNY")
+
+
+def test_megapixels_are_paid_as_delivered() -> None:
+    """By the pixels that came, exactly; nothing is said of a picture that was not measured."""
+    price = Price(currency="USD", per_megapixel=Decimal("0.03"))
+    cost = cost_of(Usage(), Delivered(1, 1, ((1344, 768),)), job(), price)
+    assert cost is not None
+    assert cost.amount == "0.03096576"
+    assert cost_of(Usage(), Delivered(1, 1), job(), price) is None
+    assert ceiling_of(job(), price, GEMINI) is None
+    bounded = price.model_copy(update={"ceiling_megapixels_per_image": Decimal(2)})
+    assert ceiling_of(job(), bounded, GEMINI) == Money(Decimal("0.06"), "USD")
+
+
+def test_tiers_go_by_the_input_of_a_request() -> None:
+    """The first tier that a request's input fits prices all of its tokens."""
+    tiers = (
+        TokenTier(up_to=200_000, input_per_million=Decimal(2), output_per_million=Decimal(12)),
+        TokenTier(input_per_million=Decimal(4), output_per_million=Decimal(18)),
+    )
+    price = Price(currency="USD", tiers=tiers)
+    for tokens, amount in ((200_000, "0.412000"), (200_001, "0.818004")):
+        cost = cost_of(Usage(input_tokens=tokens, output_tokens=1000), Delivered(1), job(), price)
+        assert cost is not None
+        assert cost.amount == amount
+
+
+@pytest.mark.parametrize("came", [0, 1, 10_000])
+def test_pictures_that_nobody_counted_are_no_fact(came: int) -> None:
+    """Without the server's count, other pictures than asked for leave the charge unknown."""
+    price = Price(currency="CNY", per_image=Decimal("0.20"))
+    assert cost_of(Usage(), Delivered(came, 2), job((("n", 2),)), price) is None
+    counted = cost_of(Usage(images=1), Delivered(came, 2), job((("n", 2),)), price)
+    assert counted is not None
+    assert counted.amount == "0.200000"

@@ -80,6 +80,11 @@ def joined(request: Request) -> bytes:
     return b"".join(s if isinstance(s, bytes) else parts[type(s)] for s in request.body)
 
 
+ALWAYS = (
+    "input_tokens", "output_tokens", "total_tokens", "text_tokens", "image_tokens", "images",
+)  # fmt: skip
+
+
 def written(value: object) -> object:
     """A reading's field as the recorded replies write it."""
     match value:
@@ -88,7 +93,8 @@ def written(value: object) -> object:
         case LinkedPicture():
             return f"url:{value.url}"
         case Usage():
-            return asdict(value)
+            said = asdict(value).items()
+            return {name: each for name, each in said if each is not None or name in ALWAYS}
         case tuple():
             return [written(item) for item in value]
         case _:

@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +24,7 @@ from retouch.errors import BudgetReached, Interrupted, StorageFailed
 from retouch.job import Job
 from retouch.ledger.decision import Redo
 from retouch.ledger.records import Done, Failed, Started, TaskAccepted, Unknown, Unsent
-from retouch.manifest import Limits, Poll, RunSettings
+from retouch.manifest import Limits, Model, Poll, Price, RunSettings
 from retouch.money import Money
 from tests.support.provider import Mishap, Provider
 from tests.support.sliding import fullest
@@ -539,3 +540,69 @@ async def test_a_second_interrupt_between_reply_and_record_loses_neither(tmp_pat
     assert [type(record) for record in bench.records] == [Started, Unknown]
     (body,) = (tmp_path / "quarantine").iterdir()
     assert body.read_bytes() == mishap.body
+
+
+MIDNIGHT = datetime(2026, 10, 31, 16, tzinfo=UTC)  # in China the 1st of November begins
+
+
+PATIENT = Poll(interval=1.0, timeout=600.0)
+
+
+def dearer_in_november(_: Model, moment: datetime) -> Price:
+    """0.20 CNY a picture until midnight in China, 0.40 from then on."""
+    amount = "0.20" if moment < MIDNIGHT else "0.40"
+    return Price(id=amount, currency="CNY", per_image=Decimal(amount))
+
+
+def near_midnight(folder: Path, provider: Provider, seconds_before: float) -> Bench:
+    work = bench(folder, provider)
+    began = anyio.current_time()
+
+    def now() -> datetime:
+        return MIDNIGHT + timedelta(seconds=anyio.current_time() - began - seconds_before)
+
+    work.now = now
+    return work
+
+
+async def test_each_attempt_has_the_price_of_its_beginning(in_memory: Path) -> None:
+    """Twelve jobs over the end of a month: the first at the old price though it ends after
+    midnight, eleven at the new one; ceilings likewise."""
+    work = near_midnight(in_memory, Provider(task_seconds=90.0), 60.0)
+    limits = Limits(concurrency=1)
+    await work.run([lane(KLING, 12, limits=limits, poll=PATIENT)], price_at=dearer_in_november)
+    assert work.state.totals.confirmed == {"CNY": Money(Decimal("4.60"), "CNY")}
+    bounds = [each.ceiling and each.ceiling.amount for each in work.records_of(Started)]
+    assert bounds == ["0.200000"] + ["0.400000"] * 11
+
+
+async def test_the_budget_holds_over_a_change_of_price(in_memory: Path) -> None:
+    """What is about to begin is reserved at the price that it will have."""
+    work = near_midnight(in_memory, Provider(task_seconds=90.0), 60.0)
+    purse = Purse([Cap("the budget", Money(Decimal("2.60"), "CNY"))])
+    limits = Limits(concurrency=1)
+    await work.run(
+        [lane(KLING, 12, limits=limits, poll=PATIENT)], price_at=dearer_in_november, budget=purse
+    )
+    assert work.state.totals.confirmed == {"CNY": Money(Decimal("2.60"), "CNY")}
+
+
+async def test_a_job_that_waits_over_midnight_is_reserved_anew(in_memory: Path) -> None:
+    """A job that waited for its turn at the lane's rate while the price rose has the new one."""
+    work = near_midnight(in_memory, Provider(task_seconds=1.0), 30.0)
+    limits = Limits(concurrency=4, requests_per_minute=1)
+    purse = Purse([Cap("the budget", Money(Decimal("0.70"), "CNY"))])
+    await work.run([lane(KLING, 4, limits=limits)], price_at=dearer_in_november, budget=purse)
+    assert work.state.totals.confirmed == {"CNY": Money(Decimal("0.60"), "CNY")}
+    bounds = [each.ceiling and each.ceiling.amount for each in work.records_of(Started)]
+    assert bounds == ["0.200000", "0.400000"]
+
+
+async def test_more_pictures_than_asked_are_not_kept(in_memory: Path) -> None:
+    """The first n are kept; the bill is what the server says, and the body is put aside."""
+    work = bench(in_memory, Provider(extra_pictures=5))
+    await work.run([lane(GEMINI, 1)])
+    (done,) = work.records_of(Done)
+    assert len(done.files) == 1
+    assert "6 pictures came, 1 were asked for" in done.warnings[0]
+    assert list((in_memory / "quarantine").iterdir())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import date
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from retouch.errors import InputRefused
-from retouch.manifest import Loaded, PayAgain, UnfitURL, base_url, load, read
+from retouch.manifest import Loaded, PayAgain, UnfitURL, base_url, load, load_prices, read
 
 EXAMPLE = Path(__file__).with_name("example.yaml")
 
@@ -212,8 +212,8 @@ def test_unfit_base_urls_are_refused(url: str) -> None:
     assert caught.value.remedy
 
 
-class TestPriceOn:
-    """What a model costs on a day, whoever states it."""
+class TestPriceAt:
+    """What a model costs at a moment, whoever states it."""
 
     PRICES = """
 version: 1
@@ -234,19 +234,48 @@ prices:
     def test_by_day(self, tmp_path: Path) -> None:
         """Both ends of a price's validity are days on which it holds; between two there is none."""
         loaded = self.load(tmp_path, "models: [{model: m}]")
-        days = [date(2025, 6, 30), date(2025, 7, 1), date(2025, 7, 2)]
-        found = [loaded.price_on("m", day) for day in days]
+        days = [datetime(2025, *day, tzinfo=UTC) for day in ((6, 30), (7, 1), (7, 2))]
+        found = [loaded.price_at("m", day) for day in days]
         assert [price and price.name for price in found] == ["old", None, "new"]
+
+    @pytest.mark.parametrize(
+        ("zone", "begins", "first"),
+        [
+            ("", "2026-11-01", "2026-11-01T00:00:00+00:00"),
+            ('utc_offset: "+08:00"', "2026-11-01", "2026-10-31T16:00:00+00:00"),
+            ('utc_offset: "-0330"', "2026-11-01", "2026-11-01T03:30:00+00:00"),
+            ('utc_offset: "+08:00"', "2026-11-01T08:00:00Z", "2026-11-01T08:00:00+00:00"),
+            ("", "'2026-11-01T08:00:00+08:00'", "2026-11-01T00:00:00+00:00"),
+        ],
+    )
+    def test_days_begin_where_the_price_file_says(
+        self, tmp_path: Path, zone: str, begins: str, first: str
+    ) -> None:
+        """A day of a price begins at midnight of the file's zone; an instant is one."""
+        prices = f"""
+version: 1
+{zone}
+prices:
+  - {{id: old, model: m, currency: CNY, per_image: 0.2, valid_to: 2026-09-30}}
+  - {{id: new, model: m, currency: CNY, per_image: 0.4, valid_from: {begins}}}
+"""
+        (tmp_path / "p.yaml").write_text(prices)
+        found = load_prices(tmp_path / "p.yaml")
+        moment = datetime.fromisoformat(first)
+        assert found.price_at("m", moment - timedelta(microseconds=1)) is None
+        price = found.price_at("m", moment)
+        assert price is not None
+        assert price.id == "new"
 
     def test_the_manifest_goes_first(self, tmp_path: Path) -> None:
         """A price in the manifest stands before the price file's."""
         loaded = self.load(
             tmp_path, "models: [{model: k, price: {currency: CNY, per_image: 1.00}}]"
         )
-        price = loaded.price_on("k", date(2025, 1, 1))
+        price = loaded.price_at("k", datetime(2025, 1, 1, tzinfo=UTC))
         assert price is not None
         assert price.per_image == Decimal(1)
-        assert loaded.price_on("unheard of", date(2025, 1, 1)) is None
+        assert loaded.price_at("unheard of", datetime(2025, 1, 1, tzinfo=UTC)) is None
 
     def test_budget_in_another_currency_than_the_price_file(self, tmp_path: Path) -> None:
         """The price file's currency is held against the budget's."""

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
@@ -64,7 +65,7 @@ def ledger_for(lines: Iterable[Line], divided_by: Decimal = Decimal(1)) -> list[
                     number,
                     at=at + timedelta(seconds=3),
                     model=model,
-                    usage=UsageRecord(**counts),
+                    usage=msgspec.convert(counts, UsageRecord),
                     cost=CostRecord(
                         amount=f"{amount:.9f}",
                         currency=line.currency or "CNY",

@@ -20,7 +20,7 @@ def cost(amount: str, currency: str = "CNY") -> CostRecord:
 
 
 def reviewed(records: list[Any], *groupings: tuple[str, ...]) -> Review:
-    tally = Tally(groupings or (("model",),))  # type: ignore[arg-type]
+    tally = Tally(groupings or (("model",),))
     tally.read(records)
     return review_of(tally, "cats")
 

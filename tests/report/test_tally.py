@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retouch.cli.ledgers import find_ledgers
 from retouch.errors import InputRefused
+from retouch.ledger.charges import Charges
 from retouch.ledger.records import (
     AmountRecord,
     AnyRecord,
@@ -48,12 +51,13 @@ from tests.support.ledgers import (
 
 TOTALS = {
     "currency", "confirmed", "unknown_low", "unknown_high", "jobs", "images", "input_tokens",
-    "output_tokens", "total_tokens", "unpriced_jobs",
+    "output_tokens", "total_tokens", "unpriced_jobs", "kept", "cost_per_kept",
+    "cost_per_kept_high",
 }  # fmt: skip
 
 
 def tallied(records: Sequence[Any], *groupings: tuple[str, ...]) -> Tally:
-    tally = Tally(groupings)  # type: ignore[arg-type]
+    tally = Tally(groupings)
     tally.read(records)
     return tally
 
@@ -110,6 +114,16 @@ def lives(draw: st.DrawFn) -> list[AnyRecord]:
     return records
 
 
+def unpriced_jobs(records: list[AnyRecord]) -> set[str]:
+    """The Jobs with a Charge of unknown price, by the plainest count there is."""
+    charges, found = Charges(), set()
+    for record in records:
+        posting = charges.apply(record)
+        if posting and posting.verdict == "charged" and posting.paid is None:
+            found.add(posting.charge.key)
+    return found | {each.key for each in charges.open.values() if each.ceiling is None}
+
+
 @settings(max_examples=300, deadline=None)
 @given(lives())
 def test_it_agrees_with_replay(records: list[AnyRecord]) -> None:
@@ -122,8 +136,7 @@ def test_it_agrees_with_replay(records: list[AnyRecord]) -> None:
     ceilings = [charge.ceiling for charge in state.open_charges.values()]
     unknown_high = sum((sums.unknown_high for sums in totals.values()), Decimal(0))
     assert unknown_high == sum((each.amount for each in ceilings if each), Decimal(0))
-    unpriced = state.totals.unpriced + sum(each is None for each in ceilings)
-    assert sum(sums.unpriced_jobs for sums in totals.values()) == unpriced
+    assert sum(sums.unpriced_jobs for sums in totals.values()) == len(unpriced_jobs(records))
     assert sum(sums.jobs for sums in totals.values()) == len(state.outcomes)
     assert sum(sums.images for sums in totals.values()) == state.totals.images
     assert sum(sums.total_tokens for sums in totals.values()) == state.totals.total_tokens
@@ -196,8 +209,8 @@ def test_waste_is_named() -> None:
     ]  # fmt: skip
     found = {each.kind: each for each in tallied(records).wasted.rows()}
     assert found["fewer_than_asked"].jobs == 1
-    assert [each.key for each in found["wrong_size"].examples] == [key_of(3), key_of(5)]
-    assert found["refused_after_billing"].cost == Decimal("0.1")
+    assert {each.key for each in found["other_size"].dearest} == {key_of(3), key_of(5)}
+    assert found["refused_but_billed"].amount == Decimal("0.1")
 
 
 def what_if(is_batch: bool = False, **price: object) -> WhatIf:
@@ -212,7 +225,10 @@ def test_what_if_prices() -> None:
     tally.read([started(1), done(1), started(2, model=KLING), done(2, model=KLING)])
     assert totals_of(tally)["USD"].confirmed == Decimal("0.04")
     assert totals_of(tally)[None].unpriced_jobs == 1
-    assert str(tally.recorded["CNY"].amount) == "0.2715321"  # of what was priced anew alone
+    # Of what has both sides alone, though the other is on record at 0.2715321 too.
+    assert str(tally.compared.theirs["CNY"].amount) == "0.2715321"
+    assert str(tally.compared.ours["USD"].amount) == "0.040000"
+    assert tally.compared.apart == 1
 
 
 def test_what_if_in_batches() -> None:
@@ -293,3 +309,156 @@ def test_no_ledger_is_said(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputRefused, match=r"no such file|no ledger here|nothing has a name"):
         find_ledgers([str(tmp_path / name)], tmp_path)
+
+
+def again(number: int, attempt: int = 2, **more: Any) -> list[AnyRecord]:
+    """A job that is done once more."""
+    return [started(number, attempt=attempt), done(number, attempt=attempt, **more)]
+
+
+def test_kept_is_what_stands() -> None:
+    """Nine pictures were paid for, three were replaced: six are kept, three are waste."""
+    records: list[AnyRecord] = []
+    for number in range(6):
+        records += [started(number), done(number, "0.3")]
+    records += [each for n in range(3) for each in again(n, amount="0.4")]
+    tally = tallied(records, ("model",))
+    sums = totals_of(tally)["CNY"]
+    assert (sums.kept, sums.images) == (6, 9)
+    assert sums.cost_per_kept == Decimal("3.0") / 6
+    (waste,) = tally.wasted.rows()
+    assert (waste.kind, waste.jobs, waste.pictures) == ("replaced", 3, 3)
+    assert waste.amount == Decimal("0.9")
+
+
+def test_a_job_redone_in_vain_keeps_what_it_had() -> None:
+    """An Attempt that ends without a picture replaces none."""
+    cost = CostRecord(amount="0.1", currency="CNY", basis="tokens", price="p")
+    records = [started(1), done(1), started(1, attempt=2), failed(1, "yes", cost=cost, attempt=2)]
+    assert totals_of(tallied(records))["CNY"].kept == 1
+
+
+def test_missing_pictures_are_not_kept_and_no_waste() -> None:
+    """What is gone from the disk is not kept; it was once, so that it is no waste."""
+    tally = Tally()
+    tally.read([started(1), done(1), started(2), done(2)], stands=lambda file: "1" in file.path)
+    assert totals_of(tally)["CNY"].kept == 1
+    assert tally.wasted.rows() == []
+
+
+def test_per_kept_is_like_for_like() -> None:
+    """Jobs whose cost is not known in full are left out of per kept, and in its upper end."""
+    records = [
+        started(1), done(1, "0.4"),
+        started(2), done(2, usage=None, cost=None),
+        started(3), unknown(3), *again(3, amount="0.2"),
+    ]  # fmt: skip
+    sums = totals_of(tallied(records))["CNY"]
+    assert (sums.kept, sums.confirmed, sums.unknown_high) == (3, Decimal("0.6"), Decimal("1.2"))
+    assert sums.cost_per_kept == Decimal("0.4")
+    assert sums.cost_per_kept_high == Decimal("0.6")
+
+
+def test_settled_without_a_picture_is_waste() -> None:
+    """What the user says was charged bought nothing: at its amount, else up to its ceiling."""
+    amount = AmountRecord(amount="0.25", currency="CNY")
+    records: list[AnyRecord] = [started(1), unknown(1), started(2), unknown(2)]
+    for number, paid in ((1, amount), (2, None)):
+        records.append(
+            Resolved(
+                key=key_of(number), attempt=1, verdict="charged", amount=paid, at=records[0].at
+            )
+        )
+    (waste,) = tallied(records).wasted.rows()
+    assert (waste.kind, waste.jobs) == ("charged_without_picture", 2)
+    assert (waste.amount, waste.amount_high) == (Decimal("0.25"), Decimal("0.85"))
+
+
+def test_each_charge_is_in_the_total_of_waste_once() -> None:
+    """A job of three kinds is in each of them, and in the total once; the dearest are told."""
+    terms = TermsRecord(input="a", prompt="b", options="c", n=2, size="1024x1024")
+    small = (file_of(1, 512, 512),)
+    records: list[AnyRecord] = []
+    for number in range(60):
+        cost = CostRecord(amount=f"0.{number + 10}", currency="CNY", basis="tokens", price="p")
+        records += [started(number, terms=terms), done(number, files=small, cost=cost)]
+    tally = Tally(rejected={key_of(7)})
+    tally.read(records)
+    document = review_of(tally).document
+    waste = {row["kind"]: row for row in document["waste"]}  # type: ignore[attr-defined]
+    assert set(waste) == {"fewer_than_asked", "other_size", "rejected"}
+    total = f"{sum(Decimal(f'0.{n + 10}') for n in range(60)):.6f}"
+    assert document["waste_total"] == [{"currency": "CNY", "amount": total, "amount_high": total}]
+    told = [each["amount"] for each in waste["other_size"]["examples"]]
+    assert told[:2] == ["0.690000", "0.680000"]
+    assert (len(told), waste["other_size"]["jobs"]) == (20, 60)
+
+
+def test_the_dimensions(tmp_path: Path) -> None:
+    """Folders in full and by their first parts, months, weeks, providers and tags; sources of two
+    ledgers stay apart."""
+    words = ("folder", "folder:1", "label", "week", "month", "provider", "tag:team", "ledger")
+    tally = Tally([(word,) for word in (*words, "source")])
+    tagged = msgspec.structs.replace(begins(), run="r1", tags={"team": "vision"})
+    for name, run in (("teamA", tagged), ("teamB", begins())):
+        records = [
+            msgspec.structs.replace(each, run="r1")
+            for each in (
+                run, started(1, source=f"{name}/cats/1.png"), done(1),
+                started(2, source="2.png"), done(2),
+            )
+        ]  # fmt: skip
+        tally.read(records, ledger=name)
+    found = {word: {key[1:] for key in tally.rows[(word,)]} for word in (*words, "source")}
+    assert found["folder"] == {("teamA/cats",), ("teamB/cats",), (".",)}
+    assert found["folder:1"] == {("teamA",), ("teamB",), (".",)}
+    assert found["label"] == {("cats",), ("",)}
+    assert found["week"] == {("2025-W40",)}
+    assert found["month"] == {("2025-10",)}
+    assert found["provider"] == {("qiniu",)}
+    assert found["tag:team"] == {("vision",), ("",)}
+    assert found["ledger"] == {("teamA",), ("teamB",)}
+    assert ("teamA", "2.png") in found["source"]
+    assert ("teamB", "2.png") in found["source"]
+    rows = review_of(tally).by[("tag:team",)]
+    assert {row["tag:team"] for row in rows} == {"vision", ""}
+
+
+def test_days_are_the_zones() -> None:
+    """An Attempt belongs to the day on which it began, where the provider bills."""
+    late = datetime(2026, 10, 31, 15, 59, tzinfo=UTC)
+    records: list[AnyRecord] = [
+        started(1, late), done(1, at=late + timedelta(minutes=2)),
+        started(2, late + timedelta(minutes=1)), done(2, at=late + timedelta(minutes=3)),
+    ]  # fmt: skip
+    tally = Tally([("day",), ("month",)], zone=timezone(timedelta(hours=8)))
+    tally.read(records)
+    assert [key[1] for key in tally.rows[("day",)]] == ["2026-10-31", "2026-11-01"]
+    assert [key[1] for key in tally.rows[("month",)]] == ["2026-10", "2026-11"]
+
+
+def test_unpriced_jobs_are_jobs() -> None:
+    """A job with two charges without a price is one unpriced job."""
+    unpriced: dict[str, Any] = {"ceiling": None}
+    records = [
+        started(1, **unpriced), done(1, cost=None),
+        started(1, attempt=2, **unpriced), done(1, cost=None, attempt=2),
+    ]  # fmt: skip
+    assert totals_of(tallied(records))[None].unpriced_jobs == 1
+
+
+def test_records_are_those_of_the_period() -> None:
+    """Records of other days are not counted as reviewed."""
+    tally = Tally(period=Period("2025-10-03"))
+    tally.read([each for n in range(3) for each in _on_day(n)])
+    assert tally.records == 4
+
+
+def test_what_servers_state_is_compared() -> None:
+    """A cost that the server states stands beside the one that was worked out."""
+    usage = UsageRecord(
+        input_tokens=301, output_tokens=1290, stated=AmountRecord(amount="0.3", currency="CNY")
+    )
+    tally = tallied([started(1), done(1, usage=usage)])
+    assert str(tally.stated.theirs["CNY"].amount) == "0.3"
+    assert str(tally.stated.ours["CNY"].amount) == "0.2715321"

@@ -87,6 +87,7 @@ class Provider:
     poll_mishaps: Iterable[Mishap | None] = ()
     file_mishaps: Iterable[Mishap | None] = ()
     mishaps_of: str = ""
+    extra_pictures: int = 0
     origin: str = "http://127.0.0.1"
     signature: str = "?e=99&token=sig:SIGNED"
     book_file: Path | None = None
@@ -170,7 +171,7 @@ class Provider:
             return mishap.status, mishap.headers, mishap.body
         if is_task:
             return _json({"task_id": task})
-        pictures = [png(f"{len(self.book)}-{index}") for index in range(n)]
+        pictures = [png(f"{len(self.book)}-{index}") for index in range(n + self.extra_pictures)]
         return _json(
             {
                 "created": 1,

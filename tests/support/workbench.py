@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 
@@ -39,6 +40,8 @@ PRICES = {
     ),
     KLING: Price(currency="CNY", per_image=Decimal("0.20")),
 }
+R = TypeVar("R", bound=AnyRecord)
+PriceAt = Callable[[Model, datetime], Price | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ class Bench:
         budget: Purse | None = None,
         run_options: RunOptions | None = None,
         priced: bool = True,
+        price_at: PriceAt | None = None,
         scope: anyio.CancelScope | None = None,
     ) -> Summary:
         """One run; blocking work is done in place by default, so that a virtual clock can jump."""
@@ -157,7 +161,7 @@ class Bench:
                 outputs=outputs,
                 selection=Selection(ledger.state, outputs, (), redo),
                 budget=budget or Purse(),
-                prices=PRICES if priced else {},
+                price_at=price_at or (lambda model, _: PRICES.get(model.model) if priced else None),
                 settings=self.settings,
                 run_options=run_options or RunOptions(seed=7),
                 observer=self.observer,
@@ -180,6 +184,10 @@ class Bench:
     @property
     def records(self) -> list[AnyRecord]:
         return list(Reader(self.folder / "ledger.jsonl"))
+
+    def records_of(self, kind: type[R]) -> list[R]:
+        """The records of one kind, in order."""
+        return [record for record in self.records if isinstance(record, kind)]
 
     @property
     def state(self) -> Replay:

@@ -9,13 +9,18 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from retouch.cli.workspace import Workspace
+from retouch.dialects.base import Request
 from retouch.errors import InputRefused, Refused
 from retouch.ledger.state import Replay
 from retouch.storage.durable import make_folder
 from retouch.transport import ApiKey, Proxies, Transport, endpoint_of, open_transport
+from retouch.transport.addresses import is_loopback_name
 
+MARK = "x-retouch-rehearsal"  # on every reply of the rehearsal service, `retouch serve` too
+MARK_SECONDS = 5.0
 REHEARSAL_FOLDER = ".rehearsal"  # the service's tasks, while a later run may still ask for them
 REHEARSAL_BASE_URL = "http://127.0.0.1/v1"  # never connected to: the service is mounted in process
 
@@ -137,3 +142,13 @@ def _mapped(pairs: list[str]) -> dict[str, Path]:
             raise InputRefused(f"--map {pair}: not URL=DIR with an existing folder")
         mapped[url] = Path(folder)
     return mapped
+
+
+async def is_marked(transport: Transport) -> bool:
+    """Whether a server on this machine marks its replies as a rehearsal: nobody is paid there."""
+    base = transport.endpoints[0].base
+    if not is_loopback_name(urlsplit(base).hostname or ""):
+        return False
+    asked = Request("GET", f"{base}/models", authorized=False)
+    exchange = await transport.exchange(asked, {}, timeout_seconds=MARK_SECONDS)
+    return exchange.reply is not None and MARK in exchange.reply.headers

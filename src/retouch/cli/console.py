@@ -1,7 +1,8 @@
-"""A table on a terminal: 100 columns at most, widths as East Asian text has them."""
+"""A table on a terminal: 140 columns at most, widths as East Asian text has them."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,15 +13,18 @@ from rich.table import Table
 from rich.text import Text
 
 WIDTH = 100
+WIDEST = 140
 _GAP = 2
 _LEAST_TEXT = 8  # columns that a text may be folded to
+_FAIR_TEXT = 20  # before it is folded further, less important columns go
 
 
 def stdout_console() -> Console:
     """A console on stdout; plain text where that is no terminal (NO_COLOR is rich's own)."""
-    columns = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
+    is_told = sys.stdout.isatty() or "COLUMNS" in os.environ
+    columns = shutil.get_terminal_size((WIDTH, 24)).columns if is_told else WIDTH
     return Console(
-        width=min(columns, WIDTH) if columns else WIDTH,
+        width=min(columns, WIDEST) if columns else WIDTH,
         highlight=False,
         markup=False,
         emoji=False,
@@ -35,18 +39,31 @@ def print_table(
     *,
     right: Iterable[int] = (),
     folded: Iterable[int] = (),
+    droppable: Iterable[int] = (),
     title: str | None = None,
 ) -> None:
     """Columns by their places: those `folded` hold text that may take several lines, all others
-    are whole however narrow the terminal is, for a figure that is cut is a wrong one."""
+    are whole however narrow the terminal is, for a figure that is cut is a wrong one. Where there
+    is no room for all, `droppable` ones go, the first of them first."""
     table = Table(title=title and Text(title), title_justify="left", title_style="bold", box=None)
     table.pad_edge = False
     lines = list(rows)
     to_the_right, may_fold = set(right), set(folded)
+    widths = [
+        max(cell_len(text) for text in (heading, *(line[place] for line in lines)))
+        for place, heading in enumerate(headings)
+    ]
+    fair = {
+        place: (min(width, _FAIR_TEXT) if place in may_fold else width) + _GAP
+        for place, width in enumerate(widths)
+    }
+    for place in droppable:
+        if sum(fair.values()) - _GAP > console.width:
+            del fair[place]
     least = 0
-    for place, heading in enumerate(headings):
-        width = max(cell_len(text) for text in (heading, *(line[place] for line in lines)))
-        width = min(width, _LEAST_TEXT) if place in may_fold else width
+    for place in fair:
+        heading = headings[place]
+        width = min(widths[place], _LEAST_TEXT) if place in may_fold else widths[place]
         least += width + _GAP
         table.add_column(
             heading,
@@ -56,7 +73,7 @@ def print_table(
             min_width=width,
         )
     for line in lines:
-        table.add_row(*map(Text, line))
+        table.add_row(*(Text(line[place]) for place in fair))
     if least > console.width:
         table.width = least
     console.print(table, crop=False)

@@ -38,6 +38,11 @@ class Found:
     shared_records: int = 0
 
     @property
+    def name(self) -> str:
+        """The folder it lies in: its manifest's name."""
+        return self.path.parent.resolve().name
+
+    @property
     def reader(self) -> Reader:
         """Its Records; raises LedgerDamaged, StorageFailed while iterating."""
         return Reader(self.path)

@@ -39,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--not-charged", action="store_true", help="it was not: the next run sends it again"
     )
     parser.add_argument(
+        "--correct",
+        action="store_true",
+        help="put another verdict in the place of one that was given before, by KEYs",
+    )
+    parser.add_argument(
         "--amount", metavar="A", help="what each was charged (default: unknown up to its ceiling)"
     )
     parser.add_argument("--note", metavar="TEXT", default="", help="kept in the ledger")
@@ -96,6 +101,10 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputRefused("resolve: either --all or KEYs, not both")
     if not settles and (arguments.all or arguments.keys or arguments.amount or arguments.note):
         raise InputRefused("resolve: say what is known: --charged or --not-charged")
+    if arguments.correct and not (settles and arguments.keys):
+        raise InputRefused(
+            "--correct: say which by their KEYs, and what is right: --charged or --not-charged"
+        )
     if arguments.amount is not None and not arguments.charged:
         raise InputRefused("--amount goes with --charged")
 
@@ -118,18 +127,26 @@ def _chosen(state: Replay, arguments: argparse.Namespace) -> list[Charge]:
     unsettled = list(state.unsettled())
     if arguments.all:
         return unsettled
+    if arguments.correct:
+        settled = [each.charge for each in state.verdicts.values()]
+        settled += [each for each in state.open_charges.values() if each.standing == "resolved"]
+        return _named(settled, arguments.keys, "settled by a verdict")
     given_up = (
         each
         for each in state.open_charges.values()
         if state.is_polled(each) and state.outcomes[each.key].state == "unknown"
     )
-    named = [*unsettled, *given_up]
+    return _named([*unsettled, *given_up], arguments.keys, "unknown")
+
+
+def _named(among: list[Charge], words: list[str], state: str) -> list[Charge]:
+    """Those whose keys begin with the words. Raises InputRefused."""
     chosen: dict[tuple[str, int], Charge] = {}
-    for word in arguments.keys:
-        found = [each for each in named if each.key.startswith(word)]
+    for word in words:
+        found = [each for each in among if each.key.startswith(word)]
         if not found or len(word) < _KEY_PART:
             raise InputRefused(
-                f"resolve {one_clean_line(word, 80)}: no unknown job has this key",
+                f"resolve {one_clean_line(word, 80)}: no job that is {state} has this key",
                 hint="`retouch resolve WHAT` lists them",
             )
         if len({each.key for each in found}) > 1:

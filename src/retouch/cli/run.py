@@ -16,7 +16,14 @@ import anyio
 from retouch import __version__
 from retouch.cli.budgets import add_budget, budget_of
 from retouch.cli.confirm import add_yes, confirm, left_undone
-from retouch.cli.connection import Connection, add_url_map, base_url_of, connect, forget_tasks
+from retouch.cli.connection import (
+    Connection,
+    add_url_map,
+    base_url_of,
+    connect,
+    forget_tasks,
+    is_marked,
+)
 from retouch.cli.geometry import GeometryLook
 from retouch.cli.interrupts import Interrupts
 from retouch.cli.ledgers import Found
@@ -136,7 +143,6 @@ class _Run:
             budget = budget_of(workspace, ledger.state, self.arguments.budget)
             confirm(workspace, self.plan, selection, self.arguments)
             connection = connect(workspace, os.environ, self.arguments.map)
-            await self._begin(ledger)
             look = GeometryLook()
             summary = await self._work(ledger, selection, lanes, connection, budget, look=look)
             await _end(ledger, summary)
@@ -150,7 +156,7 @@ class _Run:
             say(line)
         return tell_end(workspace, lanes, summary, ledger.state)
 
-    async def _begin(self, ledger: Ledger) -> None:
+    async def _begin(self, ledger: Ledger, *, is_virtual: bool) -> None:
         loaded = self.workspace.loaded
         write_snapshot(self.workspace, self.plan)
         keep_texts(self.workspace.folder, chain.from_iterable(map(Lane.texts, self.plan.lanes)))
@@ -159,12 +165,11 @@ class _Run:
                 manifest=loaded.path.name,
                 manifest_sha256=loaded.sha256,
                 retouch=__version__,
-                provider="rehearsal"
-                if self.workspace.is_rehearsal
-                else self.workspace.dialect.NAME,
+                provider="rehearsal" if is_virtual else self.workspace.dialect.NAME,
                 base_url=base_url_of(self.workspace, os.environ),
                 jobs=sum(lane.jobs_count for lane in self.plan.lanes),
                 prices_sha256=loaded.prices.sha256 if loaded.prices else None,
+                tags=dict(loaded.manifest.tags) or None,
             )
         )
 
@@ -185,8 +190,10 @@ class _Run:
         jobs = sum(lane.to_send + lane.to_poll for lane in lanes)
         held = sum(lane.held + lane.rejected for lane in lanes)
         async with connection.open(_concurrency(workspace), self.connections) as transport:
+            is_virtual = workspace.is_rehearsal or await is_marked(transport)
+            await self._begin(ledger, is_virtual=is_virtual)
             shown = jobs if self.run_options.limit is None else min(jobs, self.run_options.limit)
-            with showing(shown, held, look, is_virtual=workspace.is_rehearsal) as progress:
+            with showing(shown, held, look, is_virtual=is_virtual) as progress:
                 batch = Batch(
                     lanes=[lane.lane for lane in lanes],
                     dialect=workspace.dialect,
@@ -195,7 +202,7 @@ class _Run:
                     outputs=Outputs(workspace.folder, connection.secrets),
                     selection=selection,
                     budget=budget,
-                    prices=workspace.prices,
+                    price_at=workspace.loaded.price_of,
                     settings=manifest.run,
                     run_options=self.run_options,
                     observer=progress,

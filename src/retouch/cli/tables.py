@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from itertools import islice
 
 from rich.console import Console
 from rich.text import Text
@@ -12,7 +13,7 @@ from retouch.cli.console import print_table, stdout_console
 from retouch.dialects.bill import Bill
 from retouch.money import exact, shown
 from retouch.reconcile.differences import Difference, Reconciliation
-from retouch.report.rows import Review
+from retouch.report.rows import Plain, Review
 from retouch.report.sheets import NO_PRICE, VIRTUAL, Sheet, foot, heads, places_of, sheets
 from retouch.text import how_many, one_clean_line
 
@@ -20,6 +21,12 @@ AGREEING_SHOWN = 8  # rows that agree: more are counted
 
 
 SHOWN_ROWS = 20
+_WHOLE = ("currency", "model", "key", "kind", "day", "week", "month", "run", "provider")
+_LEAST_FIRST = (
+    "share", "output_tokens", "input_tokens", "total_tokens", "pictures", "jobs", "cost_per_kept",
+    "unpriced_jobs", "prompt", "amount_high", "kept",
+)  # fmt: skip
+SHOWN_CHARGES = 100
 _KEY_DIGITS = 12
 
 
@@ -31,11 +38,35 @@ def print_review(review: Review) -> None:
     for sheet in sheets(review):
         console.print()
         _print_sheet(console, sheet)
-        hidden = len(sheet.rows) - SHOWN_ROWS
+        hidden = sheet.count - min(len(sheet.rows), SHOWN_ROWS)
         if hidden > 0:
             console.print(f"... {hidden:,} more: {sheet.complete}")
     console.print()
     console.print(foot(review))
+
+
+def print_charges(rows: Iterable[Plain]) -> None:
+    """A row a charge; of many the first, for the rest there are csv and jsonl."""
+    console = stdout_console()
+    kept = list(islice(rows, SHOWN_CHARGES + 1))
+    names = ("key", "at", "model", "source", "charge", "currency", "amount", "high", "waste")
+    shown_rows = [
+        [_cut(name, one_clean_line(str(row[name] or "-")[:60])) for name in names]
+        for row in kept[:SHOWN_CHARGES]
+    ]
+    for row in shown_rows:
+        row[1] = row[1][:19].replace("T", " ")
+    least_first = ("currency", "charge", "high", "model", "waste", "at")
+    print_table(
+        console,
+        names,
+        shown_rows,
+        right=(6, 7),
+        folded=(3, 8),
+        droppable=map(names.index, least_first),
+    )
+    if len(kept) > SHOWN_CHARGES:
+        console.print("... more: --format csv or jsonl has them all")
 
 
 def _print_sheet(console: Console, sheet: Sheet) -> None:
@@ -52,10 +83,9 @@ def _print_sheet(console: Console, sheet: Sheet) -> None:
         rows,
         right=[place for place, number in enumerate(is_number) if number],
         folded=[
-            place
-            for place, name in enumerate(names)
-            if not is_number[place] and name not in ("currency", "day", "key")
+            place for place, name in enumerate(names) if not is_number[place] and name not in _WHOLE
         ],
+        droppable=[names.index(name) for name in _LEAST_FIRST if name in names],
         title=sheet.title,
     )
 

@@ -35,7 +35,7 @@ class Workspace:
     """A manifest and where its work is kept.
 
     `root` is the outputs folder of all manifests, `folder` that of this one. `is_rehearsal` says
-    that the embedded service answers, so that costs are virtual.
+    that the embedded service answers, so that costs are virtual. `prices` are those of now.
     """
 
     loaded: Loaded
@@ -91,8 +91,8 @@ def workspace_of(loaded: Loaded, outputs: Path, *, is_rehearsed: bool) -> Worksp
     dialect = DIALECTS[loaded.manifest.provider.dialect]
     is_rehearsal = is_rehearsed or dialect is DIALECTS["rehearsal"]
     suffix = REHEARSAL_SUFFIX if is_rehearsed else ""
-    today = datetime.now(UTC).date()
-    prices = {model.name: loaded.price_of(model, today) for model in loaded.manifest.models}
+    now = datetime.now(UTC)
+    prices = {model.name: loaded.price_of(model, now) for model in loaded.manifest.models}
     folder = outputs / f"{loaded.manifest.name}{suffix}"
     return Workspace(loaded, dialect, outputs, folder, is_rehearsal, prices)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from retouch.costs.pricing import cost_at
+from retouch.costs.pricing import cost_at, delivered
 from retouch.ledger.charges import Posting
 from retouch.ledger.records import (
     AnyRecord,
@@ -78,7 +78,9 @@ class CostAudit:
             self.found.unchecked += 1
             return
         size, quality = (terms.size, terms.quality) if terms else (None, None)
-        again = cost_at(price, record.usage or UsageRecord(), pictures, size, quality)
+        files = record.files if isinstance(record, Done) else ()
+        came = delivered(files, pictures)
+        again = cost_at(price, record.usage or UsageRecord(), came, size, quality)
         self.found.checked += 1
         if again is None or again.money != cost.money:
             self.found.wrong.append(record.key)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 
 from retouch.costs.history import History, PastUsage
-from retouch.costs.pricing import ceiling_of, cost_at
+from retouch.costs.pricing import Delivered, ceiling_of, cost_at
 from retouch.dialects.base import Capabilities, Usage
 from retouch.job import Job
 from retouch.ledger.state import Replay
@@ -111,7 +111,7 @@ def _costs(job: Job, price: Price, samples: list[PastUsage]) -> Iterator[Decimal
     size, quality = job.terms.size, job.terms.quality
     for sample in samples:
         usage = sample.scaled(job.images_wanted)
-        cost = cost_at(price, usage, sample.pictures, size, quality)
+        cost = cost_at(price, usage, Delivered(sample.pictures, sides=sample.sides), size, quality)
         if cost is not None:
             yield cost.money.amount
 
@@ -154,7 +154,7 @@ def _from_tables(demand: Demand, price: Price, job: Job, tokens: int | None) -> 
     size, quality = job.terms.size, job.terms.quality
     jobs, n = demand.jobs, job.images_wanted
     if not price.counts_tokens:
-        each = cost_at(price, Usage(images=n), n, size, quality)
+        each = cost_at(price, Usage(images=n), Delivered(n), size, quality)
         total = each.money.amount * jobs if each else None
         return Estimate(price.currency, Range(total, total, total), "price by the picture", tokens)
     said = _tabled(demand, price)
@@ -170,9 +170,10 @@ def _from_tables(demand: Demand, price: Price, job: Job, tokens: int | None) -> 
             text_tokens=min(given, demand.text_bytes // _BYTES_PER_TEXT_TOKEN),
             image_tokens=given - min(given, demand.text_bytes // _BYTES_PER_TEXT_TOKEN),
             output_tokens=output_tokens,
+            image_output_tokens=output_tokens,
             images=demand.images,
         )
-        cost = cost_at(price, usage, demand.images, size, quality)
+        cost = cost_at(price, usage, Delivered(demand.images), size, quality)
         amount = cost.money.amount if cost else Decimal(0)
         amounts.append(amount + (price.per_request or Decimal(0)) * (jobs - 1))
     low, likely = amounts
@@ -184,7 +185,7 @@ def _tabled(demand: Demand, price: Price) -> tuple[int, int, str] | None:
     """Input and output tokens of all Jobs, and where that is from."""
     table = demand.capabilities.tokens
     output = price.typical_output_tokens_per_image
-    declared = output is not None or price.output_per_million is None
+    declared = output is not None or not price.states_output
     if output is None:
         output = table.output_per_image if table else None
     if price.typical_input_tokens is not None:
@@ -194,7 +195,7 @@ def _tabled(demand: Demand, price: Price) -> tuple[int, int, str] | None:
         input_tokens = table.input_per_image * demand.pictures + text
     else:
         input_tokens = None if price.states_input else 0
-    if input_tokens is None or (output is None and price.output_per_million is not None):
+    if input_tokens is None or (output is None and price.states_output):
         return None
     basis = "the price's typical tokens" if declared else "the dialect's table of tokens"
     return input_tokens, (output or 0) * demand.images, basis

@@ -14,6 +14,7 @@ from retouch.job import Job
 from retouch.ledger.outcome import Outcome
 from retouch.ledger.records import Done
 from retouch.ledger.state import Replay
+from retouch.manifest import Sides
 
 ALIKE = 5  # records of the same n and size: fewer, and all of the model are taken, scaled by n
 KEPT = 10_000  # records a model; the latest
@@ -29,6 +30,7 @@ class PastUsage:
     usage: Usage
     pictures: int
     seconds: float
+    sides: tuple[Sides, ...] = ()
 
     def scaled(self, n: int) -> Usage:
         """The counts as they would be for `n` pictures asked for."""
@@ -39,9 +41,16 @@ class PastUsage:
             input_tokens=self.usage.input_tokens,
             text_tokens=self.usage.text_tokens,
             image_tokens=self.usage.image_tokens,
-            output_tokens=None if output is None else -(-output * n // self.n),
+            cached_tokens=self.usage.cached_tokens,
+            output_tokens=_scaled(output, n, self.n),
+            text_output_tokens=_scaled(self.usage.text_output_tokens, n, self.n),
+            image_output_tokens=_scaled(self.usage.image_output_tokens, n, self.n),
             images=-(-(self.pictures if images is None else images) * n // self.n),
         )
+
+
+def _scaled(tokens: int | None, n: int, of: int) -> int | None:
+    return None if tokens is None else -(-tokens * n // of)
 
 
 class History:
@@ -81,7 +90,8 @@ def _sample(done: Done, outcome: Outcome) -> PastUsage:
     said = done.usage
     usage = Usage() if said is None else Usage(
         said.input_tokens, said.output_tokens, said.total_tokens,
-        said.text_tokens, said.image_tokens, said.images,
+        said.text_tokens, said.image_tokens, said.images, said.cached_tokens,
+        said.reasoning_tokens, said.text_output_tokens, said.image_output_tokens,
     )  # fmt: skip
     return PastUsage(
         n=terms.n if terms else max(1, len(done.files)),
@@ -90,4 +100,5 @@ def _sample(done: Done, outcome: Outcome) -> PastUsage:
         usage=usage,
         pictures=len(done.files),
         seconds=done.seconds,
+        sides=tuple((file.width, file.height) for file in done.files),
     )

@@ -7,15 +7,16 @@ fact (DESIGN §2, promise 5).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import Protocol
 
 from retouch.dialects.base import Capabilities, TokenEstimate, Usage
 from retouch.job import Job
-from retouch.ledger.records import AmountRecord, Basis, CostRecord
+from retouch.ledger.records import AmountRecord, Basis, CostRecord, FileRecord
 from retouch.ledger.terms import Observed
-from retouch.manifest import Price
+from retouch.manifest import Price, Sides, sides_in
 from retouch.money import EXACT, Money, exact
 
 _MILLION = Decimal(1_000_000)
@@ -28,7 +29,13 @@ class Counted(Protocol):
     @property
     def input_tokens(self) -> int | None: ...
     @property
+    def cached_tokens(self) -> int | None: ...
+    @property
     def output_tokens(self) -> int | None: ...
+    @property
+    def text_output_tokens(self) -> int | None: ...
+    @property
+    def image_output_tokens(self) -> int | None: ...
     @property
     def text_tokens(self) -> int | None: ...
     @property
@@ -37,10 +44,32 @@ class Counted(Protocol):
     def images(self) -> int | None: ...
 
 
-def cost_of(usage: Usage, pictures: int, job: Job, price: Price | None) -> CostRecord | None:
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The pictures of a reply: how many came, of how many asked for (None: not known), and the
+    sides of those that were measured, in their order."""
+
+    count: int
+    wanted: int | None = None
+    sides: tuple[Sides, ...] = ()
+
+    def billed(self, counted: int | None) -> int | None:
+        """How many are billed: as the server counts; else all, where as many came as were asked
+        for. None: nobody can say."""
+        if counted is not None:
+            return counted
+        return self.count if self.wanted in (None, self.count) else None
+
+
+def delivered(files: Iterable[FileRecord], count: int, wanted: int | None = None) -> Delivered:
+    """The pictures of a reply of which `files` were kept."""
+    return Delivered(count, wanted, tuple((file.width, file.height) for file in files))
+
+
+def cost_of(usage: Usage, pictures: Delivered, job: Job, price: Price | None) -> CostRecord | None:
     """The cost of an answered Attempt; None where the model is unpriced or too little was counted.
 
-    `pictures` is how many pictures the reply held; `usage.images` (Kling's `quantity`) wins.
+    `usage.images` (Kling's `quantity`) wins over the pictures that came.
     """
     return (
         None
@@ -50,15 +79,18 @@ def cost_of(usage: Usage, pictures: int, job: Job, price: Price | None) -> CostR
 
 
 def cost_at(
-    price: Price, usage: Counted, pictures: int, size: str | None, quality: str | None
+    price: Price, usage: Counted, pictures: Delivered, size: str | None, quality: str | None
 ) -> CostRecord | None:
     """What `usage` costs at `price` for a Job that asked for this size and quality."""
     with localcontext(EXACT):
         amount = price.per_request or Decimal(0)
         basis: Basis = "none" if price.per_request is None else "request"
-        per_image = price.image_amount(size, quality)
-        if per_image is not None:
-            amount += per_image * (pictures if usage.images is None else usage.images)
+        if price.per_image is not None or price.per_megapixel is not None:
+            billed = pictures.billed(usage.images)
+            made = None if billed is None else _of_pictures(price, billed, pictures, size, quality)
+            if made is None:
+                return None
+            amount += made
             basis = "images"
         for per_million, tokens in _token_prices(price, usage):
             if tokens is None:
@@ -81,16 +113,66 @@ def in_batch(cost: CostRecord, price: Price) -> CostRecord:
     )
 
 
+def _of_pictures(
+    price: Price, billed: int, pictures: Delivered, size: str | None, quality: str | None
+) -> Decimal | None:
+    """What so many pictures cost, each by the size it came in; None: one was not measured."""
+    seen = pictures.sides[:billed]
+    amount = Decimal(0)
+    # What was not measured is taken to have come as asked for.
+    for sides, count in (*((each, 1) for each in seen), (sides_in(size), billed - len(seen))):
+        amount += (price.image_amount(size, quality, sides) or Decimal(0)) * count
+        if price.per_megapixel is not None and count:
+            if sides is None:
+                return None
+            amount += price.per_megapixel * sides[0] * sides[1] / _MILLION * count
+    return amount
+
+
 def _token_prices(price: Price, usage: Counted) -> Iterator[tuple[Decimal, int | None]]:
     """Each price a million with the count it applies to."""
+    if price.tiers:
+        yield from _by_tier(price, usage)
+    cached = (usage.cached_tokens or 0) if price.cached_input_per_million is not None else 0
+    fresh = None if usage.input_tokens is None else usage.input_tokens - cached
     for per_million, tokens in (
-        (price.input_per_million, usage.input_tokens),
+        (price.input_per_million, fresh),
+        (price.cached_input_per_million, cached),
         (price.text_input_per_million, usage.text_tokens),
         (price.image_input_per_million, usage.image_tokens),
-        (price.output_per_million, usage.output_tokens),
     ):
         if per_million is not None:
             yield per_million, tokens
+    yield from _output_prices(price, usage)
+
+
+def _by_tier(price: Price, usage: Counted) -> Iterator[tuple[Decimal, int | None]]:
+    given = usage.input_tokens
+    for tier in price.tiers:
+        if tier.up_to is None or given is None or given <= tier.up_to:
+            yield tier.input_per_million, given
+            yield tier.output_per_million, usage.output_tokens
+            return
+
+
+def _output_prices(price: Price, usage: Counted) -> Iterator[tuple[Decimal, int | None]]:
+    """Output by kind where the price and the server tell kinds apart; what is no picture's is
+    text's, thinking too."""
+    by_image, by_text = price.image_output_per_million, price.text_output_per_million
+    if by_image is None or by_text is None:
+        if price.output_per_million is not None:
+            yield price.output_per_million, usage.output_tokens
+        return
+    image, text = usage.image_output_tokens, usage.text_output_tokens
+    output = usage.output_tokens
+    if output is not None and image is not None:
+        yield by_image, image
+        yield by_text, output - image
+    elif output is not None and text is not None:
+        yield by_image, output - text
+        yield by_text, text
+    else:  # one price for all stands in where kinds were not counted
+        yield price.output_per_million or by_image, output if price.output_per_million else None
 
 
 def ceiling_of(
@@ -109,19 +191,25 @@ def ceiling_of(
         return None
     seen = observed or NOTHING_OBSERVED
     with localcontext(EXACT):
-        per_image = price.image_amount(job.terms.size, job.terms.quality) or Decimal(0)
+        size, quality = job.terms.size, job.terms.quality
+        per_image = price.dearest_image(size, quality) or Decimal(0)
+        if price.per_megapixel is not None:
+            megapixels = _megapixel_ceiling(price, size)
+            if megapixels is None:
+                return None
+            per_image += price.per_megapixel * megapixels
         amount = (price.per_request or Decimal(0)) + per_image * job.images_wanted
         if price.states_input:
             tokens = _input_ceiling(job, price, capabilities.tokens)
             if tokens is None:
                 return None
             amount += dearest_input(price) * max(tokens, seen.input_tokens) / _MILLION
-        if price.output_per_million is not None:
+        if price.states_output:
             each = _output_ceiling(price, capabilities.tokens)
             if each is None:
                 return None
             tokens = max(each, seen.output_tokens_per_image) * job.images_wanted
-            amount += price.output_per_million * tokens / _MILLION
+            amount += dearest_output(price) * tokens / _MILLION
     return Money(amount, price.currency)
 
 
@@ -129,8 +217,12 @@ def has_ceiling(price: Price, tokens: TokenEstimate | None) -> bool:
     """Whether a ceiling can be said for every Job at this price."""
     input_known = price.ceiling_input_tokens is not None or tokens is not None
     output_known = price.ceiling_output_tokens_per_image is not None or tokens is not None
-    needs_output = price.output_per_million is not None
-    return (input_known or not price.states_input) and (output_known or not needs_output)
+    pixels_known = price.per_megapixel is None or price.ceiling_megapixels_per_image is not None
+    return (
+        (input_known or not price.states_input)
+        and (output_known or not price.states_output)
+        and pixels_known
+    )
 
 
 def dearest_input(price: Price) -> Decimal:
@@ -139,8 +231,27 @@ def dearest_input(price: Price) -> Decimal:
         price.input_per_million,
         price.text_input_per_million,
         price.image_input_per_million,
+        *(tier.input_per_million for tier in price.tiers),
     )
     return max((each for each in kinds if each is not None), default=Decimal(0))
+
+
+def dearest_output(price: Price) -> Decimal:
+    """The highest price of a million output tokens of any kind; 0 where output has none."""
+    kinds = (
+        price.output_per_million,
+        price.image_output_per_million,
+        price.text_output_per_million,
+        *(tier.output_per_million for tier in price.tiers),
+    )
+    return max((each for each in kinds if each is not None), default=Decimal(0))
+
+
+def _megapixel_ceiling(price: Price, size: str | None) -> Decimal | None:
+    if price.ceiling_megapixels_per_image is not None:
+        return price.ceiling_megapixels_per_image
+    sides = sides_in(size)
+    return sides[0] * sides[1] / _MILLION if sides else None
 
 
 def _output_ceiling(price: Price, estimate: TokenEstimate | None) -> int | None:

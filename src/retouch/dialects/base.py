@@ -13,6 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from retouch.dialects.bill import Bill
 from retouch.job import Job, Options, Picture, Terms
+from retouch.money import Money
 
 ErrorKind = Literal[
     "auth", "quota", "rate", "concurrency", "content", "bad_request", "transient", "network",
@@ -107,7 +108,12 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the server says it counted; None where it said nothing (or nothing credible)."""
+    """What the server says it counted; None where it said nothing (or nothing credible).
+
+    `text_tokens` and `image_tokens` are kinds of input, `cached_tokens` a part of it; of output
+    there are text, images and `reasoning_tokens` (billed as text). `stated`: what it says it
+    charged.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -115,6 +121,11 @@ class Usage:
     text_tokens: int | None = None
     image_tokens: int | None = None
     images: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    text_output_tokens: int | None = None
+    image_output_tokens: int | None = None
+    stated: Money | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ Tasks of earlier runs are polled before anything is sent.
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from functools import partial
 
 import anyio
@@ -49,7 +50,7 @@ from retouch.job import Job
 from retouch.ledger import Ledger
 from retouch.ledger.decision import Hold, HoldRejected, Poll, Send, Skip
 from retouch.ledger.records import ErrorRecord, FileRecord, Reused, Started, Unknown
-from retouch.manifest import Price, RunSettings
+from retouch.manifest import Model, Price, RunSettings
 from retouch.storage.descriptors import when_free
 from retouch.text import how_many, one_clean_line, without_secrets
 from retouch.threads import Threads, in_thread
@@ -71,7 +72,7 @@ class Batch:
         outputs: Outputs,
         selection: Selection,
         budget: Purse,
-        prices: Mapping[str, Price | None],
+        price_at: Callable[[Model, datetime], Price | None],
         settings: RunSettings,
         run_options: RunOptions,
         observer: Observer,
@@ -82,7 +83,7 @@ class Batch:
         self.summary = Summary(again=paying_again(settings))
         self._lanes = tuple(lanes)
         self._selection = selection
-        self._prices = prices
+        self._price_at = price_at
         self._run_options = run_options
         self._observer = observer
         self._ledger = ledger
@@ -107,6 +108,7 @@ class Batch:
             say=self._say,
             again=self.summary.again,
             unbilled_statuses=frozenset(unbilled_statuses),
+            wall_clock=ledger.now,
         )
 
     @property
@@ -168,7 +170,7 @@ class Batch:
         )
         tools = LaneTools(
             model,
-            self._prices.get(model.name),
+            partial(self._price_at, model),
             lane.capabilities,
             Limiter(model.limits),
             polls,
@@ -313,7 +315,7 @@ class Batch:
     async def _note_found(self, job: Job, hold: Hold, tools: LaneTools) -> None:
         """Say in the ledger that a Job's picture lies there and its Records do not."""
         observed = self._ledger.state.observed.get(job.model)
-        ceiling = ceiling_of(job, tools.price, tools.capabilities, observed)
+        ceiling = ceiling_of(job, tools.price_at(self._ledger.now()), tools.capabilities, observed)
         log = Recorder(job, self._ledger, ceiling, self._shop.secrets)
         error = ErrorRecord(
             kind="broken_reply",

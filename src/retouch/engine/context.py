@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from retouch.dialects.base import Capabilities, Dialect
@@ -56,10 +56,10 @@ class Context:
     stop_run: Callable[[RetouchError], None]
     ended: Callable[[JobEnd], None]
     say: Callable[[str], None]
+    wall_clock: Callable[[], datetime]
     again: PayingAgain = field(default_factory=PayingAgain)
     unbilled_statuses: frozenset[int] = frozenset()
     tasks: dict[str, tuple[str, str]] = field(default_factory=dict)
-    wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class LaneTools:
     """What the Jobs of one lane share. `told`: what was said of the lane, once is enough."""
 
     model: Model
-    price: Price | None
+    price_at: Callable[[datetime], Price | None]
     capabilities: Capabilities
     limiter: Limiter
     polls: Polls

@@ -17,13 +17,13 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 
 import anyio
 
-from retouch.costs.pricing import as_amount, ceiling_of, cost_of
+from retouch.costs.pricing import Delivered, as_amount, ceiling_of, cost_of, delivered
 from retouch.dialects.base import Accepted, Endpoint, LinkedPicture, Produced, Rejected, Request
 from retouch.engine.budget import Reservation
 from retouch.engine.classify import (
@@ -45,6 +45,7 @@ from retouch.errors import BudgetReached, Refused, StorageFailed, WorkRefused
 from retouch.job import Job, Picture
 from retouch.ledger.decision import PAY_AGAIN, Poll, Send
 from retouch.ledger.records import ErrorRecord, FileRecord
+from retouch.manifest import Price
 from retouch.money import Money
 from retouch.pictures import SourceChanged, payload
 from retouch.storage.descriptors import when_free
@@ -53,9 +54,17 @@ from retouch.transport import DownloadFailed, Sending
 
 COME_BACK_CAP_SECONDS = 31 * 86_400.0
 TOLD_AT_PROBE = 3  # a short outage is nobody's concern
+SOON = timedelta(seconds=10)  # from a reservation to the record's moment it is milliseconds
 Write = Callable[[], Awaitable[None]]
 # What a name has more where it is the same model all the same: a date, a stage.
 _EDITION = re.compile(r"(?:[-@:](?:\d[\d.-]*|latest|preview|exp|stable))+")
+
+
+class _Dearer:
+    """The price rose since the ceiling was reserved: reserve anew."""
+
+
+_DEARER = _Dearer()
 _NOTHING_SAID: Mapping[str, str] = MappingProxyType({})
 
 
@@ -91,15 +100,27 @@ class _Life:
     def _ceiling_now(self) -> Money | None:
         """The most an Attempt may cost, by what has been counted so far; recorded as such."""
         observed = self.context.ledger.state.observed.get(self.job.model)
-        self.ceiling = ceiling_of(self.job, self.lane.price, self.lane.capabilities, observed)
+        now = self.context.wall_clock()
+        # A price about to change counts too: the moment that is recorded comes a little later.
+        bounds = [
+            ceiling_of(self.job, self.lane.price_at(when), self.lane.capabilities, observed)
+            for when in (now, now + SOON)
+        ]
+        self.ceiling = bounds[1] if _is_dearer(bounds[1], bounds[0]) else bounds[0]
         self.log.ceiling = as_amount(self.ceiling)
         return self.ceiling
+
+    def _price_of(self, attempt: int) -> Price | None:
+        """The price of the moment at which the Attempt began, as the ledger has it."""
+        charge = self.context.ledger.state.open_charges.get((self.log.key, attempt))
+        began = datetime.fromisoformat(charge.at) if charge else self.context.wall_clock()
+        return self.lane.price_at(began)
 
     def _is_learnt(self) -> bool:
         """Whether what a request counts is known; a price that counts no tokens has nothing to
         learn."""
-        price = self.lane.price
-        counts = price is not None and (price.states_input or price.output_per_million is not None)
+        price = self.lane.price_at(self.context.wall_clock())
+        counts = price is not None and price.counts_tokens
         return not counts or self.job.model in self.context.ledger.state.observed
 
     async def send(self, decision: Send) -> None:
@@ -108,6 +129,8 @@ class _Life:
         is_again = decision.reason == PAY_AGAIN
         while True:
             verdict = await (self._attempt_again(attempt) if is_again else self._attempt(attempt))
+            if isinstance(verdict, _Dearer):
+                continue
             if isinstance(verdict, NotCharged):
                 unsent += 1
                 if not await self._may_retry(attempt, unsent, verdict):
@@ -132,7 +155,7 @@ class _Life:
         await self._back_off(unsent, verdict)
         return True
 
-    async def _attempt_again(self, attempt: int) -> Verdict | None:
+    async def _attempt_again(self, attempt: int) -> Verdict | _Dearer | None:
         """An Attempt that is paid for knowingly, though an earlier one may have been charged; the
         Job stays unknown where the terms leave no room for it."""
         again = self.context.again
@@ -167,7 +190,9 @@ class _Life:
         with self.context.budget.holding(reservation):
             await self._follow(decision.attempt, decision.task, reservation)
 
-    async def _attempt(self, attempt: int, again: Reservation | None = None) -> Verdict | None:
+    async def _attempt(
+        self, attempt: int, again: Reservation | None = None
+    ) -> Verdict | _Dearer | None:
         """One Attempt with all that follows from it; None when nothing was sent. `again`: what
         else holds its ceiling, and is charged alike."""
         self._goes_on = False
@@ -189,7 +214,9 @@ class _Life:
                 if again is not None:
                     again.charged = reservation.charged
 
-    async def _within_limits(self, attempt: int, reservation: Reservation) -> Verdict | None:
+    async def _within_limits(
+        self, attempt: int, reservation: Reservation
+    ) -> Verdict | _Dearer | None:
         permit = await self.lane.limiter.permit(
             self.lane.stop, images=self.job.images_wanted, tokens=self._tokens_expected()
         )
@@ -202,13 +229,18 @@ class _Life:
 
     async def _take_turn(
         self, permit: Permit, attempt: int, reservation: Reservation
-    ) -> Verdict | None:
+    ) -> Verdict | _Dearer | None:
         """Load, say so, send, and conclude; None when nothing was sent."""
         self._permit = permit
         loaded = await self._load(attempt)
         if loaded is None:
             reservation.settle(None)
             return None
+        held = self.ceiling
+        if _is_dearer(self._ceiling_now(), held):
+            reservation.settle(None)
+            return _DEARER
+        self.ceiling, self.log.ceiling = held, as_amount(held)
         await self.log.started(attempt)
         reservation.day = self.context.ledger.state.open_charges[self.log.key, attempt].day
         permit.leaves()
@@ -368,7 +400,7 @@ class _Life:
         task: str | None = None,
     ) -> None:
         """A result that was paid for: `done` if anything of it could be kept."""
-        is_short = len(received.files) < len(produced.pictures)
+        is_short = len(received.files) < min(len(produced.pictures), self.job.images_wanted)
         if received.failed is not None and is_short:
             self._watch_urls(received.failed, task)
             if task is not None or not received.files:
@@ -378,7 +410,8 @@ class _Life:
                 await self._unknown(attempt, error, task)
                 return
         self._compare_model(produced.model)
-        cost = cost_of(produced.usage, len(produced.pictures), self.job, self.lane.price)
+        came = delivered(received.files, len(produced.pictures), self.job.images_wanted)
+        cost = cost_of(produced.usage, came, self.job, self._price_of(attempt))
         paid = Paid(usage_record(produced.usage), cost)
         if cost is not None:
             reservation.settle(cost.money)
@@ -411,7 +444,8 @@ class _Life:
     ) -> None:
         """Paid for, and the disk takes no picture: what it cost is recorded all the same, for a
         line may still find the place that a picture does not."""
-        cost = cost_of(produced.usage, len(produced.pictures), self.job, self.lane.price)
+        came = Delivered(len(produced.pictures), self.job.images_wanted)
+        cost = cost_of(produced.usage, came, self.job, self._price_of(attempt))
         paid = Paid(usage_record(produced.usage), cost)
         if cost is not None:
             reservation.settle(cost.money)
@@ -494,7 +528,8 @@ class _Life:
         error = error_of(rejected)
         cost = None
         if rejected.billed == "yes" and rejected.usage is not None:
-            cost = cost_of(rejected.usage, 0, self.job, self.lane.price)
+            none = Delivered(0, self.job.images_wanted)
+            cost = cost_of(rejected.usage, none, self.job, self._price_of(attempt))
         if rejected.billed == "no":
             reservation.settle(None)
         elif cost is not None:
@@ -700,3 +735,10 @@ def is_same_model(asked: str, named: str) -> bool:
     shorter, longer = sorted((one, other), key=len)
     rest = longer.removeprefix(shorter)
     return not rest or (rest != longer and _EDITION.fullmatch(rest) is not None)
+
+
+def _is_dearer(one: Money | None, other: Money | None) -> bool:
+    """Whether the one is more than the other, as far as they can be compared."""
+    if one is None or other is None or one.currency != other.currency:
+        return False
+    return one.amount > other.amount

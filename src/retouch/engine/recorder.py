@@ -54,6 +54,11 @@ def usage_record(usage: Usage | None) -> UsageRecord | None:
         text_tokens=usage.text_tokens,
         image_tokens=usage.image_tokens,
         images=usage.images,
+        cached_tokens=usage.cached_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        text_output_tokens=usage.text_output_tokens,
+        image_output_tokens=usage.image_output_tokens,
+        stated=as_amount(usage.stated),
     )
 
 
@@ -87,7 +92,7 @@ def source_of(job: Job) -> _Source:
 
 
 class Recorder:
-    """The Records of one Job."""
+    """The Records of one Job; `ceiling` is the most that its present Attempt may cost."""
 
     def __init__(
         self, job: Job, ledger: Ledger, ceiling: Money | None, secrets: tuple[str, ...]

@@ -127,7 +127,11 @@ async def receive(
     problems: list[str] = []
     failed: DownloadFailed | None = None
     warnings: list[str] = []
-    for index, picture in enumerate(produced.pictures):
+    pictures = produced.pictures[: job.images_wanted]
+    if len(pictures) < len(produced.pictures):
+        came = f"{len(produced.pictures)} pictures came, {job.images_wanted} were asked for"
+        problems.append(f"{came}: the others were not kept")
+    for index, picture in enumerate(pictures):
         one = _One(job, attempt, index, outputs)
         got = await _kept(picture, one, download, threads)
         if isinstance(got, FileRecord):

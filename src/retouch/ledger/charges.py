@@ -2,7 +2,8 @@
 
 A Charge belongs to an Attempt. `started` opens it; `unsent`, `done`, `failed` with a verdict on
 billing, and `resolved` with an amount settle it, once: what is settled stays so, whatever a later
-Record says of that Attempt. An open Charge lies between nothing and its ceiling. An Attempt that
+Record says of that Attempt; only a later `resolved` supersedes what a `resolved` said. An open
+Charge lies between nothing and its ceiling. An Attempt that
 was charged, nobody counted how much, stays open up to its ceiling; one without a ceiling
 (unpriced) is settled at an unknown price. Every reader of money takes its word from here.
 """
@@ -28,14 +29,12 @@ from retouch.ledger.records import (
 )
 from retouch.money import Money
 
+_SIXTY_BITS = (1 << 60) - 1
 NO_ANSWER = "no answer on file"
 UNCOUNTED = "done, and the server did not say what it counted"
 
 Begun = Started | Unknown | Done | Failed
 """The first Record of an Attempt: its model, prompt, source, run and day are the Attempt's."""
-
-CostOf = Callable[[Done | Failed, TermsRecord | None], CostRecord | None]
-"""What a charged Attempt cost; None: no price, or too little was counted."""
 
 
 @dataclass(slots=True)
@@ -101,36 +100,49 @@ class Charge:
         return self.standing in ("unknown", "uncounted")
 
 
+CostOf = Callable[[Done | Failed, Charge], CostRecord | None]
+"""What a charged Attempt cost; None: no price, or too little was counted."""
+
+
 class Posting(NamedTuple):
     """What one Record did to a Charge.
 
     `is_new`: the Record is the Attempt's first. `verdict`: `open` as it was, `free`, `charged`
     (`paid` None: of unknown price), or `uncounted`: charged, and open up to its ceiling.
+    `former`: what a verdict of the user's had done before, which this one takes the place of.
     """
 
     charge: Charge
     is_new: bool
     verdict: Literal["open", "free", "charged", "uncounted"]
     paid: AmountRecord | None = None
+    former: Posting | None = None
 
 
-def _as_recorded(record: Done | Failed, _: TermsRecord | None) -> CostRecord | None:
+def _as_recorded(record: Done | Failed, _: Charge) -> CostRecord | None:
     """The cost that the ledger states."""
     return record.cost
+
+
+def _short(key: str) -> int:
+    """60 bits that stand for a Key: of a million, in a third of the memory, no two are alike."""
+    return hash(key) & _SIXTY_BITS
 
 
 class Charges:
     """The state of every Charge after some Records; `apply` takes the next one.
 
-    `open` holds what is not settled, by key and attempt. `cost_of` tells what a charged Attempt
+    `open` holds what is not settled, by key and attempt, `verdicts` what the user's word
+    settled. `cost_of` tells what a charged Attempt
     cost, where it is not what the ledger states.
     """
 
     def __init__(self, cost_of: CostOf = _as_recorded) -> None:
         self.open: dict[tuple[str, int], Charge] = {}
+        self.verdicts: dict[tuple[str, int], Posting] = {}
         self._cost_of = cost_of
-        self._last: dict[str, int] = {}
-        self._disowned: dict[str, int] = {}
+        self._last: dict[int, int] = {}
+        self._disowned: dict[int, int] = {}
 
     def apply(self, record: AnyRecord) -> Posting | None:
         """Take in one Record; None where it says nothing new about money."""
@@ -158,10 +170,11 @@ class Charges:
         """What was begun so far belongs to another copy of this ledger, and is told there."""
         self._disowned = dict(self._last)
         self.open.clear()
+        self.verdicts.clear()
 
     def owns(self, record: Done | Failed | Unknown) -> bool:
         """Whether the Record's Attempt is this copy's."""
-        return record.attempt > self._disowned.get(record.key, 0)
+        return record.attempt > self._disowned.get(_short(record.key), 0)
 
     def _started(self, record: Started) -> Posting:
         charge = self.open.get((record.key, record.attempt))
@@ -190,7 +203,7 @@ class Charges:
         if charge is None or charge.standing == "uncounted":
             return None
         charge.task = record.task or charge.task
-        cost = self._cost_of(record, charge.terms)
+        cost = self._cost_of(record, charge)
         if cost is None and charge.bound is not None:
             charge.standing, charge.reason = "uncounted", reason
             return Posting(charge, is_new, "uncounted")
@@ -202,6 +215,20 @@ class Charges:
         return self._settle(charge, is_new, "free")
 
     def _resolved(self, record: Resolved) -> Posting | None:
+        place = (record.key, record.attempt)
+        former = self.verdicts.pop(place, None)
+        if former is not None:
+            self.open[place] = former.charge
+        posting = self._judged(record)
+        if posting is None:
+            return None
+        posting = posting._replace(former=former)
+        if posting.verdict != "open":
+            self.verdicts[place] = posting
+        return posting
+
+    def _judged(self, record: Resolved) -> Posting | None:
+        """What the user's verdict does to an open Charge."""
         charge = self.open.get((record.key, record.attempt))
         if charge is None:
             return None
@@ -217,13 +244,14 @@ class Charges:
         charge = self.open.get((record.key, record.attempt))
         if charge is not None:
             return charge, False
-        if record.attempt <= self._last.get(record.key, 0):
+        if record.attempt <= self._last.get(_short(record.key), 0):
             return None, False
         return self._open(record), True
 
     def _open(self, record: Begun) -> Charge:
         charge = self.open[record.key, record.attempt] = Charge(record)
-        self._last[record.key] = max(record.attempt, self._last.get(record.key, 0))
+        short = _short(record.key)
+        self._last[short] = max(record.attempt, self._last.get(short, 0))
         return charge
 
     def _settle(

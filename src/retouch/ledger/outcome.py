@@ -67,6 +67,13 @@ class Totals:
             known = self.spent.get(place)
             self.spent[place] = cost if known is None else known + cost
 
+    def take_back(self, cost: Money | None, model: str, day: str) -> None:
+        """Undo `pay`."""
+        if cost is None:
+            self.unpriced -= 1
+        else:
+            self.pay(Money(-cost.amount, cost.currency), model, day)
+
     def count(self, usage: UsageRecord | None, kept: int) -> None:
         """Add what one charged Attempt used; `kept` pictures where the server counted none."""
         said = usage or UsageRecord()

@@ -27,17 +27,6 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Frozen values in frozen values hold no cycles: the collector need not look at millions."""
 
 
-class UsageRecord(_Part, frozen=True, kw_only=True):
-    """Null where the server said nothing."""
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    total_tokens: int | None = None
-    text_tokens: int | None = None
-    image_tokens: int | None = None
-    images: int | None = None
-
-
 class AmountRecord(_Part, frozen=True, kw_only=True):
     """An exact amount in one currency."""
 
@@ -47,6 +36,23 @@ class AmountRecord(_Part, frozen=True, kw_only=True):
     @property
     def money(self) -> Money:
         return Money(Decimal(self.amount), self.currency)
+
+
+class UsageRecord(_Part, frozen=True, kw_only=True):
+    """Null where the server said nothing. `text_tokens` and `image_tokens` are kinds of input,
+    `cached_tokens` a part of it; `stated` is what the server itself says it charged."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    text_tokens: int | None = None
+    image_tokens: int | None = None
+    images: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    text_output_tokens: int | None = None
+    image_output_tokens: int | None = None
+    stated: AmountRecord | None = None
 
 
 class CostRecord(AmountRecord, frozen=True, kw_only=True):
@@ -113,6 +119,7 @@ class RunBegins(Record, frozen=True, kw_only=True, tag="run"):
     base_url: str
     jobs: int
     prices_sha256: str | None = None
+    tags: dict[str, str] | None = None
 
 
 class _OfAttempt(Record, frozen=True, kw_only=True):

@@ -57,6 +57,11 @@ class Replay:
         """What is not settled, by key and attempt."""
         return self._charges.open
 
+    @property
+    def verdicts(self) -> dict[tuple[str, int], Posting]:
+        """What the user's word settled, by key and attempt."""
+        return self._charges.verdicts
+
     def apply(self, record: AnyRecord) -> Posting | None:  # noqa: PLR0912 - a case a record
         """Take in one Record; what it did to its Attempt's Charge."""
         posting = self._charges.apply(record)
@@ -94,7 +99,10 @@ class Replay:
 
     def _post(self, record: AnyRecord, posting: Posting) -> None:
         """Add to the totals what a Charge was settled at, and what was used."""
-        charge, _, verdict, paid = posting
+        charge, _, verdict, paid, former = posting
+        if former is not None and former.verdict == "charged":
+            was = former.paid.money if former.paid else None
+            self.totals.take_back(was, charge.model, charge.day)
         if verdict in ("charged", "uncounted") and isinstance(record, Done | Failed):
             kept = len(record.files) if isinstance(record, Done) else 0
             self._observe(record, charge, kept)
@@ -147,6 +155,8 @@ class Replay:
         """What is settled by the user's word stays so; giving up after `unsent` is a failure."""
         known = self.outcomes.get(record.key)
         is_settled = posting is None and known is not None and known.attempt == record.attempt
+        if is_settled and (record.key, record.attempt) in self.open_charges:
+            return  # charged already, by a Record that says so
         if not (is_settled and known is not None and known.state == "resolved"):
             self._decide(record, "failed", record.task)
 
@@ -155,7 +165,8 @@ class Replay:
         outcome = self.outcomes.get(record.key)
         is_latest = outcome is not None and outcome.attempt == record.attempt
         if outcome and is_latest:
-            if outcome.state in _OPEN_STATES or _may_be_sent_again(outcome):
+            is_open = outcome.state in (*_OPEN_STATES, "resolved")
+            if is_open or _may_be_sent_again(outcome):
                 self._decide(record, "resolved")
             else:
                 outcome.charge = self.open_charges.get((record.key, record.attempt))

@@ -5,6 +5,7 @@ do`. Nothing here knows a dialect, opens a picture or sends a byte.
 """
 
 from retouch.manifest.document import Location
+from retouch.manifest.kinds import offset_of, utc_offset
 from retouch.manifest.loading import Loaded, load, read
 from retouch.manifest.model import (
     SOURCES,
@@ -27,7 +28,7 @@ from retouch.manifest.model import (
     Splits,
 )
 from retouch.manifest.pricebook import PriceFile, load_prices
-from retouch.manifest.prices import FilePrice, ImagePrice, Price
+from retouch.manifest.prices import FilePrice, ImagePrice, Price, Sides, TokenTier, sides_in
 from retouch.manifest.urls import UnfitURL, base_url
 
 __all__ = [
@@ -54,10 +55,15 @@ __all__ = [
     "Provider",
     "RunSettings",
     "Sample",
+    "Sides",
     "Splits",
+    "TokenTier",
     "UnfitURL",
     "base_url",
     "load",
     "load_prices",
+    "offset_of",
     "read",
+    "sides_in",
+    "utc_offset",
 ]

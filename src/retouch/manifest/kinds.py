@@ -6,8 +6,10 @@ with advice; every kind also says its JSON Schema.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -29,6 +31,7 @@ from retouch.manifest.urls import UnfitURL, base_url
 
 JSON = dict[str, Any]  # a JSON Schema: as open as pydantic's own signature for it
 _SHARES_OFF = 1e-6  # three thirds written as 0.333333 add up to one
+_FARTHEST_HOURS = 14  # Kiribati; to the west it is 12
 
 PlainValue = TypeAliasType(
     "PlainValue",
@@ -77,6 +80,51 @@ def _day(value: object) -> object:
         except ValueError:
             raise advice("is no day", "write it like 2025-10-02") from None
     return value
+
+
+def _moment(value: object) -> date | datetime:
+    """A day, or an instant that says its offset."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return date.fromisoformat(value)
+        with contextlib.suppress(ValueError):
+            instant = datetime.fromisoformat(value)
+            if instant.tzinfo is not None:
+                return instant
+    raise advice(
+        "is no day, and no instant with its offset",
+        "write it like 2026-11-01, or 2026-11-01T08:00:00+08:00",
+    )
+
+
+_OFFSET = re.compile(r"(?:UTC)?([+-])(\d{1,2}):?([0-5]\d)?")
+
+
+def utc_offset(text: str) -> timezone | None:
+    """`+08:00`, `+8` or `Z` as a time zone; None for what is none."""
+    if text in ("Z", "UTC"):
+        return UTC
+    found = _OFFSET.fullmatch(text)
+    if found is None or int(found[2]) > _FARTHEST_HOURS:
+        return None
+    apart = timedelta(hours=int(found[2]), minutes=int(found[3] or 0))
+    return timezone(-apart if found[1] == "-" else apart)
+
+
+def offset_of(zone: timezone) -> str:
+    """`+08:00`."""
+    return datetime.now(zone).isoformat()[-6:]
+
+
+def _utc_offset(value: object) -> timezone:
+    found = utc_offset(value) if isinstance(value, str) else None
+    if found is None:
+        raise advice("is no offset from UTC", 'write it like "+08:00", in quotes')
+    return found
 
 
 def _currency(value: str) -> str:
@@ -191,6 +239,23 @@ Fraction = Annotated[
     Field(ge=0, le=1),
     WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
 ]
+Moment = Annotated[
+    date | datetime,
+    PlainValidator(_moment),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "format": "date"},
+                {"type": "string", "format": "date-time"},
+            ]
+        }
+    ),
+]
+UtcOffset = Annotated[
+    timezone,
+    PlainValidator(_utc_offset),
+    WithJsonSchema({"type": "string", "pattern": r"^(Z|UTC|[+-]\d{1,2}(:?[0-5]\d)?)$"}),
+]
 Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 Currency = Annotated[
     str, AfterValidator(_currency), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$"})
@@ -234,4 +299,22 @@ VariableValue = Annotated[
             ]
         }
     ),
+]
+
+
+def _tags(value: object) -> dict[str, str]:
+    """Names and values; numbers stand as they are written."""
+    if not isinstance(value, Mapping):
+        raise advice("must be a mapping of names to texts", "write it like {team: vision}")
+    found = {str(name): _written(each) for name, each in value.items()}
+    if len(found) > _MOST_TAGS or any(len(name) > 100 or not name for name in found):
+        raise advice("has too many or too long names", f"at most {_MOST_TAGS}, of 100 characters")
+    return found
+
+
+_MOST_TAGS = 50
+Tags = Annotated[
+    Mapping[str, str],
+    PlainValidator(_tags),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number"]}}),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -67,23 +67,28 @@ class Loaded:
         line, column = self.document.place(location)
         return Problem(self.document.file, line, column, what, remedy, severity)
 
-    def price_on(self, model: str, day: date) -> Price | None:
-        """What a model costs on a day (UTC): by the manifest, else by the price file.
+    @property
+    def zone(self) -> timezone:
+        """Whose days its prices mean: the price file's, else UTC."""
+        return (self.prices.zone if self.prices else None) or UTC
 
-        None: the model is unpriced that day. A price outside its own dates does not count.
+    def price_at(self, model: str, moment: datetime) -> Price | None:
+        """What a model costs at an instant: by the manifest, else by the price file.
+
+        None: the model is unpriced then. A price outside its own dates does not count.
         """
         named = (part for part in self.manifest.models if part.model == model)
         first = next(named, None)
-        return self.price_of(first, day) if first else self._by_file(model, day)
+        return self.price_of(first, moment) if first else self._by_file(model, moment)
 
-    def price_of(self, model: Model, day: date) -> Price | None:
-        """What a lane costs on a day: by its own price, else by the price file."""
+    def price_of(self, model: Model, moment: datetime) -> Price | None:
+        """What a lane costs at an instant: by its own price, else by the price file."""
         if model.price is not None:
-            return model.price if model.price.holds_on(day) else None
-        return self._by_file(model.model, day)
+            return model.price if model.price.holds_at(moment, self.zone) else None
+        return self._by_file(model.model, moment)
 
-    def _by_file(self, model: str, day: date) -> Price | None:
-        return self.prices.price_on(model, day) if self.prices else None
+    def _by_file(self, model: str, moment: datetime) -> Price | None:
+        return self.prices.price_at(model, moment) if self.prices else None
 
 
 def load(path: Path, *, dialects: Collection[str] | None = None) -> Loaded:

@@ -28,6 +28,7 @@ from retouch.manifest.kinds import (
     PlainOptions,
     Prefix,
     Shares,
+    Tags,
     Text,
     VariableValue,
 )
@@ -504,6 +505,9 @@ class Manifest(Part):
         None, description="A price file (`retouch schema prices` describes it)."
     )
     run: RunSettings = Field(RunSettings(), description="How a run goes about it.")
+    tags: Tags = Field(
+        {}, description="Words of your own, like `team: vision`, that reviews can go by."
+    )
     output: Output = Field(Output(), description="Where pictures go.")
     reuse: tuple[Text, ...] = Field(
         (),

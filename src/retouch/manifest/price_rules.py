@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from datetime import date
+from datetime import UTC, date, datetime, time
 
 from retouch.manifest.currencies import CODES
 from retouch.manifest.document import Data, Location
@@ -12,8 +12,10 @@ from retouch.manifest.rules import Finding, Mapped, items, mapping
 from retouch.text import one_clean_line
 
 _KINDS = {"text_input_per_million", "image_input_per_million"}
-_INPUTS = {"input_per_million", *_KINDS}
-_PRODUCED = {"output_per_million", "per_image", "per_image_by"}
+_INPUTS = {"input_per_million", "tiers", *_KINDS}
+_OUTPUT_KINDS = {"image_output_per_million", "text_output_per_million"}
+_OUTPUTS = {"output_per_million", *_OUTPUT_KINDS}
+_PRODUCED = {*_OUTPUTS, "tiers", "per_image", "per_image_by", "per_megapixel"}
 
 
 def price_findings(data: Mapped, priced: Mapping[str, frozenset[str]]) -> Iterator[Finding]:
@@ -82,7 +84,22 @@ def incomplete_price(location: Location, given: Mapped) -> Iterator[Finding]:
             "input tokens are priced twice",
             "give `input_per_million`, or the two by kind",
         )
-    if "output_per_million" in stated and not has_input:
+    if len(stated & _OUTPUT_KINDS) == 1:
+        yield Finding(
+            location,
+            f"the price has `{min(stated & _OUTPUT_KINDS)}`, but not "
+            f"`{min(_OUTPUT_KINDS - stated)}`",
+            "give both, or `output_per_million` instead",
+        )
+    if "cached_input_per_million" in stated and "input_per_million" not in stated:
+        yield Finding(
+            (*location, "cached_input_per_million"),
+            "input tokens from the cache have a price, the others have none",
+            "add `input_per_million: ...`",
+        )
+    if "tiers" in stated:
+        yield from _tiers((*location, "tiers"), given["tiers"], stated)
+    if stated & _OUTPUTS and not has_input:
         yield Finding(
             location,
             "output tokens have a price, input tokens have none",
@@ -100,14 +117,30 @@ def incomplete_price(location: Location, given: Mapped) -> Iterator[Finding]:
             "pictures of any other size or quality have no price",
             "add `per_image: ...` for them",
         )
-    first, last = _day(given.get("valid_from")), _day(given.get("valid_to"))
+    first, last = _moment(given.get("valid_from")), _moment(given.get("valid_to"))
     if first and last and first > last:
         yield Finding((*location, "valid_to"), "the price ends before it begins", "exchange them")
 
 
-def _day(value: Data) -> date | None:
-    """The day, quoted or not; None for what is none."""
+def _tiers(location: Location, given: Data, stated: set[str]) -> Iterator[Finding]:
+    """Complains of tiers that do not rise, leave large requests out, or say a price twice."""
+    if stated & {"input_per_million", "output_per_million", *_KINDS, *_OUTPUT_KINDS}:
+        yield Finding(location, "tokens are priced twice", "state token prices in the tiers alone")
+    bounds = [mapping(tier).get("up_to") for tier in given] if isinstance(given, tuple) else []
+    rising = [bound for bound in bounds if isinstance(bound, int)]
+    if bounds and (bounds[-1] is not None or None in bounds[:-1] or rising != sorted(set(rising))):
+        yield Finding(
+            location,
+            "the tiers do not rise to one for all larger requests",
+            "begin with the smallest `up_to`, and leave it out in the last",
+        )
+
+
+def _moment(value: Data) -> datetime | None:
+    """The day or instant, quoted or not; None for what is none."""
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
-            return date.fromisoformat(value)
-    return value if isinstance(value, date) else None
+            value = datetime.fromisoformat(value)
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return datetime.combine(value, time(), UTC) if isinstance(value, date) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, datetime, timezone, tzinfo
 from pathlib import Path
 
 from retouch.errors import InputRefused, Problem
@@ -24,12 +24,14 @@ WHAT_A_PRICE_FILE_IS = (
 
 @dataclass(frozen=True, slots=True)
 class PriceFile:
-    """A price file as it was read. `sha256` is 64 hex digits of `text`, for the run's record."""
+    """A price file as it was read. `sha256` is 64 hex digits of `text`, for the run's record;
+    `zone` is whose days it means (None: it does not say, so UTC)."""
 
     prices: tuple[FilePrice, ...]
     path: Path
     text: bytes = field(repr=False)
     sha256: str
+    zone: timezone | None = None
 
     @property
     def currencies(self) -> dict[str, frozenset[str]]:
@@ -41,10 +43,13 @@ class PriceFile:
             for price in self.prices
         }
 
-    def price_on(self, model: str, day: date) -> FilePrice | None:
-        """What a model costs on a day (UTC), or None; the file has at most one for any day."""
-        fitting = (price for price in self.prices if price.model == model and price.holds_on(day))
-        return next(fitting, None)
+    def price_at(self, model: str, moment: datetime) -> FilePrice | None:
+        """What a model costs at an instant, or None; the file has at most one for any."""
+        zone = self.zone or UTC
+        for price in self.prices:
+            if price.model == model and price.holds_at(moment, zone):
+                return price
+        return None
 
 
 def load_prices(path: Path) -> PriceFile:
@@ -64,36 +69,29 @@ def load_prices(path: Path) -> PriceFile:
     for index, given in items(data.get("prices")):
         found.extend(incomplete_price(("prices", index), given))
     if table is not None:
-        found.extend(_clashes(table.prices))
+        found.extend(_clashes(table.prices, table.utc_offset or UTC))
     problems = [*document.problems, *invalid]
     problems += [placed(document, each) for each in found if not document.refused(each.location)]
     if table is None or problems:
         raise InputRefused(in_order(problems))
-    return PriceFile(table.prices, path.absolute(), text, hashlib.sha256(text).hexdigest())
+    digest = hashlib.sha256(text).hexdigest()
+    return PriceFile(table.prices, path.absolute(), text, digest, table.utc_offset)
 
 
-def _clashes(prices: tuple[FilePrice, ...]) -> Iterator[Finding]:
+def _clashes(prices: tuple[FilePrice, ...], zone: tzinfo) -> Iterator[Finding]:
     """Ids used twice, and two prices of one model for the same day."""
     seen: dict[str, int] = {}
     for index, price in enumerate(prices):
         if seen.setdefault(price.id, index) != index:
             yield Finding(("prices", index, "id"), f"id `{price.id}` is used twice", "change one")
     longest: dict[str, FilePrice] = {}
-    for index, later in sorted(enumerate(prices), key=lambda each: _begins(each[1])):
+    for index, later in sorted(enumerate(prices), key=lambda each: each[1].begins(zone)):
         earlier = longest.get(later.model)
-        if earlier is not None and _begins(later) <= _ends(earlier):
+        if earlier is not None and later.begins(zone) < earlier.ends(zone):
             yield Finding(
                 ("prices", index),
                 f"price `{later.id}` of {later.model} holds on days that `{earlier.id}` holds too",
                 f"end `{earlier.id}` by `valid_to` before `{later.id}` begins",
             )
-        if earlier is None or _ends(later) > _ends(earlier):
+        if earlier is None or later.ends(zone) > earlier.ends(zone):
             longest[later.model] = later
-
-
-def _begins(price: FilePrice) -> date:
-    return price.valid_from or date.min
-
-
-def _ends(price: FilePrice) -> date:
-    return price.valid_to or date.max

@@ -24,6 +24,9 @@ _OLD_BOOLEANS = frozenset({"yes", "no", "on", "off"})
 _WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][-+]?[0-9]{1,2})?")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:[Zz]|[-+][0-9]{2}:[0-9]{2})"
+)
 _DATE = "is a date"
 _TRAPS = (
     (re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"), "is not a finite number"),
@@ -74,6 +77,8 @@ def _numeric(text: str) -> Scalar | Trap:
             return date.fromisoformat(text)
         except ValueError:
             return Trap(f"`{text}` is no day of the calendar", "quote it if a text is meant")
+    if _INSTANT.fullmatch(text):  # whole, with its offset: whoever wants one reads it
+        return text
     leading_zero = text.lstrip("+-").startswith("0") and text.lstrip("+-")[1:2].isdigit()
     if _NUMBER.fullmatch(text) and len(text) <= NUMBER_CHARACTERS and not leading_zero:
         return Decimal(text)

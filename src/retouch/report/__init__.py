@@ -5,8 +5,27 @@ DESIGN §2 (confirmed, unknown between bounds, none) stay apart. Memory holds th
 still open and a few examples, never the Records.
 """
 
-from retouch.report.sums import DIMENSIONS, Dimension, Grouping, Period, Sums
+from retouch.report.sums import (
+    DIMENSIONS,
+    MORE_DIMENSIONS,
+    Dimension,
+    Grouping,
+    Period,
+    Sums,
+    is_dimension,
+)
 from retouch.report.tally import Tally
 from retouch.report.waste import Kept, Waste
 
-__all__ = ["DIMENSIONS", "Dimension", "Grouping", "Kept", "Period", "Sums", "Tally", "Waste"]
+__all__ = [
+    "DIMENSIONS",
+    "MORE_DIMENSIONS",
+    "Dimension",
+    "Grouping",
+    "Kept",
+    "Period",
+    "Sums",
+    "Tally",
+    "Waste",
+    "is_dimension",
+]

@@ -24,11 +24,11 @@ def csv_of(names: Sequence[str], rows: Iterable[Plain]) -> str:
     writer = csv.writer(out)
     writer.writerow(names)
     for row in rows:
-        writer.writerow([_safe_cell(row[name]) for name in names])
+        writer.writerow([safe_cell(row[name]) for name in names])
     return out.getvalue()
 
 
-def _safe_cell(value: Value) -> Value:
+def safe_cell(value: Value) -> Value:
     """A cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
     if not isinstance(value, str):
         return value

@@ -6,18 +6,22 @@ Amounts are decimal strings in full; None stands where nothing is known.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 
 from retouch.money import EXACT, exact
-from retouch.report.breakdown import RowKey
-from retouch.report.sums import Grouping, Sums
+from retouch.report.breakdown import RowKey, columns
+from retouch.report.sums import IN_TIME, Grouping, Sums
 from retouch.report.tally import Tally
 from retouch.report.waste import Waste
 
 Value = str | int | None
+
 Plain = dict[str, Value]
-AMOUNTS = ("confirmed", "unknown_low", "unknown_high", "cost_per_kept", "cost")
+AMOUNTS = (
+    "confirmed", "unknown_low", "unknown_high", "cost_per_kept", "cost_per_kept_high", "amount",
+    "amount_high", "change",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,16 @@ class Review:
     totals: list[Plain]
     by: dict[Grouping, list[Plain]]
     waste: list[Plain]
+    waste_total: list[Plain]
     examples: list[Plain]
     failures: list[Plain]
     counts: Plain
     is_virtual: bool
     about: str = ""
     notes: tuple[str, ...] = ()
+    utc_offset: str = "+00:00"
+    days: tuple[str, ...] = ()
+    what_if: list[Plain] = field(default_factory=list)
 
     @property
     def document(self) -> dict[str, object]:
@@ -49,15 +57,19 @@ class Review:
                 row | {"examples": [each for each in self.examples if _is_of(each, row)]}
                 for row in self.waste
             ],
+            "waste_total": self.waste_total,
             "failures": self.failures,
             "counts": self.counts,
             "virtual": self.is_virtual,
+            "utc_offset": self.utc_offset,
             "about": self.about,
             "notes": list(self.notes),
-        }
+        } | ({"what_if": self.what_if} if self.what_if else {})
 
 
-def review_of(tally: Tally, about: str = "", notes: tuple[str, ...] = ()) -> Review:
+def review_of(
+    tally: Tally, about: str = "", notes: tuple[str, ...] = (), utc_offset: str = "+00:00"
+) -> Review:
     """The rows of all that was tallied."""
     with localcontext(EXACT):
         totals = [_totals(key[0], sums) for key, sums in _ordered((), tally.rows[()])]
@@ -71,6 +83,10 @@ def review_of(tally: Tally, about: str = "", notes: tuple[str, ...] = ()) -> Rev
         totals=totals,
         by=by,
         waste=[_waste(each) for each in wasted],
+        waste_total=[
+            {name: row[name] for name in ("currency", "amount", "amount_high")}
+            for row in map(_waste, tally.wasted.totals())
+        ],
         examples=[row for each in wasted for row in _examples(each)],
         failures=_failures(tally),
         counts={
@@ -82,20 +98,22 @@ def review_of(tally: Tally, about: str = "", notes: tuple[str, ...] = ()) -> Rev
         is_virtual="rehearsal" in tally.providers,
         about=about,
         notes=notes,
+        utc_offset=utc_offset,
+        days=tuple(sorted(tally.days)),
     )
 
 
 def columns_of(grouping: Grouping) -> list[str]:
     """The names of a breakdown's columns, also where it has no rows."""
-    return list(_row(grouping, (None, *grouping), Sums()))
+    return list(_row(grouping, (None, *columns(grouping)), Sums()))
 
 
 def _ordered(grouping: Grouping, rows: dict[RowKey, Sums]) -> list[tuple[RowKey, Sums]]:
-    """By day and run where these lead; else the dearest first, each currency for itself.
+    """By time where it leads; else the dearest first, each currency for itself.
 
     What has no price comes last.
     """
-    if grouping and grouping[0] in ("day", "run"):
+    if grouping and grouping[0] in IN_TIME:
         return sorted(rows.items(), key=lambda each: (*map(str, each[0][1:]), each[0][0] or "~"))
     return sorted(
         rows.items(),
@@ -118,19 +136,23 @@ def _totals(currency: str | None, sums: Sums) -> Plain:
         "output_tokens": sums.output_tokens,
         "total_tokens": sums.total_tokens,
         "unpriced_jobs": sums.unpriced_jobs,
+        "kept": sums.kept,
+        "cost_per_kept": _rounded(currency, sums.cost_per_kept),
+        "cost_per_kept_high": _rounded(currency, sums.cost_per_kept_high),
     }
 
 
 def _row(grouping: Grouping, key: RowKey, sums: Sums) -> Plain:
-    each = sums.cost_per_kept
-    shown: Plain = dict(zip(grouping, key[1:], strict=True))
+    shown: Plain = dict(zip(columns(grouping), key[1:], strict=True))
     return {
         **shown,
         **_totals(key[0], sums),
-        "kept": sums.kept,
-        "cost_per_kept": _amount(key[0], round(each, 6)) if each is not None else None,
         "text_tokens": sums.text_tokens,
         "image_tokens": sums.image_tokens,
+        "cached_tokens": sums.cached_tokens,
+        "reasoning_tokens": sums.reasoning_tokens,
+        "text_output_tokens": sums.text_output_tokens,
+        "image_output_tokens": sums.image_output_tokens,
         "attempts": sums.attempts,
         "free_attempts": sums.free,
         "unknown_attempts": sums.unknown,
@@ -142,12 +164,18 @@ def _amount(currency: str | None, amount: Decimal) -> str | None:
     return None if currency is None else exact(amount)
 
 
+def _rounded(currency: str | None, amount: Decimal | None) -> str | None:
+    return None if amount is None else _amount(currency, round(amount, 6))
+
+
 def _waste(waste: Waste) -> Plain:
     return {
         "kind": waste.kind,
         "currency": waste.currency,
+        "amount": _amount(waste.currency, waste.amount),
+        "amount_high": _amount(waste.currency, waste.amount_high),
         "jobs": waste.jobs,
-        "cost": _amount(waste.currency, waste.cost),
+        "pictures": waste.pictures,
     }
 
 
@@ -160,9 +188,10 @@ def _examples(waste: Waste) -> list[Plain]:
             "model": each.model,
             "prompt": each.prompt,
             "source": each.source,
-            "cost": exact(each.cost.amount) if each.cost else None,
+            "amount": _amount(each.currency, each.amount),
+            "amount_high": _amount(each.currency, each.amount_high),
         }
-        for each in waste.examples
+        for each in waste.dearest
     ]
 
 

@@ -12,7 +12,7 @@ from decimal import Decimal, localcontext
 
 from retouch.money import EXACT
 from retouch.report.rows import AMOUNTS, Plain, Review, Value
-from retouch.report.sums import Grouping
+from retouch.report.sums import IN_TIME, Grouping
 from retouch.text import one_clean_line
 
 NO_PRICE = "no price"
@@ -20,15 +20,15 @@ VIRTUAL = "Costs are virtual: this was a rehearsal, nobody was paid."
 _LEAST_SHARE = Decimal("0.05")  # percent; what is less is rounded to nothing
 _PLACES = (2, 4, 6, 8)
 _TOTALS = (
-    "currency", "confirmed", "unknown_high", "unpriced_jobs", "jobs", "images",
+    "currency", "confirmed", "change", "unknown_high", "unpriced_jobs", "jobs", "images",
     "input_tokens", "output_tokens", "total_tokens",
 )  # fmt: skip
 _ROWS = (
-    "currency", "confirmed", "share", "unknown_high", "jobs", "kept", "cost_per_kept",
+    "currency", "confirmed", "change", "share", "unknown_high", "jobs", "kept", "cost_per_kept",
     "total_tokens",
 )  # fmt: skip
-_WASTE = ("kind", "currency", "jobs", "cost", "share")
-_EXAMPLES = ("kind", "currency", "cost", "source", "prompt", "key")
+_WASTE = ("kind", "currency", "jobs", "pictures", "amount", "amount_high", "share")
+_EXAMPLES = ("kind", "currency", "amount", "amount_high", "source", "prompt", "key")
 _FAILURES = ("kind", "unsent", "failed", "unknown")
 _LEFT_OUT_IF_ZERO = ("unpriced_jobs", "unknown_high", "unsent", "failed", "unknown")
 _HEADINGS = {
@@ -48,7 +48,8 @@ _HEADINGS = {
 class Sheet:
     """One titled table: `names` are its columns' in `rows`, `cells` what stands in them.
 
-    `complete` says how to get rows that a narrow medium leaves out.
+    `complete` says how to get rows that a narrow medium leaves out; `count` is how many there
+    are, also where `rows` are the dearest alone.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Sheet:
     rows: list[Plain]
     cells: list[list[str]]
     complete: str = ""
+    count: int = 0
 
     @property
     def headings(self) -> list[str]:
@@ -75,12 +77,20 @@ def sheets(review: Review) -> list[Sheet]:
         if _tells(grouping, rows, len(review.by)):
             title = f"By {', '.join(grouping)}".replace("label", "label (folder)")
             complete = f"--by {','.join(grouping)} --format csv has them all"
+            if grouping[0] in IN_TIME:
+                rows = rows[::-1]  # noqa: PLW2901 - people look for the newest
             shared = [row | {"share": _share(row, "confirmed", totals)} for row in rows]
             found.append(_sheet(title, (*grouping, *_ROWS), shared, complete))
-    wasted = [row | {"share": _share(row, "cost", totals)} for row in review.waste]
+    wasted = [row | {"share": _share(row, "amount", totals)} for row in review.waste]
     found += [
         _sheet("Waste (a job may be of several kinds)", _WASTE, wasted),
-        _sheet("Waste: which jobs", _EXAMPLES, review.examples, "--json has them"),
+        _sheet(
+            "Waste: which jobs, the dearest",
+            _EXAMPLES,
+            review.examples,
+            "--jobs --waste KIND has them all",
+            sum(int(str(row["jobs"])) for row in review.waste),
+        ),
         _sheet("Failed requests", _FAILURES, review.failures),
     ]
     return [sheet for sheet in found if sheet.rows]
@@ -108,19 +118,22 @@ def _tells(grouping: Grouping, rows: list[Plain], groupings: int) -> bool:
     return len(values) > 1 or groupings == 1 or grouping not in (("label",), ("run",))
 
 
-def _sheet(title: str, names: Sequence[str], rows: list[Plain], complete: str = "") -> Sheet:
+def _sheet(
+    title: str, names: Sequence[str], rows: list[Plain], complete: str = "", count: int = 0
+) -> Sheet:
     kept = tuple(
         name
         for name in names
+        if name != "change" or any(name in row for row in rows)
         if name not in _LEFT_OUT_IF_ZERO or any(_is_something(row[name]) for row in rows)
     )
     places = {
-        name: places_of(Decimal(value) for row in rows if (value := row[name]) is not None)
+        name: places_of(Decimal(str(value)) for row in rows if (value := row[name]) is not None)
         for name in kept
         if name in AMOUNTS
     }
     cells = [[_shown(name, row[name], places.get(name, 0)) for name in kept] for row in rows]
-    return Sheet(title, kept, rows, cells, complete)
+    return Sheet(title, kept, rows, cells, complete, max(count, len(rows)))
 
 
 def _share(row: Plain, name: str, totals: dict[Value, Decimal]) -> str | None:
@@ -153,6 +166,8 @@ def _shown(name: str, value: Value, places: int) -> str:
         return NO_PRICE if name == "currency" else "-"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, dict):  # an earlier sum is for programs; people get the change
+        return "-"
     if name in AMOUNTS:
         with localcontext(EXACT):
             return f"{Decimal(value):,.{places}f}"

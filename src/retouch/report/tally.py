@@ -1,13 +1,16 @@
-"""The one pass over Records that a review is made of.
+"""The pass over Records that a review is made of.
 
 Takes what a Charge is, and when it is settled, from `ledger.charges`, and keeps no Outcomes:
-memory holds the rows (`breakdown`), what is open, and each Job's last Attempt.
+memory holds the rows (`breakdown`), what is open, and each Job's last Attempt in few bytes. A
+Charge belongs to the day on which its Attempt began. Few Jobs need to be seen as a whole: those
+done again, and those with a Charge that nobody knows. A second pass reads these alone.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import UTC, timezone
 from decimal import Decimal, localcontext
 from typing import Protocol
 
@@ -18,36 +21,74 @@ from retouch.ledger.records import (
     CostRecord,
     Done,
     Failed,
+    FileRecord,
+    Resolved,
     Reused,
     RunBegins,
-    TermsRecord,
+    Started,
+    TaskAccepted,
     Unknown,
     Unsent,
 )
 from retouch.money import EXACT, Money
-from retouch.report.breakdown import Breakdown, RowKey
-from retouch.report.sums import Grouping, Period, Sums
-from retouch.report.waste import Example, Kept, Wasted, waste_of_done, waste_of_failure
+from retouch.report.breakdown import Breakdown, Place, RowKey
+from retouch.report.sums import Days, Grouping, Period, Sums
+from retouch.report.waste import (
+    Kept,
+    Wasted,
+    WasteKind,
+    example_of,
+    kept_of,
+    waste_of_done,
+    waste_of_failure,
+)
+
+Stands = Callable[[FileRecord], bool]
+_OfAttempt = Started | Unsent | TaskAccepted | Done | Failed | Unknown | Resolved
+
+
+def all_stand(_: FileRecord) -> bool:
+    """Where pictures are not at hand, what is on record is taken to stand."""
+    return True
 
 
 class OtherPrices(Protocol):
     """Prices that were not those of the run."""
 
-    def cost(self, record: Done | Failed, terms: TermsRecord | None) -> CostRecord | None:
+    def cost(self, record: Done | Failed, charge: Charge) -> CostRecord | None:
         """What a charged Attempt would have cost; None: no price, or too little was counted."""
         ...
 
-    def currency(self, model: str, day: str) -> str | None:
-        """In which currency a model is charged on a day (YYYY-MM-DD); None: it has no price."""
+    def currency(self, model: str, at: str) -> str | None:
+        """In which currency a model is charged at a moment (RFC 3339); None: it has no price."""
         ...
 
 
-class Tally:
-    """Rows by each of `groupings`, filled ledger by ledger with `read`.
+class Compared:
+    """Two sums of the same Charges, and how many lack one side."""
 
-    `prices` are others than those of the run: what it would have cost; `recorded` is then what the
-    same Attempts did cost. `on_kept` is told of each Job done within the period. `rejected` are
-    Keys of Jobs whose pictures a person refused.
+    def __init__(self) -> None:
+        self.ours: dict[str, Money] = {}
+        self.theirs: dict[str, Money] = {}
+        self.apart = 0
+
+    def add(self, ours: AmountRecord | None, theirs: AmountRecord | None) -> None:
+        """One Charge from both sides."""
+        if ours is None or theirs is None:
+            self.apart += (ours or theirs) is not None
+            return
+        for sums, each in ((self.ours, ours), (self.theirs, theirs)):
+            known = sums.get(each.currency)
+            sums[each.currency] = known + each.money if known else each.money
+
+
+class Tally:
+    """Rows by each of `groupings`, filled ledger by ledger with `read`; days are those of `zone`.
+
+    `prices` are others than those of the run: what it would have cost; `compared` then holds that
+    beside what the same Attempts did cost, and `stated` what servers say beside what was worked
+    out. `on_kept` is told of each Job done within the period. `rejected` are Keys of Jobs whose
+    pictures a person refused.
     """
 
     def __init__(
@@ -55,24 +96,30 @@ class Tally:
         groupings: Iterable[Grouping] = (),
         period: Period | None = None,
         *,
+        zone: timezone = UTC,
         prices: OtherPrices | None = None,
         on_kept: Callable[[Kept], None] | None = None,
-        rejected: frozenset[str] = frozenset(),
+        rejected: Collection[str] = frozenset(),
     ) -> None:
         self.failures: Counter[tuple[str, str]] = Counter()
         self.wasted = Wasted()
         self.reused = 0
         self.records = 0
         self.providers: set[str] = set()
-        self.recorded: dict[str, Money] = {}
+        self.compared = Compared()
+        self.stated = Compared()
         self._period = period or Period()
+        self._is_whole = self._period == Period()
+        self._day_of = Days(zone).of
         self._breakdown = Breakdown(groupings, self._period)
         self._sums = self._breakdown.sums
         self._prices = prices
         self._on_kept = on_kept
-        self._charges = Charges(self._cost)
         self._rejected = rejected
+        self._stands: Stands = all_stand
+        self._charges = Charges(self._cost)
         self._currencies: dict[str, str] = {}
+        self._special: set[str] = set()
 
     @property
     def rows(self) -> dict[Grouping, dict[RowKey, Sums]]:
@@ -81,26 +128,41 @@ class Tally:
 
     @property
     def days(self) -> set[str]:
-        """The days (UTC, YYYY-MM-DD) that anything was sent or charged on."""
+        """The days (of the zone, YYYY-MM-DD) on which Attempts began."""
         return self._breakdown.days
 
-    def read(self, records: Iterable[AnyRecord], shared: int = 0) -> None:
-        """Take in a whole ledger; its first `shared` records were counted with another copy."""
+    def read(
+        self,
+        records: Iterable[AnyRecord],
+        shared: int = 0,
+        *,
+        ledger: str = "",
+        stands: Stands = all_stand,
+    ) -> None:
+        """Take in a whole ledger, perhaps twice; its first `shared` records were counted with
+        another copy. `stands` says whether a picture still does."""
         charges = self._charges = Charges(self._cost)
+        self._breakdown.place = Place(ledger)
+        self._stands = stands
+        self._special = set()
         with localcontext(EXACT):
             for number, record in enumerate(records):
                 if number == shared:
                     charges.disown()
                 if number < shared:
                     charges.apply(record)
+                    if isinstance(record, RunBegins):
+                        self._breakdown.place.runs[record.run] = record
                 else:
                     self._apply(record)
             for charge in charges.open.values():
                 self._post_unknown(charge)
+            if self._special:
+                self._see_whole(records, shared)
             self._breakdown.add_up()
 
     def _apply(self, record: AnyRecord) -> None:
-        self.records += 1
+        self.records += self._is_whole or self._period.holds(self._day_of(record.at))
         posting = self._charges.apply(record)
         if posting is not None:
             self._post(record, posting)
@@ -112,133 +174,255 @@ class Tally:
                 self._failed(record, posting)
         elif isinstance(record, Unknown):
             if self._charges.owns(record):
-                self._count_failure(record.error.kind, "unknown", record.at[:10])
+                self._count_failure(record.error.kind, "unknown", record.at)
         elif isinstance(record, Unsent):
             if posting is not None:
-                self._count_failure(record.error.kind, "unsent", record.at[:10])
+                self._count_failure(record.error.kind, "unsent", record.at)
         elif isinstance(record, Reused):
-            self.reused += self._period.holds(record.at[:10])
+            self.reused += self._period.holds(self._day_of(record.at))
         elif isinstance(record, RunBegins):
             self.providers.add(record.provider)
+            self._breakdown.place.runs[record.run] = record
 
     # --- Charges ---------------------------------------------------------------------------
 
     def _post(self, record: AnyRecord, posting: Posting) -> None:
         """Count the Attempt where it begins, and what it was settled at."""
-        charge, is_new, verdict, paid = posting
+        charge, is_new, verdict = posting[:3]
         if is_new:
             self._begin(charge)
+        if posting.former is not None:
+            self._take_back(posting.former)
         if verdict == "free":
-            self._sums(charge.begun, self._currency(charge), _day(record, charge)).free += 1
+            self._row(charge).free += 1
         elif isinstance(record, Done | Failed) and verdict != "open":
             self._used(record, posting)
         elif verdict == "charged":
-            self._settled(charge, paid)
+            self._settled(posting)
+
+    def _row(self, charge: Charge) -> Sums:
+        return self._sums(charge.begun, self._currency(charge), self._day_of(charge.at))
 
     def _begin(self, charge: Charge) -> None:
         """Count an Attempt, and its Job at the first one."""
-        bound = charge.bound
-        if bound is None or self._prices is not None:
-            currency = self._currency(charge)
-        else:
-            currency = self._currencies[charge.model] = bound.currency
-        sums = self._sums(charge.begun, currency, charge.day)
+        if charge.bound is not None and self._prices is None:
+            self._currencies[charge.model] = charge.bound.currency
+        sums = self._row(charge)
         sums.attempts += 1
         if charge.attempt == 1:
             sums.jobs += 1
 
     def _used(self, record: Done | Failed, posting: Posting) -> None:
         """Count what was used, and pay."""
-        charge, _, verdict, cost = posting
-        currency = None
-        if cost is not None:
-            currency = self._currencies[record.model] = cost.currency
-        elif charge.bound is not None:
-            currency = self._currency(charge)
-        sums = self._sums(charge.begun, currency, record.at[:10])
-        sums.use(record.usage, len(record.files) if isinstance(record, Done) else 0)
+        charge, verdict, cost = posting.charge, posting.verdict, posting.paid
+        sums = self._charged_row(posting)
+        if isinstance(record, Done):
+            sums.use(record.usage, len(record.files))
+            sums.kept += self._standing(record)
+        else:
+            sums.use(record.usage, 0)
         if verdict == "charged":
-            _pay(sums, cost)
+            self._pay(sums, charge, cost)
+        if record.usage is not None and record.usage.stated is not None:
+            self.stated.add(cost, record.usage.stated)
 
-    def _settled(self, charge: Charge, paid: AmountRecord | None) -> None:
-        """Pay what the user said it cost."""
-        currency = paid.currency if paid else self._currency(charge)
-        _pay(self._sums(charge.begun, currency, charge.day), paid)
-        if self._prices is not None and self._period.holds(charge.day):
-            self._note_recorded(paid)
+    def _paid_in(self, posting: Posting) -> str | None:
+        """The currency of the row that a charged Attempt belongs to."""
+        charge, cost = posting.charge, posting.paid
+        if cost is not None:
+            self._currencies[charge.model] = cost.currency
+            return cost.currency
+        return self._currency(charge) if charge.bound is not None else None
+
+    def _charged_row(self, posting: Posting) -> Sums:
+        """The row on which a charged Attempt was counted."""
+        charge = posting.charge
+        return self._sums(charge.begun, self._paid_in(posting), self._day_of(charge.at))
+
+    def _settled(self, posting: Posting) -> None:
+        """Pay what the user said it cost: there is no picture for it."""
+        charge, paid = posting.charge, posting.paid
+        day = self._day_of(charge.at)
+        self._pay(self._charged_row(posting), charge, paid)
+        self._waste("charged_without_picture", charge, paid)
+        if self._prices is not None and self._period.holds(day):
+            self.compared.add(paid, paid)
+
+    def _take_back(self, former: Posting) -> None:
+        """Undo what a verdict did that another takes the place of."""
+        charge, paid = former.charge, former.paid
+        if former.verdict == "free":
+            self._row(charge).free -= 1
+            return
+        sums = self._charged_row(former)
+        if paid is None:
+            sums.unpriced_jobs -= 1
+        else:
+            sums.confirmed -= Decimal(paid.amount)
+        if self._period.holds(self._day_of(charge.at)):
+            self.wasted.take_back("charged_without_picture", example_of(charge, paid))
+
+    def _pay(self, sums: Sums, charge: Charge, amount: AmountRecord | None) -> None:
+        if amount is None:
+            sums.unpriced_jobs += 1
+            if charge.attempt > 1:  # an Attempt before may have counted the Job
+                self._special.add(charge.key)
+        else:
+            sums.confirmed += Decimal(amount.amount)
 
     def _post_unknown(self, charge: Charge) -> None:
         """An open Charge: up to its ceiling; of unknown price where it has none."""
-        bound = charge.bound
-        currency = bound.currency if bound else self._currency(charge)
-        if charge.standing == "uncounted" and self._currency(charge) is None:
-            # It was charged, and the other prices have none for its model.
-            self._sums(charge.begun, None, charge.day).unpriced_jobs += 1
-            return
-        sums = self._sums(charge.begun, currency, charge.day)
-        sums.unknown += 1
-        if bound is None:
+        self._special.add(charge.key)
+        sums = self._sums(charge.begun, self._open_in(charge), self._day_of(charge.at))
+        if self._is_unpriced(charge):
             sums.unpriced_jobs += 1
-        else:
-            sums.unknown_high += Decimal(bound.amount)
+        if charge.bound is None or not self._is_unpriced(charge):
+            sums.unknown += 1
+            sums.unknown_high += Decimal(charge.bound.amount if charge.bound else 0)
+        if charge.standing == "resolved":
+            self._waste("charged_without_picture", charge, None)
+
+    def _is_unpriced(self, charge: Charge) -> bool:
+        """Whether an open Charge has no upper end; or it was charged, and the other prices have
+        none for its model."""
+        is_charged = charge.standing == "uncounted"
+        return charge.bound is None or (is_charged and self._currency(charge) is None)
+
+    def _open_in(self, charge: Charge) -> str | None:
+        """The currency of the row that an open Charge belongs to."""
+        if charge.bound is None or self._is_unpriced(charge):
+            return self._currency(charge)
+        return charge.bound.currency
 
     # --- Jobs and waste --------------------------------------------------------------------
 
     def _done(self, record: Done, posting: Posting) -> None:
-        terms = posting.charge.terms
-        kinds = waste_of_done(record, terms)
-        kinds += ["rejected"] if record.key in self._rejected else []
-        if (kinds or self._on_kept) and self._period.holds(record.at[:10]):
-            kept = Kept(record, posting.paid)
+        charge = posting.charge
+        if charge.attempt > 1:  # an Attempt before may have been done, too
+            self._special.add(charge.key)
+        day = self._day_of(charge.at)
+        kinds = waste_of_done(record, charge.terms)
+        if record.key in self._rejected:
+            kinds.append("rejected")
+        if (kinds or self._on_kept) and self._period.holds(day):
+            kept = kept_of(record, posting)
             for kind in kinds:
                 self.wasted.add(kind, kept.example)
             if self._on_kept is not None:
                 self._on_kept(kept)
 
+    def _standing(self, done: Done) -> int:
+        if self._stands is all_stand:
+            return len(done.files)
+        return sum(map(self._stands, done.files))
+
     def _failed(self, record: Failed, posting: Posting | None) -> None:
-        day = record.at[:10]
-        self._count_failure(record.error.kind, "failed", day)
+        self._count_failure(record.error.kind, "failed", record.at)
         charge = posting.charge if posting else Charge(record)
-        self._sums(charge.begun, self._currency(charge), day).failed += 1
-        if posting and record.billed == "yes" and self._period.holds(day):
-            words = (record.key, record.model, record.prompt, record.source)
-            paid = posting.paid.money if posting.paid else None
-            self.wasted.add(waste_of_failure(record), Example(*words, paid))
+        self._row(charge).failed += 1
+        if posting and record.billed == "yes":
+            self._waste(waste_of_failure(record), charge, posting.paid)
+
+    def _waste(self, kind: WasteKind, charge: Charge, paid: AmountRecord | None) -> None:
+        if self._period.holds(self._day_of(charge.at)):
+            self.wasted.add(kind, example_of(charge, paid))
+
+    # --- Jobs seen as a whole --------------------------------------------------------------
+
+    def _see_whole(self, records: Iterable[AnyRecord], shared: int) -> None:
+        """Of Jobs done again only the last result is kept; a Job of which one Charge is not known
+        says nothing of what a picture costs."""
+        jobs: dict[str, _Job] = {}
+        charges = Charges(self._recount)
+        for number, record in enumerate(records):
+            if number == shared:
+                charges.disown()
+            if not isinstance(record, _OfAttempt) or record.key not in self._special:
+                continue
+            posting = charges.apply(record)
+            if posting is not None and number >= shared and posting.verdict != "open":
+                jobs.setdefault(record.key, _Job()).take(record, posting)
+        for charge in charges.open.values():
+            jobs.setdefault(charge.key, _Job()).leave_open(charge)
+        for job in jobs.values():
+            self._correct(job)
+
+    def _correct(self, job: _Job) -> None:
+        unpriced = [(each.charge, self._paid_in(each)) for each in job.unpriced()]
+        unpriced += [(each, self._open_in(each)) for each in job.open if self._is_unpriced(each)]
+        for charge, currency in unpriced[1:]:  # a Job counts once, where it was so first
+            self._sums(charge.begun, currency, self._day_of(charge.at)).unpriced_jobs -= 1
+        for done, posting in job.replaced():
+            self._charged_row(posting).kept -= self._standing(done)
+            if self._period.holds(self._day_of(posting.charge.at)):
+                self.wasted.add("replaced", kept_of(done, posting).example)
+        if not job.is_unsure:
+            return
+        for record, posting in job.charged:
+            row = self._charged_row(posting)
+            row.unsure_paid += Decimal(posting.paid.amount) if posting.paid else Decimal(0)
+            if isinstance(record, Done) and record is job.last_done:
+                row.unsure_kept += self._standing(record)
+
+    def _recount(self, record: Done | Failed, charge: Charge) -> CostRecord | None:
+        if self._prices is None or not self._period.holds(self._day_of(charge.at)):
+            return record.cost
+        return self._prices.cost(record, charge)
 
     # --- Costs -----------------------------------------------------------------------------
 
-    def _cost(self, record: Done | Failed, terms: TermsRecord | None) -> CostRecord | None:
+    def _cost(self, record: Done | Failed, charge: Charge) -> CostRecord | None:
         """What it cost, or would have cost; what lies outside the period costs nothing here."""
-        if self._prices is None or not self._period.holds(record.at[:10]):
+        if self._prices is None or not self._period.holds(self._day_of(charge.at)):
             return record.cost
-        cost = self._prices.cost(record, terms)
-        if cost is not None:  # so that what is compared is of the same Attempts
-            self._note_recorded(record.cost)
+        cost = self._prices.cost(record, charge)
+        self.compared.add(cost, record.cost)
         return cost
 
-    def _note_recorded(self, amount: AmountRecord | None) -> None:
-        if amount is not None:
-            known = self.recorded.get(amount.currency)
-            self.recorded[amount.currency] = known + amount.money if known else amount.money
-
-    def _count_failure(self, kind: str, event: str, day: str) -> None:
-        if self._period.holds(day):
+    def _count_failure(self, kind: str, event: str, at: str) -> None:
+        if self._period.holds(self._day_of(at)):
             self.failures[kind, event] += 1
 
     def _currency(self, charge: Charge) -> str | None:
         if self._prices is not None:
-            return self._prices.currency(charge.model, charge.day)
+            return self._prices.currency(charge.model, charge.at)
         bound = charge.bound
         return bound.currency if bound else self._currencies.get(charge.model)
 
 
-def _pay(sums: Sums, amount: AmountRecord | None) -> None:
-    if amount is None:
-        sums.unpriced_jobs += 1
-    else:
-        sums.confirmed += Decimal(amount.amount)
+class _Job:
+    """The charged Attempts of one Job, and whether one of them is not known."""
 
+    def __init__(self) -> None:
+        self.charged: list[tuple[AnyRecord, Posting]] = []
+        self.open: list[Charge] = []
+        self.last_done: Done | None = None
+        self.is_unsure = False
 
-def _day(record: AnyRecord, charge: Charge) -> str:
-    """The day of what was answered; else the day on which the Attempt began."""
-    return record.at[:10] if isinstance(record, Failed) else charge.day
+    def take(self, record: AnyRecord, posting: Posting) -> None:
+        """One Charge that was settled, or is known to be one."""
+        if posting.former is not None:
+            self.charged = [each for each in self.charged if each[1] != posting.former]
+        if posting.verdict == "free":
+            return
+        self.charged.append((record, posting))
+        self.is_unsure |= posting.verdict == "charged" and posting.paid is None
+        if isinstance(record, Done):
+            self.last_done = record
+
+    def leave_open(self, charge: Charge) -> None:
+        """One Charge of which nobody knows the end."""
+        self.open.append(charge)
+        self.is_unsure = True
+
+    def unpriced(self) -> Iterator[Posting]:
+        """The Charges of unknown price, which were counted each."""
+        for _, posting in self.charged:
+            if posting.verdict == "charged" and posting.paid is None:
+                yield posting
+
+    def replaced(self) -> Iterator[tuple[Done, Posting]]:
+        """The results that a later one took the place of."""
+        for record, posting in self.charged:
+            if isinstance(record, Done) and record is not self.last_done:
+                yield record, posting

@@ -3,47 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date
+from datetime import datetime, timedelta
+from types import MappingProxyType
 
-from retouch.costs.pricing import cost_at, in_batch
-from retouch.ledger.records import CostRecord, Done, Failed, TermsRecord, UsageRecord
+from retouch.costs.pricing import cost_at, delivered, in_batch
+from retouch.ledger.charges import Charge
+from retouch.ledger.records import CostRecord, Done, Failed, UsageRecord
 from retouch.manifest import Price
 from retouch.money import Money
-from retouch.text import one_clean_line
+from retouch.text import how_many, one_clean_line
 
-PriceOn = Callable[[str, date], Price | None]
+PriceAt = Callable[[str, datetime], Price | None]
+_A_MINUTE = timedelta(minutes=1)
 
 
-def _no_price(model: str, day: date) -> None:
+def _no_price(model: str, moment: datetime) -> None:
     """Nothing has a price before `WhatIf.by` says so."""
 
 
 class WhatIf:
-    """Costs by `price_on`, each as of the day it was charged.
+    """Costs by `price_at`, each as of the moment its Attempt began.
 
     `is_batch` takes off what the price says of batches; `without_discount` are the models whose
-    prices say nothing of them, `unpriced` those that have no price on a day they were used.
+    prices say nothing of them, `unpriced` those that have no price when they were used.
+    `instead` says which other model's price a model's Attempts are charged at.
     """
 
-    def __init__(self, price_on: PriceOn = _no_price, *, is_batch: bool = False) -> None:
+    def __init__(
+        self,
+        price_at: PriceAt = _no_price,
+        *,
+        is_batch: bool = False,
+        instead: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.is_batch = is_batch
         self.without_discount: set[str] = set()
         self.unpriced: set[str] = set()
-        self._price_on = price_on
-        self._prices: dict[tuple[str, str], Price | None] = {}
+        self._price_at = price_at
+        self._instead = instead
+        self._minutes: dict[tuple[str, str], tuple[Price | None, ...]] = {}
 
-    def by(self, price_on: PriceOn) -> None:
+    def by(self, price_at: PriceAt) -> None:
         """Go on with other prices: the next ledger's."""
-        self._price_on, self._prices = price_on, {}
+        self._price_at, self._minutes = price_at, {}
 
-    def cost(self, record: Done | Failed, terms: TermsRecord | None) -> CostRecord | None:
+    def cost(self, record: Done | Failed, charge: Charge) -> CostRecord | None:
         """What a charged Attempt would have cost; None: no price, or too little was counted."""
-        price = self._price(record.model, record.at[:10])
+        price = self._price(record.model, charge.at)
         if price is None:
             self.unpriced.add(record.model)
             return None
-        pictures = len(record.files) if isinstance(record, Done) else 0
+        terms = charge.terms
+        files = record.files if isinstance(record, Done) else ()
         size, quality = (terms.size, terms.quality) if terms else (None, None)
+        pictures = delivered(files, len(files), terms.n if terms else None)
         cost = cost_at(price, record.usage or UsageRecord(), pictures, size, quality)
         if cost is None or not self.is_batch:
             return cost
@@ -51,30 +64,42 @@ class WhatIf:
             self.without_discount.add(record.model)
         return in_batch(cost, price)
 
-    def currency(self, model: str, day: str) -> str | None:
-        """In which currency a model is charged on a day; None: it has no price then."""
-        price = self._price(model, day)
+    def currency(self, model: str, at: str) -> str | None:
+        """In which currency a model is charged at a moment; None: it has no price then."""
+        price = self._price(model, at)
         return price.currency if price else None
 
     def notes(
-        self, whose: str, now: Mapping[str, Money], recorded: Mapping[str, Money]
+        self, whose: str, now: Iterable[Money], recorded: Iterable[Money], apart: int
     ) -> Iterator[str]:
-        """What to say beside the figures: whose prices, how the sums compare, what is left out."""
+        """What to say beside the figures: whose prices, how the sums of the same Attempts compare,
+        and how many Attempts (`apart`) are in neither sum, one side of them not being known."""
         way = f"{whose}, in batches" if self.is_batch else whose
-        sums = f"{_sums(now.values())}, where {_sums(recorded.values())} is recorded"
+        sums = f"{_sums(now)}, where {_sums(recorded)} is recorded"
         yield f"As it would be at {way}: {sums}. What is unknown stays as recorded."
+        if apart:
+            yield f"In neither sum, for one side of them is not known: {how_many(apart, 'charge')}."
         if self.without_discount:
             names = _names(self.without_discount)
             yield f"At the full price, for it states no `batch_discount`: {names}."
         if self.unpriced:
             names = _names(self.unpriced)
-            yield f"In neither sum, without a price on the days it was used: {names}."
+            yield f"In neither sum, without a price when it was used: {names}."
 
-    def _price(self, model: str, day: str) -> Price | None:
-        place = (model, day)
-        if place not in self._prices:
-            self._prices[place] = self._price_on(model, date.fromisoformat(day))
-        return self._prices[place]
+    def _price(self, model: str, at: str) -> Price | None:
+        """The price at a moment (RFC 3339); nearly every minute has one, which is kept."""
+        place = (model, at[:16])
+        prices = self._minutes.get(place)
+        if prices is None:
+            begin = datetime.fromisoformat(f"{at[:16]}:00+00:00")
+            ends = (self._of(model, begin), self._of(model, begin + _A_MINUTE))
+            prices = self._minutes[place] = ends[:1] if ends[0] is ends[1] else ends
+        if len(prices) == 1:
+            return prices[0]
+        return self._of(model, datetime.fromisoformat(at))
+
+    def _of(self, model: str, moment: datetime) -> Price | None:
+        return self._price_at(self._instead.get(model, model), moment)
 
 
 def _sums(amounts: Iterable[Money]) -> str:

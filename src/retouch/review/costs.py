@@ -193,7 +193,7 @@ def _group(review: Review, totals: Plain, outlook: Outlook, wasted: Decimal) -> 
         has_unknown=high > 0,
         waste=tuple(
             WasteLine(
-                str(row["kind"]), f"{row['jobs']:,}", shown(_amount(row["cost"])),
+                str(row["kind"]), f"{row['jobs']:,}", shown(_amount(row["amount"])),
                 _link(currency=currency, waste=str(row["kind"])),
             )
             for row in review.waste

@@ -248,7 +248,7 @@ class Gallery:
 
     def _charge(self, record: AnyRecord, posting: Posting, earlier: Outcome | None) -> None:
         """Follow what a Record did to an Attempt's Charge."""
-        of, _, verdict, paid = posting
+        of, _, verdict, paid = posting[:4]
         place = (of.key, of.attempt)
         if verdict == "free":
             if self.charges.pop(place, None) is not None:

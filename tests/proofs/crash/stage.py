@@ -154,7 +154,7 @@ class Stage:
                 outputs=outputs,
                 selection=Selection(ledger.state, outputs),
                 budget=Purse(),
-                prices=PRICES,
+                price_at=lambda model, _: PRICES.get(model.model),
                 settings=RunSettings(timeout=60.0),
                 run_options=RunOptions(seed=self.seed),
                 observer=Watcher(),

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from retouch.dialects.base import Pending, Produced, Rejected, Reply, Unreadable, Usage
 from retouch.dialects.openai_like import errors
-from retouch.dialects.openai_like.documents import clean, pictures_in, read_document, usage_in
+from retouch.dialects.openai_like.documents import clean, pictures_in, read_document
 from retouch.dialects.openai_like.events import is_stream, read_stream
+from retouch.dialects.openai_like.usage import credible, usage_in
 
 
 def read_submit(reply: Reply) -> Produced | Rejected | Unreadable:
@@ -27,7 +28,7 @@ def read_submit(reply: Reply) -> Produced | Rejected | Unreadable:
             warnings: list[str] = []
             entries = document.get("data")
             pictures = pictures_in(entries, warnings)
-            usage = usage_in(document, warnings)
+            usage = credible(usage_in(document, warnings), len(pictures), warnings)
             if pictures or isinstance(entries, list) or usage != Usage():
                 if not pictures:
                     warnings.append("the reply holds no picture")

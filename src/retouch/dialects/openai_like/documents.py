@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 
 import orjson
 
-from retouch.dialects.base import EncodedPicture, LinkedPicture, Usage
+from retouch.dialects.base import EncodedPicture, LinkedPicture
 from retouch.text import one_clean_line, without_secrets
 
 Document = Mapping[str, object]
@@ -106,24 +106,6 @@ def count_in(document: Document, name: str, warnings: list[str]) -> int | None:
 def repr_of(value: object) -> str:
     """A JSON value in short, for a warning."""
     return repr(value) if isinstance(value, str | int | float | bool) else type(value).__name__
-
-
-def usage_in(document: Document, warnings: list[str], *, images: int | None = None) -> Usage:
-    """The tokens an OpenAI-like `usage` object states; null members mean nothing was said."""
-    stated = document.get("usage")
-    if not isinstance(stated, dict):
-        if stated is not None:
-            warnings.append("the reply's usage is not an object")
-        return Usage(images=images)
-    details = object_in(stated, "input_tokens_details")
-    return Usage(
-        input_tokens=count_in(stated, "input_tokens", warnings),
-        output_tokens=count_in(stated, "output_tokens", warnings),
-        total_tokens=count_in(stated, "total_tokens", warnings),
-        text_tokens=count_in(details, "text_tokens", warnings),
-        image_tokens=count_in(details, "image_tokens", warnings),
-        images=images,
-    )
 
 
 def reason_for_none(document: Document) -> str:

@@ -21,9 +21,9 @@ from retouch.dialects.openai_like.documents import (
     reason_for_none,
     repr_of,
     text_in,
-    usage_in,
 )
 from retouch.dialects.openai_like.events import is_stream, read_stream
+from retouch.dialects.openai_like.usage import credible, usage_in
 from retouch.dialects.qiniu import tasks
 
 _SUCCEEDED = {"succeed", "succeeded", "success", "completed", "complete"}
@@ -125,6 +125,7 @@ def _produced(document: Document) -> Produced:
     is_refused = errors.tells_of_content(reason) or errors.tells_of_content(
         text_in(document, "status_message")
     )
+    usage = credible(usage, len(pictures), warnings)
     if not pictures:
         warnings.append("the reply holds no picture")
     elif document.get("error"):
