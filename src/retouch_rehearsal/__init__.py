@@ -6,8 +6,8 @@ of manifests or ledgers. `create_app` for use in process, `server` for `retouch 
 
 from __future__ import annotations
 
-from .app import create_app
+from .app import Settings, create_app
 from .book import Book, Charge
 from .faults import Fault, Faults
 
-__all__ = ["Book", "Charge", "Fault", "Faults", "create_app"]
+__all__ = ["Book", "Charge", "Fault", "Faults", "Settings", "create_app"]

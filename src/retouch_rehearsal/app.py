@@ -9,9 +9,8 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 
 import anyio
 from starlette.applications import Starlette
@@ -39,49 +38,59 @@ VARIANT = "x-rehearsal-variant"  # sent by retouch in process alone
 Handler = Callable[[Request], Awaitable[Response]]
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the service behaves, wherever it runs.
+
+    `api_key`: the one key accepted (None: any, but one must be given). `url_map`: input URLs to
+    the files or folders that answer for them. `seconds_valid`: how long a result's URL lasts.
+    """
+
+    api_key: str | None = None
+    faults: Faults = field(default_factory=Faults)
+    url_map: Mapping[str, Path] = field(default_factory=dict)
+    requests_per_minute: int | None = None
+    seconds_per_task: float = 2.0
+    seconds_valid: float = SECONDS_VALID
+    caps: Caps = field(default_factory=Caps)
+    refuses_real_keys: bool = False
+
+
 def create_app(
+    settings: Settings = Settings(),
     *,
-    api_key: str | None = None,
-    faults: Faults | None = None,
     base_url: str = "http://rehearsal.invalid",
     book: Book | None = None,
-    url_map: Mapping[str, Path] = MappingProxyType({}),
-    requests_per_minute: int | None = None,
-    seconds_per_task: float = 2.0,
-    seconds_valid: float = SECONDS_VALID,
+    folder: Path | None = None,
     clock: Callable[[], float] = time.time,
-    caps: Caps | None = None,
-    refuses_real_keys: bool = False,
     has_socket: bool = False,
     inline: bool = False,
-    folder: Path | None = None,
 ) -> ASGIApp:
     """The service as an ASGI application; needs no lifespan, works under asyncio and trio.
 
-    `api_key`: the one key accepted (None: any, but one must be given). `base_url`: where it is
-    reached, with or without /v1. `clock`: Unix time in seconds. `seconds_valid`: how long a
-    result's URL lasts. `inline`: work on the event loop, for tests in virtual time.
-    `folder`: where tasks are kept, so that a service opened on it again goes on with them.
+    `base_url`: where it is reached, with or without /v1. `folder`: where tasks are kept, so that
+    a service opened on it again goes on with them. `clock`: Unix time in seconds. `inline`: work
+    on the event loop, for tests in virtual time.
     Raises ValueError for faults that need a real connection where there is none.
     """
     root = base_url.rstrip("/").removesuffix("/v1")
     service = Service(
         root=root,
         book=book if book is not None else Book(),
-        url_map=url_map,
-        seconds_per_task=seconds_per_task,
+        url_map=settings.url_map,
+        seconds_per_task=settings.seconds_per_task,
         clock=clock,
-        seconds_valid=seconds_valid,
+        seconds_valid=settings.seconds_valid,
         folder=folder,
     )
     door = Door(
         service=service,
         root=root,
-        dice=Dice(_possible(faults or Faults(), has_socket)),
-        traffic=Traffic(caps or Caps(), inline=inline),
-        limit=MinuteLimit(requests_per_minute, clock),
-        api_key=api_key,
-        refuses_real_keys=refuses_real_keys,
+        dice=Dice(_possible(settings.faults, has_socket)),
+        traffic=Traffic(settings.caps, inline=inline),
+        limit=MinuteLimit(settings.requests_per_minute, clock),
+        api_key=settings.api_key,
+        refuses_real_keys=settings.refuses_real_keys,
     )
     return Marked(Starlette(routes=door.routes(), exception_handlers=HANDLERS), service)
 

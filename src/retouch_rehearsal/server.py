@@ -10,9 +10,9 @@ import ipaddress
 import signal
 import socket
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,13 +20,11 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .app import create_app
+from .app import Settings, create_app
 from .book import Book
-from .faults import Faults
 from .refusal import Refusal
 from .replies import refusal_reply
 from .sending import ABORT, CLOSE
-from .traffic import Caps
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -37,14 +35,8 @@ class ServerSettings:
 
     host: str = "127.0.0.1"
     port: int = 8765
-    api_key: str | None = None
-    faults: Faults = field(default_factory=Faults)
     book: Path | None = None
-    url_map: Mapping[str, Path] = field(default_factory=dict)
-    requests_per_minute: int | None = None
-    seconds_per_task: float = 2.0
-    seconds_valid: float = 15 * 24 * 3600
-    caps: Caps = field(default_factory=Caps)
+    service: Settings = field(default_factory=Settings)
 
 
 def is_loopback(host: str) -> bool:
@@ -67,16 +59,9 @@ def serve(settings: ServerSettings, announce: Callable[[str], None]) -> None:
         shown = f"[{settings.host}]" if ":" in settings.host else settings.host
         root = f"http://{shown}:{port}"
         app = create_app(
-            api_key=settings.api_key,
-            faults=settings.faults,
+            replace(settings.service, refuses_real_keys=True),
             base_url=root,
             book=book,
-            url_map=settings.url_map,
-            requests_per_minute=settings.requests_per_minute,
-            seconds_per_task=settings.seconds_per_task,
-            seconds_valid=settings.seconds_valid,
-            caps=settings.caps,
-            refuses_real_keys=True,
             has_socket=True,
         )
         config = uvicorn.Config(

@@ -19,6 +19,7 @@ from PIL import Image
 from retouch.dialects import DIALECTS
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
+from retouch.engine.context import Resources
 from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Selection
 from retouch.engine.summary import RunOptions
@@ -93,14 +94,16 @@ async def _ours(work: Work) -> None:
         outputs = Outputs(folder)
         batch = Batch(
             lanes=[lane],
-            dialect=DIALECTS["qiniu"],
-            transport=transport,
-            ledger=ledger,
-            outputs=outputs,
             selection=Selection(ledger.state, outputs),
-            budget=Purse(),
-            price_at=lambda model, _: PRICES.get(model.model),
-            settings=RunSettings(),
+            resources=Resources(
+                dialect=DIALECTS["qiniu"],
+                transport=transport,
+                ledger=ledger,
+                outputs=outputs,
+                budget=Purse(),
+                price_at=lambda model, _: PRICES.get(model.model),
+                settings=RunSettings(),
+            ),
             run_options=RunOptions(),
             observer=Recorder(),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import json
@@ -61,9 +60,7 @@ def _asked(cats: Priced) -> dict[str, Any]:
 
 def _budgeted(cats: Priced) -> Decimal:
     """What a run's budget counts as spent before it sends anything."""
-    workspace = open_workspace(
-        argparse.Namespace(manifest=cats.manifest, outputs=cats.outputs, rehearse=False)
-    )
+    workspace = open_workspace(cats.manifest, cats.outputs, rehearse=False)
     [cap] = budget_of(workspace, read(cats.ledger), None).caps
     return cap.counted
 

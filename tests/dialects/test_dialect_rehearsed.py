@@ -24,7 +24,7 @@ from retouch.dialects.base import (
 )
 from retouch.dialects.openai import requests as openai
 from retouch.job import Job, Options, Picture, Prompt, Source
-from retouch_rehearsal import create_app
+from retouch_rehearsal import Settings, create_app
 from retouch_rehearsal.catalogue import MODELS
 
 ENDPOINT = Endpoint("http://rehearsal.invalid/v1")
@@ -50,10 +50,9 @@ def clock() -> Clock:
 def client(clock: Clock, tmp_path: Path) -> Iterator[TestClient]:
     (tmp_path / "a.png").write_bytes(picture())
     app = create_app(
+        Settings(seconds_per_task=3.0, url_map={"https://pictures.example/": tmp_path}),
         base_url=ENDPOINT.base,
         clock=clock,
-        seconds_per_task=3.0,
-        url_map={"https://pictures.example/": tmp_path},
     )
     with TestClient(app, base_url=ENDPOINT.root) as client:
         yield client

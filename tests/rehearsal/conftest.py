@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from retouch_rehearsal import Book, create_app
+from retouch_rehearsal import Book, Settings, create_app
 from tests.support.samples import HEADERS, ROOT, encoded, photo
 
 MAPPED = "https://pictures.example/in"
@@ -25,13 +25,14 @@ class House:
     folder: Path
     now: float = 1_800_000_000.0
 
-    def client(self, **options: Any) -> httpx.AsyncClient:
+    def client(self, folder: Path | None = None, **options: Any) -> httpx.AsyncClient:
         """A client of a new service with these options, sharing book and clock."""
         app = create_app(
+            Settings(**{"seconds_per_task": 30.0, "url_map": {MAPPED: self.folder}, **options}),
             base_url=ROOT,
             book=self.book,
+            folder=folder,
             clock=lambda: self.now,
-            **{"seconds_per_task": 30.0, "url_map": {MAPPED: self.folder}, **options},
         )
         transport = httpx.ASGITransport(app)
         return httpx.AsyncClient(transport=transport, base_url=ROOT, headers=HEADERS)

@@ -19,7 +19,7 @@ from openai.types import ImagesResponse
 from PIL import Image
 from schemathesis import checks
 
-from retouch_rehearsal import create_app
+from retouch_rehearsal import Settings, create_app
 from tests.support.samples import GEMINI, decoded, edit_body, encoded, photo, pixels_of
 from tests.support.serving import serving
 
@@ -93,7 +93,7 @@ def test_the_openai_sdk_understands_refusals(client: OpenAI) -> None:
         client.post("/images/edits", cast_to=ImagesResponse, body=edit_body(n=99, model=GEMINI))
 
 
-schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(seconds_per_task=0.0))
+schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(Settings(seconds_per_task=0.0)))
 
 
 @schema.parametrize()

@@ -13,7 +13,7 @@ import pytest
 import trio.testing
 from PIL import Image
 
-from retouch_rehearsal import Book, Faults, create_app, service
+from retouch_rehearsal import Book, Faults, Settings, create_app, service
 from retouch_rehearsal.edits.arrays import Pixels
 from retouch_rehearsal.edits.engine import Work, edit
 from retouch_rehearsal.openapi import document
@@ -470,13 +470,13 @@ async def test_the_usage_export(house: House) -> None:
 async def test_faults_that_need_a_socket_are_refused_in_process() -> None:
     """Said when the service is made, not in mid-run."""
     with pytest.raises(ValueError, match="reset_after"):
-        create_app(faults=Faults.parse([{"kind": "reset_after"}]))
+        create_app(Settings(faults=Faults.parse([{"kind": "reset_after"}])))
 
 
 async def test_base_urls_with_and_without_v1(tmp_path: Any) -> None:
     """Both forms of the page mean the same service."""
     for base in (ROOT, f"{ROOT}/v1", f"{ROOT}/v1/"):
-        app = create_app(base_url=base, book=Book(), seconds_per_task=0.0)
+        app = create_app(Settings(seconds_per_task=0.0), base_url=base, book=Book())
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url=ROOT, headers=HEADERS) as client:
             image = uri(encoded(photo(300, 300)))
@@ -492,7 +492,9 @@ async def test_base_urls_with_and_without_v1(tmp_path: Any) -> None:
 async def test_a_conversation_in_virtual_time() -> None:
     """A task of 42 seconds, with a second of latency a poll, ends when the clock says so."""
     faults = Faults.parse([{"kind": "latency", "stage": "poll", "seconds": 1.0}])
-    app = create_app(faults=faults, seconds_per_task=42.0, clock=anyio.current_time, inline=True)
+    app = create_app(
+        Settings(faults=faults, seconds_per_task=42.0), clock=anyio.current_time, inline=True
+    )
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url=ROOT, headers=HEADERS) as client:
         body = {"model": "kling-v1", "image": uri(encoded(photo(300, 300))), "prompt": "水彩"}

@@ -13,7 +13,7 @@ from PIL import Image
 
 from retouch.manifest import RunSettings
 from retouch.report import Tally
-from retouch_rehearsal import Book, Faults, create_app
+from retouch_rehearsal import Book, Faults, Settings, create_app
 from tests.support.workbench import GEMINI, KLING, PRICES, Bench, lane
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
@@ -34,7 +34,7 @@ class Rehearsed:
     book: Book = field(default_factory=Book)
 
 
-def rehearsed(folder: Path, faults: Faults | None = None) -> Rehearsed:
+def rehearsed(folder: Path, faults: Faults = Faults()) -> Rehearsed:  # noqa: B008 - frozen
     pictures = folder / "pictures"
     for model, side in ((GEMINI, 32), (KLING, 300)):
         (pictures / model).mkdir(parents=True)
@@ -43,10 +43,9 @@ def rehearsed(folder: Path, faults: Faults | None = None) -> Rehearsed:
             Image.new("RGB", (side, side), "navy").save(pictures / model / f"{index}.png")
     book = Book()
     app = create_app(
+        Settings(faults=faults, url_map={"https://example.com/": pictures}),
         base_url="http://127.0.0.1/v1",
         book=book,
-        faults=faults,
-        url_map={"https://example.com/": pictures},
         clock=lambda: EPOCH + anyio.current_time(),
         inline=True,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -60,8 +59,7 @@ class Priced:
 
     def jobs(self) -> list[Job]:
         """The manifest's jobs, in order."""
-        arguments = argparse.Namespace(manifest=self.manifest, outputs=self.outputs, rehearse=False)
-        plan = make_plan(open_workspace(arguments))
+        plan = make_plan(open_workspace(self.manifest, self.outputs, rehearse=False))
         return [job for lane in plan.lanes for job in lane.jobs()]
 
     def fill(self, records_of: Iterable[Callable[[Job, int], list[AnyRecord]]]) -> list[Job]:

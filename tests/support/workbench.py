@@ -17,7 +17,7 @@ from retouch.dialects import DIALECTS
 from retouch.dialects.base import Capabilities
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
-from retouch.engine.context import JobEnd
+from retouch.engine.context import JobEnd, Resources
 from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Choice, Selection
 from retouch.engine.summary import RunOptions, Summary
@@ -155,19 +155,22 @@ class Bench:
         ):
             self.batch = Batch(
                 lanes=lanes,
-                dialect=DIALECTS["qiniu"],
-                transport=transport,
-                ledger=ledger,
-                outputs=outputs,
                 selection=Selection(ledger.state, outputs, (), redo),
-                budget=budget or Purse(),
-                price_at=price_at or (lambda model, _: PRICES.get(model.model) if priced else None),
-                settings=self.settings,
+                resources=Resources(
+                    dialect=DIALECTS["qiniu"],
+                    transport=transport,
+                    ledger=ledger,
+                    outputs=outputs,
+                    budget=budget or Purse(),
+                    price_at=price_at
+                    or (lambda model, _: PRICES.get(model.model) if priced else None),
+                    settings=self.settings,
+                    secrets=(CANARY,),
+                    unbilled_statuses=frozenset(self.unbilled_statuses),
+                    threads=self.threads,
+                ),
                 run_options=run_options or RunOptions(seed=7),
                 observer=self.observer,
-                secrets=(CANARY,),
-                unbilled_statuses=self.unbilled_statuses,
-                threads=self.threads,
             )
             with scope or anyio.CancelScope():
                 await self.batch.run()

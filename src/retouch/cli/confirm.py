@@ -22,30 +22,29 @@ def add_yes(parser: argparse.ArgumentParser) -> None:
 
 
 def confirm(
-    workspace: Workspace, plan: Plan, selection: Selection, arguments: argparse.Namespace
+    workspace: Workspace, plan: Plan, selection: Selection, *, limit: int | None, yes: bool
 ) -> None:
     """Ask before a run that may cost more than `run.confirm_above`; rehearsals cost nothing.
 
+    `limit`: how many Jobs are sent at most. `yes`: the answer was given with the command.
     Raises Refused where the answer is no, and without a terminal unless `--yes` was given.
     """
     setting = workspace.loaded.manifest.run.confirm_above
-    if setting is None or arguments.yes or workspace.is_rehearsal:
+    if setting is None or yes or workspace.is_rehearsal:
         return
-    limit = Money(setting.amount, setting.currency)
+    bound = Money(setting.amount, setting.currency)
     highs, unsure = highest(
-        forecast_lanes(
-            plan, selection, workspace.prices, workspace.neighbours(), limit=arguments.limit
-        )
+        forecast_lanes(plan, selection, workspace.prices, workspace.neighbours(), limit=limit)
     )
     reasons = [
         f"may cost up to {high}"
         for high in highs.values()
-        if high.currency != limit.currency or high.amount > limit.amount
+        if high.currency != bound.currency or high.amount > bound.amount
     ]
     reasons += [f"costs nobody knows how much ({model})" for model in unsure]
     if not reasons:
         return
-    what = f"this run {' and '.join(reasons)}; `run.confirm_above` is {limit}"
+    what = f"this run {' and '.join(reasons)}; `run.confirm_above` is {bound}"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise Refused(
             what, hint="`--yes` goes on without asking; `retouch plan` shows the estimate"

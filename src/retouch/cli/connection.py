@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +79,9 @@ def base_url_of(workspace: Workspace, environment: Mapping[str, str]) -> str:
     return endpoint_of(named or workspace.dialect.DEFAULT_BASE_URL).base
 
 
-def connect(workspace: Workspace, environment: Mapping[str, str], url_map: list[str]) -> Connection:
+def connect(
+    workspace: Workspace, environment: Mapping[str, str], url_map: Sequence[str]
+) -> Connection:
     """Work out who answers. Raises Refused for a key or an address that cannot be used,
     InputRefused for a proxy."""
     provider = workspace.loaded.manifest.provider
@@ -107,7 +109,7 @@ def connect(workspace: Workspace, environment: Mapping[str, str], url_map: list[
 def _service(workspace: Workspace, url_map: dict[str, Path]) -> Callable[..., Any]:
     try:
         # Here and not above: OpenCV takes longer to import than a finished run takes to end.
-        from retouch_rehearsal import Faults, create_app  # noqa: PLC0415
+        from retouch_rehearsal import Faults, Settings, create_app  # noqa: PLC0415
     except ImportError as error:
         raise Refused(
             f"the rehearsal service is not installed ({error.name} is missing)",
@@ -117,12 +119,8 @@ def _service(workspace: Workspace, url_map: dict[str, Path]) -> Callable[..., An
     make_folder(folder)
     try:
         faults = Faults.parse(workspace.loaded.manifest.provider.faults or [])
-        return create_app(
-            faults=faults,
-            base_url=REHEARSAL_BASE_URL,
-            url_map=url_map,
-            folder=folder,
-        )
+        settings = Settings(faults=faults, url_map=url_map)
+        return create_app(settings, base_url=REHEARSAL_BASE_URL, folder=folder)
     except ValueError as error:
         problem = workspace.loaded.problem(("provider", "faults"), str(error))
         raise InputRefused([problem]) from error
@@ -134,7 +132,7 @@ def forget_tasks(workspace: Workspace, state: Replay) -> None:
         shutil.rmtree(workspace.folder / REHEARSAL_FOLDER, ignore_errors=True)
 
 
-def _mapped(pairs: list[str]) -> dict[str, Path]:
+def _mapped(pairs: Sequence[str]) -> dict[str, Path]:
     mapped = {}
     for pair in pairs:
         url, separator, folder = pair.rpartition("=")

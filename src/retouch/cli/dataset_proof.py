@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 
 from retouch.cli.export import require_extras
 from retouch.cli.output import json_text
-from retouch.cli.workspace import make_plan, open_workspace, refuse_problems
+from retouch.cli.workspace import Workspace, make_plan, open_workspace, refuse_problems
 from retouch.engine.outputs import Outputs
 from retouch.errors import InputRefused
 from retouch.ledger import read
@@ -18,19 +17,19 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LISTED = 10  # of a kind, for people
 
 
-def prove_dataset(arguments: argparse.Namespace) -> int:
+def prove_dataset(path: Path, said: str, outputs: Path, *, rehearse: bool, as_json: bool) -> int:
     """0 where it is that data set, 1 where it is another one, 3 where a file is changed."""
-    digest = arguments.dataset.strip().lower()
+    digest = said.strip().lower()
     if not _DIGEST.fullmatch(digest):
         raise InputRefused(
-            f"--dataset {one_clean_line(arguments.dataset, 80)}: write the 64 hex digits that "
+            f"--dataset {one_clean_line(said, 80)}: write the 64 hex digits that "
             "`retouch export` called dataset digest"
         )
     require_extras()
-    path = Path(arguments.ledger)
     if path.is_dir():
-        return _prove_folder(path, digest, as_json=arguments.json)
-    return _prove_manifest(arguments, path, digest)
+        return _prove_folder(path, digest, as_json=as_json)
+    workspace = open_workspace(path, outputs, rehearse=rehearse)
+    return _prove_manifest(workspace, digest, as_json=as_json)
 
 
 def _prove_folder(folder: Path, digest: str, *, as_json: bool) -> int:
@@ -48,7 +47,7 @@ def _prove_folder(folder: Path, digest: str, *, as_json: bool) -> int:
     return 3 if found.changed or found.missing else 0 if is_equal else 1
 
 
-def _prove_manifest(arguments: argparse.Namespace, path: Path, digest: str) -> int:
+def _prove_manifest(workspace: Workspace, digest: str, *, as_json: bool) -> int:
     from retouch.export import (  # noqa: PLC0415  an extra
         GeometryCache,
         Maker,
@@ -59,8 +58,6 @@ def _prove_manifest(arguments: argparse.Namespace, path: Path, digest: str) -> i
         read_rejects,
     )
 
-    arguments.manifest = path
-    workspace = open_workspace(arguments)
     plan = make_plan(workspace)
     refuse_problems(workspace, plan)
     outputs, labels = Outputs(workspace.folder), workspace.loaded.manifest.labels
@@ -71,7 +68,7 @@ def _prove_manifest(arguments: argparse.Namespace, path: Path, digest: str) -> i
     with GeometryCache.open(workspace.root) as cache:
         found = compare(present, maker, cache, digest)
     is_equal = found.match is not None and not found.changed
-    if arguments.json:
+    if as_json:
         document = {
             "equal": is_equal,
             "digest": digest if found.match else found.digest,

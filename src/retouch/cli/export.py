@@ -81,8 +81,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Export; 0 when all is there, 1 when pictures had to be left out (they are told)."""
     require_extras()
-    workspace = open_workspace(arguments)
-    wish, rules, target = _asked(arguments, workspace)
+    workspace = open_workspace(arguments.manifest, arguments.outputs, rehearse=arguments.rehearse)
+    wish, rules, target = _options(arguments, workspace)
     plan = make_plan(workspace)
     refuse_problems(workspace, plan)
     from retouch.export import GeometryCache, Present, export, read_rejects  # noqa: PLC0415  extra
@@ -114,7 +114,7 @@ def require_extras() -> None:
             ) from error
 
 
-def _asked(arguments: argparse.Namespace, workspace: Workspace) -> tuple[Wish, Rules, Target]:
+def _options(arguments: argparse.Namespace, workspace: Workspace) -> tuple[Wish, Rules, Target]:
     """What the command line and the manifest want. Raises InputRefused."""
     from retouch.export import TAKES_PAIRS, Rules, Target, Wish, refuse_taken  # noqa: PLC0415  extra
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date
 from pathlib import Path
 
 import anyio
 
 from retouch.cli.connection import Connection, connect
-from retouch.cli.workspace import open_workspace
+from retouch.cli.workspace import Workspace, open_workspace
 from retouch.dialects.base import KeepsUsage
 from retouch.dialects.bill import Bill
 from retouch.errors import InputRefused, Refused
@@ -18,15 +17,18 @@ from retouch.errors import InputRefused, Refused
 TIMEOUT_SECONDS = 60.0
 
 
-def fetch_bill(
-    arguments: argparse.Namespace, first: date, last: date, environment: Mapping[str, str]
-) -> Bill:
-    """The days from `first` to `last` as a Bill. Raises InputRefused, Refused."""
-    manifests = [Path(name) for name in arguments.ledgers if name.endswith((".yaml", ".yml"))]
+def workspace_to_ask(named: Sequence[str], outputs: Path, *, rehearse: bool) -> Workspace:
+    """The one manifest among what the user named. Raises InputRefused where there is not one."""
+    manifests = [Path(name) for name in named if name.endswith((".yaml", ".yml"))]
     if len(manifests) != 1:
         raise InputRefused("--fetch: name one manifest, which says whom to ask and with which key")
-    arguments.manifest = manifests[0]
-    workspace = open_workspace(arguments)
+    return open_workspace(manifests[0], outputs, rehearse=rehearse)
+
+
+def fetch_bill(
+    workspace: Workspace, first: date, last: date, environment: Mapping[str, str]
+) -> Bill:
+    """The days from `first` to `last` as a Bill. Raises InputRefused, Refused."""
     if workspace.is_rehearsal:
         raise InputRefused(
             "--fetch: a rehearsal in this process keeps no bill",

@@ -6,7 +6,7 @@ import argparse
 import glob
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
@@ -65,20 +65,20 @@ def add_ledger(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rehearse", action="store_true", help="of a manifest: its rehearsal")
 
 
-def one_ledger(arguments: argparse.Namespace) -> Found:
+def one_ledger(named: str, outputs: Path, *, rehearse: bool) -> Found:
     """The ledger that `add_ledger`'s arguments name; one that was named by its manifest may not
     be there yet. Raises InputRefused where it is not one."""
-    path = Path(arguments.ledger)
+    path = Path(named)
     if _is_manifest(path):
         loaded = load(path, dialects=DIALECTS)
-        return Found(_folder(loaded, arguments.outputs, arguments.rehearse) / NAME, loaded)
-    search = find_ledgers([arguments.ledger], arguments.outputs)
+        return Found(_folder(loaded, outputs, rehearse) / NAME, loaded)
+    search = find_ledgers([named], outputs)
     if len(search.ledgers) != 1 or search.notes:
         raise InputRefused(f"{path}: there are several ledgers; name one of them")
     return search.ledgers[0]
 
 
-def find_ledgers(named: list[str], outputs: Path, *, rehearsals: bool = False) -> Search:
+def find_ledgers(named: Sequence[str], outputs: Path, *, rehearsals: bool = False) -> Search:
     """The ledgers that `named` means, each once. Raises InputRefused where there is none.
 
     Rehearsals are left out beside real runs, so that virtual costs are never added to real ones.
@@ -209,18 +209,16 @@ def add_period(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", metavar="DAY", default="", help="last day")
 
 
-def period_of(arguments: argparse.Namespace) -> Period:
-    """The period they name. Raises InputRefused for what is no day."""
-    for option, text in (("--since", arguments.since), ("--until", arguments.until)):
+def period_of(since: str, until: str) -> Period:
+    """The period the two flags name. Raises InputRefused for what is no day."""
+    for option, text in (("--since", since), ("--until", until)):
         if text and not _is_day(text):
             raise InputRefused(
                 f"{option} {one_clean_line(text, 40)}: write a day like 2025-10-02; days are whole"
             )
-    if arguments.until and arguments.since > arguments.until:
-        raise InputRefused(
-            f"--since {arguments.since} --until {arguments.until}: the first day is after the last"
-        )
-    return Period(arguments.since, arguments.until)
+    if until and since > until:
+        raise InputRefused(f"--since {since} --until {until}: the first day is after the last")
+    return Period(since, until)
 
 
 def _is_day(text: str) -> bool:

@@ -3,7 +3,6 @@ served by `review`."""
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,14 +57,14 @@ class Subject:
         return self.found.path.parent
 
 
-def subject_of(found: Found, arguments: argparse.Namespace, plan: Plan | None = None) -> Subject:
+def subject_of(found: Found, outputs: Path, *, rehearse: bool, plan: Plan | None = None) -> Subject:
     """What is known of a ledger that the user named: with its manifest, also its plan."""
     folder = found.path.parent
     name = folder.resolve().name
     if found.loaded is None:
         return Subject(found, name, shlex.quote(str(folder)))
-    workspace = workspace_of(found.loaded, arguments.outputs, is_rehearsed=arguments.rehearse)
-    command = shlex.quote(str(found.loaded.path)) + (" --rehearse" if arguments.rehearse else "")
+    workspace = workspace_of(found.loaded, outputs, is_rehearsed=rehearse)
+    command = shlex.quote(str(found.loaded.path)) + (" --rehearse" if rehearse else "")
     return Subject(found, name, command, workspace, plan or make_plan(workspace))
 
 

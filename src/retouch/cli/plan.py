@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Plan; 0 when a run could start, 1 when charges are open outside the plan, 2 when there are
     problems (all are said)."""
-    workspace = open_workspace(arguments)
+    workspace = open_workspace(arguments.manifest, arguments.outputs, rehearse=arguments.rehearse)
     plan = make_plan(workspace)
     lines: list[tuple[str, Job]] = []
 

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """List what is owned by nothing, or move it; nothing is deleted."""
-    workspace = open_workspace(arguments)
+    workspace = open_workspace(arguments.manifest, arguments.outputs, rehearse=arguments.rehearse)
     plan = make_plan(workspace)
     refuse_problems(workspace, plan)
     if not workspace.folder.is_dir():

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
 import anyio
 
-from retouch.cli.fetch_bill import fetch_bill
+from retouch.cli.fetch_bill import fetch_bill, workspace_to_ask
 from retouch.cli.ledgers import Found, add_period, find_ledgers, is_rehearsal, period_of, say_notes
 from retouch.cli.output import json_text, say
 from retouch.cli.resolve import append_resolved
@@ -34,6 +34,7 @@ from retouch.reconcile.models import pairs_of, with_our_models
 from retouch.reconcile.ours import Ours
 from retouch.reconcile.profiles import NAMES, ROLES
 from retouch.reconcile.reading import Said, read_bill
+from retouch.report import Period
 from retouch.storage.lock import exclusive
 from retouch.text import how_many, one_clean_line
 
@@ -105,25 +106,78 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """How the comparison was asked for.
+
+    `bill`: the provider's file; None where the provider is asked (`--fetch`). `mapping`: how it is
+    read. `zone`: of its days. `as_of`: when it was made, if the user said it. `margin`: after this
+    time a day is whole on it.
+    """
+
+    named: tuple[str, ...]
+    outputs: Path
+    rehearse: bool
+    bill: Path | None
+    mapping: Mapping
+    zone: timezone
+    period: Period
+    as_of: datetime | None
+    margin: timedelta
+
+
+def _options(arguments: argparse.Namespace) -> _Options:
+    """What the flags say. Raises InputRefused for what is none, or does not go together."""
+    of_files = ("columns", "currency", "utc_offset", "profile", "quota_per_unit")
+    for name in of_files if arguments.fetch else ():
+        if getattr(arguments, name):
+            option = name.replace("_", "-")
+            raise InputRefused(
+                f"--{option} goes with --bill: what --fetch asks for has days in UTC and no amounts"
+            )
+    period = period_of(arguments.since, arguments.until)
+    if arguments.margin < 0:
+        raise InputRefused(f"--margin {arguments.margin}: hours after a day's end, 0 or more")
+    said = Mapping(
+        columns=mapped(arguments.columns),
+        models=pairs_of(arguments.models),
+        utc_offset=arguments.utc_offset,
+        currency=arguments.currency,
+        factor=arguments.factor,
+        quota_per_unit=arguments.quota_per_unit,
+    )
+    mapping = _over_profile(said, arguments.profile)
+    zone = zone_of(mapping.utc_offset)
+    return _Options(
+        named=tuple(arguments.ledgers),
+        outputs=arguments.outputs,
+        rehearse=arguments.rehearse,
+        bill=arguments.bill,
+        mapping=mapping,
+        zone=zone,
+        period=period,
+        as_of=_time(arguments.as_of, zone) if arguments.as_of else None,
+        margin=timedelta(hours=arguments.margin),
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Compare; 0 when money was compared and everything is explained, 1 when not."""
-    _check(arguments)
-    period = period_of(arguments)
-    mapping = _mapping(arguments)
-    zone = zone_of(mapping.utc_offset)
-    search = find_ledgers(arguments.ledgers, arguments.outputs, rehearsals=arguments.rehearse)
+    options = _options(arguments)
+    mapping, period = options.mapping, options.period
+    search = find_ledgers(options.named, options.outputs, rehearsals=options.rehearse)
     say_notes(search)
-    ours = Ours(zone, period)
+    ours = Ours(options.zone, period)
     for number, ledger in enumerate(search.ledgers):
         ours.read(number, ledger.reader, ledger.shared_records)
     ours = ours.moved(factor=mapping.times())
-    bill = _bill(arguments, mapping, ours, zone)
+    bill = _bill(options, ours)
     bill = with_our_models(bill, ours.models, mapping.models)
     for note in bill.notes:
         say(note)
     lines = tuple(line for line in bill.lines if period.holds(f"{line.day}-01"[:10]))
-    whole = _whole(arguments, bill, zone)
-    bill = dataclasses.replace(bill, lines=lines)
+    whole = _whole(options, bill)
+    bill = replace(bill, lines=lines)
     currency = _currency(mapping.currency or None, ours, bill)
     found = reconcile(ours, bill, currency, whole)
     settled = _settle(found, search.ledgers, bill) if arguments.settle else 0
@@ -133,28 +187,31 @@ def run(arguments: argparse.Namespace) -> int:
         print(json_text(_document(found, bill, hinted, settled, is_virtual=is_virtual)))
     else:
         print_reconciliation(found, bill, is_virtual=is_virtual)
-    for hint in (*_hints(found, settled, arguments), *map(_hint, hinted)):
+    for hint in (*_hints(found, settled, options), *map(_hint, hinted)):
         say(hint)
     if arguments.save_profile:
         _save(arguments.save_profile, mapping, bill)
     return 0 if found.money_compared and not found.unexplained else 1
 
 
-def _mapping(arguments: argparse.Namespace) -> Mapping:
-    """What the command line says of the bill, over what a file of it says. Raises InputRefused."""
-    is_file = arguments.profile.endswith((".yaml", ".yml"))
-    said = Mapping(
-        profile="" if is_file else arguments.profile,
-        columns=mapped(arguments.columns),
-        models=pairs_of(arguments.models),
-        utc_offset=arguments.utc_offset,
-        currency=arguments.currency,
-        factor=arguments.factor,
-        quota_per_unit=arguments.quota_per_unit,
-    )
-    if not is_file:
-        return said
-    return said.over(read_mapping(arguments.profile, _bytes(Path(arguments.profile))))
+def _over_profile(said: Mapping, profile: str) -> Mapping:
+    """What the command line says of the bill, over the profile it names, or the file of one.
+
+    Raises InputRefused.
+    """
+    if not profile.endswith((".yaml", ".yml")):
+        return said.model_copy(update={"profile": profile})
+    return said.over(read_mapping(profile, _bytes(Path(profile))))
+
+
+def _time(text: str, zone: timezone) -> datetime:
+    """`--as-of` as a moment; one without a zone is in the bill's. Raises InputRefused."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        said = one_clean_line(text, 40)
+        raise InputRefused(f"--as-of {said}: write 2026-11-02T08:00:00Z") from None
+    return at if at.tzinfo else at.replace(tzinfo=zone)
 
 
 def _save(path: Path, mapping: Mapping, bill: Bill) -> None:
@@ -168,24 +225,18 @@ def _save(path: Path, mapping: Mapping, bill: Bill) -> None:
     say(f"how this bill is read is written to {path}: --profile {path} takes it next month")
 
 
-def _whole(arguments: argparse.Namespace, bill: Bill, zone: timezone) -> Whole:
+def _whole(options: _Options, bill: Bill) -> Whole:
     """When the bill was made: said, else its latest stated time, else its file's, else now."""
-    if arguments.margin < 0:
-        raise InputRefused(f"--margin {arguments.margin}: hours after a day's end, 0 or more")
-    margin = timedelta(hours=arguments.margin)
-    if arguments.as_of:
-        try:
-            at = datetime.fromisoformat(arguments.as_of)
-        except ValueError:
-            said = one_clean_line(arguments.as_of, 40)
-            raise InputRefused(f"--as-of {said}: write 2026-11-02T08:00:00Z") from None
-        return Whole(at if at.tzinfo else at.replace(tzinfo=zone), zone, margin)
     stated = [] if bill.is_itemised is False else [line.at for line in bill.lines if line.at]
-    if stated:
-        return Whole(max(stated), zone, margin)
-    if arguments.fetch:
-        return Whole(datetime.now(UTC), zone, margin)
-    return Whole(datetime.fromtimestamp(arguments.bill.stat().st_mtime, UTC), zone, margin)
+    if options.as_of is not None:
+        at = options.as_of
+    elif stated:
+        at = max(stated)
+    elif options.bill is None:
+        at = datetime.now(UTC)
+    else:
+        at = datetime.fromtimestamp(options.bill.stat().st_mtime, UTC)
+    return Whole(at, options.zone, options.margin)
 
 
 def _hint(hint: Hint) -> str:
@@ -201,26 +252,17 @@ def _hint(hint: Hint) -> str:
     )
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    """Raises InputRefused for flags that say how a file is read, where none is."""
-    given = ("columns", "currency", "utc_offset", "profile", "quota_per_unit")
-    for name in given if arguments.fetch else ():
-        if getattr(arguments, name):
-            option = name.replace("_", "-")
-            raise InputRefused(
-                f"--{option} goes with --bill: what --fetch asks for has days in UTC and no amounts"
-            )
-
-
-def _bill(arguments: argparse.Namespace, mapping: Mapping, ours: Ours, zone: timezone) -> Bill:
+def _bill(options: _Options, ours: Ours) -> Bill:
     """The provider's side. Raises InputRefused, Refused."""
-    if not arguments.fetch:
+    if options.bill is not None:
+        mapping = options.mapping
         columns = ",".join(f"{role}={name}" for role, name in mapping.columns.items())
         said = Said(columns, mapping.profile, mapping.quota_per_unit)
-        return read_bill(str(arguments.bill), _bytes(arguments.bill), zone=zone, said=said)
+        return read_bill(str(options.bill), _bytes(options.bill), zone=options.zone, said=said)
     days = [entry.at.date() for entry in ours.entries] or [datetime.now(UTC).date()]
     day = timedelta(days=1)
-    return fetch_bill(arguments, min(days) - day, max(days) + day, os.environ)
+    workspace = workspace_to_ask(options.named, options.outputs, rehearse=options.rehearse)
+    return fetch_bill(workspace, min(days) - day, max(days) + day, os.environ)
 
 
 def _bytes(path: Path) -> bytes:
@@ -288,7 +330,7 @@ def _document(
         "columns": dict(bill.columns),
         "unused_money": list(bill.unused_money),
         "money_compared": found.money_compared,
-        "hints": [dataclasses.asdict(hint) for hint in hinted],
+        "hints": [asdict(hint) for hint in hinted],
         "others": [
             {
                 "day": line.day,
@@ -306,7 +348,7 @@ def _document(
     }
 
 
-def _hints(found: Reconciliation, settled: int, arguments: argparse.Namespace) -> Iterator[str]:
+def _hints(found: Reconciliation, settled: int, options: _Options) -> Iterator[str]:
     """What to know or to try next."""
     if settled:
         yield f"unknown outcomes settled by the bill: {settled}"
@@ -315,8 +357,9 @@ def _hints(found: Reconciliation, settled: int, arguments: argparse.Namespace) -
     ours = [row for row in found.differences if row.ours]
     theirs = [row for row in found.differences if row.theirs]
     if ours and theirs and {row.day for row in ours} != {row.day for row in theirs}:
-        period = "" if arguments.since or arguments.until else "; --since and --until take a part"
-        zone = "" if arguments.utc_offset else "; --utc-offset +08:00 if its days are China's"
+        is_part = options.period.since or options.period.until
+        period = "" if is_part else "; --since and --until take a part"
+        zone = "" if options.mapping.utc_offset else "; --utc-offset +08:00 if its days are China's"
         yield f"some days are on one side only{period}{zone}"
     of_ours, of_theirs = {row.model for row in ours}, {row.model for row in theirs}
     if of_ours - of_theirs and of_theirs - of_ours:

@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.jobs and arguments.format not in CHARGE_FORMATS:
         raise InputRefused(f"--jobs: --format is one of {', '.join(CHARGE_FORMATS)}")
     groupings = _groupings(arguments)
-    period = period_of(arguments)
+    period = period_of(arguments.since, arguments.until)
     prices = load_prices(arguments.prices) if arguments.prices else None
     limit = _limit(arguments.fail_above)
     search = find_ledgers(arguments.ledgers, arguments.outputs, rehearsals=arguments.rehearse)
@@ -424,7 +424,7 @@ def _write(review: Review, arguments: argparse.Namespace) -> None:
 def _write_html(reviewed: Reviewed, search: Search, arguments: argparse.Namespace) -> None:
     """One ledger: all pages in its `report/`. Several, or `--to`: the costs in one file."""
     if arguments.to is None and len(search.ledgers) == 1:
-        subject = subject_of(search.ledgers[0], arguments)
+        subject = subject_of(search.ledgers[0], arguments.outputs, rehearse=arguments.rehearse)
         say(f"written to {write_report(subject, reviewed, read_marks(subject.folder))}")
         return
     _put(alone(reviewed, search.ledgers), arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -50,11 +51,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What to settle (`keys`, or all that is unknown), as what; `verdict` None: only list."""
+
+    verdict: Resolution | None
+    keys: tuple[str, ...]
+    everything: bool
+    is_correction: bool
+    amount: str | None
+    note: str
+
+
 def run(arguments: argparse.Namespace) -> int:
     """List what is unknown, or settle it; 0."""
-    _check(arguments)
-    path = one_ledger(arguments).path
-    if not (arguments.charged or arguments.not_charged):
+    options = _options(arguments)
+    path = one_ledger(arguments.ledger, arguments.outputs, rehearse=arguments.rehearse).path
+    if options.verdict is None:
         state = read(path)
         _tell(list(state.unsettled()), as_json=arguments.json)
         for note in _others(state):
@@ -64,18 +77,21 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputRefused(f"{path}: there is no ledger yet")
     with exclusive(path.parent) as hold:
         # Read under the lock: what is chosen is what is settled.
-        chosen = _chosen(read(path), arguments)
-        amounts = _amounts(chosen, arguments.amount)
-        verdict: Resolution = "charged" if arguments.charged else "not_charged"
-        note = one_clean_line(arguments.note)
+        chosen = _chosen(read(path), options)
         records: list[Resolved | Salvaged] = [
-            Resolved(key=each.key, attempt=each.attempt, verdict=verdict, amount=amount, note=note)
-            for each, amount in zip(chosen, amounts, strict=True)
+            Resolved(
+                key=each.key,
+                attempt=each.attempt,
+                verdict=options.verdict,
+                amount=amount,
+                note=options.note,
+            )
+            for each, amount in zip(chosen, _amounts(chosen, options.amount), strict=True)
         ]
-        if arguments.all and read(path).lost_lines != 0:
-            records.append(Salvaged(lost_lines=0, note=note))
+        if options.everything and read(path).lost_lines != 0:
+            records.append(Salvaged(lost_lines=0, note=options.note))
         anyio.run(append_resolved, path, records, hold)
-    _say_settled(chosen, arguments)
+    _say_settled(chosen, options.verdict)
     return 0
 
 
@@ -92,8 +108,8 @@ async def append_resolved(path: Path, records: Sequence[Resolved | Salvaged], ho
             raise ledger.taken
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    """Raises InputRefused for flags that do not go together."""
+def _options(arguments: argparse.Namespace) -> _Options:
+    """What the flags say together. Raises InputRefused for those that do not go together."""
     settles = arguments.charged or arguments.not_charged
     if settles and not (arguments.all or arguments.keys):
         raise InputRefused("resolve: say which: --all, or jobs by their KEY")
@@ -107,6 +123,15 @@ def _check(arguments: argparse.Namespace) -> None:
         )
     if arguments.amount is not None and not arguments.charged:
         raise InputRefused("--amount goes with --charged")
+    said: Resolution = "charged" if arguments.charged else "not_charged"
+    return _Options(
+        verdict=said if settles else None,
+        keys=tuple(arguments.keys),
+        everything=arguments.all,
+        is_correction=arguments.correct,
+        amount=arguments.amount,
+        note=one_clean_line(arguments.note),
+    )
 
 
 def _others(state: Replay) -> Iterator[str]:
@@ -119,27 +144,27 @@ def _others(state: Replay) -> Iterator[str]:
         yield f"settled as charged before, nobody knew how much: {settled:,}"
 
 
-def _chosen(state: Replay, arguments: argparse.Namespace) -> list[Charge]:
+def _chosen(state: Replay, options: _Options) -> list[Charge]:
     """What the user named: of Tasks that the next run asks for, only those that a run gave up.
 
     Raises InputRefused for a key that names none, or several jobs.
     """
     unsettled = list(state.unsettled())
-    if arguments.all:
+    if options.everything:
         return unsettled
-    if arguments.correct:
+    if options.is_correction:
         settled = [each.charge for each in state.verdicts.values()]
         settled += [each for each in state.open_charges.values() if each.standing == "resolved"]
-        return _named(settled, arguments.keys, "settled by a verdict")
+        return _named(settled, options.keys, "settled by a verdict")
     given_up = (
         each
         for each in state.open_charges.values()
         if state.is_polled(each) and state.outcomes[each.key].state == "unknown"
     )
-    return _named([*unsettled, *given_up], arguments.keys, "unknown")
+    return _named([*unsettled, *given_up], options.keys, "unknown")
 
 
-def _named(among: list[Charge], words: list[str], state: str) -> list[Charge]:
+def _named(among: list[Charge], words: Sequence[str], state: str) -> list[Charge]:
     """Those whose keys begin with the words. Raises InputRefused."""
     chosen: dict[tuple[str, int], Charge] = {}
     for word in words:
@@ -225,12 +250,13 @@ def _plain(each: Charge) -> dict[str, object]:
     }
 
 
-def _say_settled(chosen: list[Charge], arguments: argparse.Namespace) -> None:
+def _say_settled(chosen: list[Charge], verdict: Resolution) -> None:
     if not chosen:
         say("nothing is unknown: nothing was settled")
         return
-    again = "; the next run sends again what has no picture yet" if arguments.not_charged else ""
-    say(f"{len(chosen):,} settled as {'not ' if arguments.not_charged else ''}charged{again}")
+    is_free = verdict == "not_charged"
+    again = "; the next run sends again what has no picture yet" if is_free else ""
+    say(f"{len(chosen):,} settled as {'not ' if is_free else ''}charged{again}")
     tasks = [each for each in chosen if each.task]
-    if tasks and arguments.not_charged:
+    if tasks and is_free:
         say(f"{len(tasks)} of them had a task on file: it will not be polled any more")

@@ -44,22 +44,23 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputRefused(f"--port {arguments.port}: a port is 0 to 65535")
     if arguments.reason and not arguments.reject:
         raise InputRefused("--reason says why something is rejected: name it with --reject")
-    found = one_ledger(arguments)
+    found = one_ledger(arguments.ledger, arguments.outputs, rehearse=arguments.rehearse)
     if arguments.reject or arguments.keep:
         subject = Subject(found, "", "")
-        return _mark(subject, arguments)
-    return _serve(subject_of(found, arguments), arguments)
+        return _mark(subject, arguments.reject, arguments.keep, arguments.reason)
+    subject = subject_of(found, arguments.outputs, rehearse=arguments.rehearse)
+    return _serve(subject, arguments.port, has_browser=not arguments.no_browser)
 
 
-def _mark(subject: Subject, arguments: argparse.Namespace) -> int:
+def _mark(subject: Subject, rejects: list[str], keeps: list[str], reason: str) -> int:
     gallery = open_gallery(subject)
-    rejected = named(arguments.reject, gallery)
-    kept = named(arguments.keep, gallery)
+    rejected = named(rejects, gallery)
+    kept = named(keeps, gallery)
     both = set(rejected) & set(kept)
     if both:
         raise InputRefused(f"{how_many(len(both), 'job')} named by --reject and by --keep")
     verdicts: list[tuple[list[tuple[str, int | None]], Verdict, str]] = [
-        (rejected, "reject", arguments.reason),
+        (rejected, "reject", reason),
         (kept, "keep", ""),
     ]
     append_marks(
@@ -77,7 +78,7 @@ def _mark(subject: Subject, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _serve(subject: Subject, arguments: argparse.Namespace) -> int:
+def _serve(subject: Subject, port: int, *, has_browser: bool) -> int:
     plan = subject.plan
     planned = plan.jobs_count if plan else None
     gallery = Gallery(known_of(plan) if plan else NOTHING_KNOWN)
@@ -97,15 +98,15 @@ def _serve(subject: Subject, arguments: argparse.Namespace) -> int:
 
     review = ReviewServer(subject.folder, about, following, content)
     try:
-        server = review.open(arguments.port)
+        server = review.open(port)
     except OSError as error:
         raise InputRefused(
-            f"--port {arguments.port}: {ADDRESS} does not give it ({error.strerror})",
+            f"--port {port}: {ADDRESS} does not give it ({error.strerror})",
             hint="--port 0 takes any that is free",
         ) from error
     print(review.url, flush=True)
     say("Ctrl-C ends it")
-    if not arguments.no_browser:
+    if has_browser:
         webbrowser.open(review.url)
     try:
         serve(server, review)

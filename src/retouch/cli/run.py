@@ -42,6 +42,7 @@ from retouch.cli.workspace import (
 )
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
+from retouch.engine.context import Resources
 from retouch.engine.outputs import Outputs
 from retouch.engine.prompt_texts import keep_texts
 from retouch.engine.selection import JobStream, LaneCount, Selection, open_shelves, tally
@@ -75,12 +76,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_url_map(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run it; returns the exit code of DESIGN §7."""
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """How the command was asked to run; `run_options`: the part that the engine heeds."""
+
+    run_options: RunOptions
+    budget: str | None
+    yes: bool
+    url_map: tuple[str, ...]
+
+
+def _options(arguments: argparse.Namespace) -> _Options:
+    """What the flags say. Raises InputRefused for a limit or a deadline that is none."""
     if arguments.limit is not None and arguments.limit < 1:
         raise InputRefused(f"--limit {arguments.limit}: at least 1 job")
     run_options = RunOptions(arguments.limit, _seconds(arguments.deadline))
-    workspace = open_workspace(arguments)
+    return _Options(run_options, arguments.budget, arguments.yes, tuple(arguments.map))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run it; returns the exit code of DESIGN §7."""
+    options = _options(arguments)
+    workspace = open_workspace(arguments.manifest, arguments.outputs, rehearse=arguments.rehearse)
     plan = make_plan(workspace)
     refuse_problems(workspace, plan)
     concurrency = _concurrency(workspace)
@@ -88,20 +105,21 @@ def run(arguments: argparse.Namespace) -> int:
     redo = redo_of(arguments.redo, workspace, plan)
     make_folder(workspace.folder)
     with exclusive(workspace.folder) as hold:
-        code = anyio.run(_Run(workspace, hold, plan, redo, run_options, arguments, connections).go)
+        code = anyio.run(_Run(workspace, hold, plan, redo, options, connections).go)
         if not arguments.no_report and code != StorageFailed.exit_code:
-            _write_report(workspace, plan, arguments)
+            _write_report(workspace, plan, rehearse=arguments.rehearse)
     return code
 
 
-def _write_report(workspace: Workspace, plan: Plan, arguments: argparse.Namespace) -> None:
+def _write_report(workspace: Workspace, plan: Plan, *, rehearse: bool) -> None:
     """The gallery and the costs page. Whatever hinders it, the run has ended as it has."""
     # Here and not above: slow to import, and of no use to what sends.
     from retouch.cli import pages  # noqa: PLC0415
 
     found = Found(workspace.ledger, workspace.loaded)
     try:
-        written = pages.refresh_report(pages.subject_of(found, arguments, plan))
+        subject = pages.subject_of(found, workspace.root, rehearse=rehearse, plan=plan)
+        written = pages.refresh_report(subject)
     except KeyboardInterrupt:
         say("the report is not whole; `retouch report MANIFEST --format html` writes it")
     except RetouchError as error:
@@ -119,8 +137,7 @@ class _Run:
     hold: Hold
     plan: Plan
     redo: Redo
-    run_options: RunOptions
-    arguments: argparse.Namespace
+    options: _Options
     connections: int | None
 
     async def go(self) -> int:
@@ -140,9 +157,15 @@ class _Run:
             say_outside(outside)
             if not any(lane.has_work for lane in lanes) and not any(ledger.state.unanswered()):
                 return nothing_to_do(lanes)
-            budget = budget_of(workspace, ledger.state, self.arguments.budget)
-            confirm(workspace, self.plan, selection, self.arguments)
-            connection = connect(workspace, os.environ, self.arguments.map)
+            budget = budget_of(workspace, ledger.state, self.options.budget)
+            confirm(
+                workspace,
+                self.plan,
+                selection,
+                limit=self.options.run_options.limit,
+                yes=self.options.yes,
+            )
+            connection = connect(workspace, os.environ, self.options.url_map)
             look = GeometryLook()
             summary = await self._work(ledger, selection, lanes, connection, budget, look=look)
             await _end(ledger, summary)
@@ -192,22 +215,25 @@ class _Run:
         async with connection.open(_concurrency(workspace), self.connections) as transport:
             is_virtual = workspace.is_rehearsal or await is_marked(transport)
             await self._begin(ledger, is_virtual=is_virtual)
-            shown = jobs if self.run_options.limit is None else min(jobs, self.run_options.limit)
+            limit = self.options.run_options.limit
+            shown = jobs if limit is None else min(jobs, limit)
             with showing(shown, held, look, is_virtual=is_virtual) as progress:
                 batch = Batch(
                     lanes=[lane.lane for lane in lanes],
-                    dialect=workspace.dialect,
-                    transport=transport,
-                    ledger=ledger,
-                    outputs=Outputs(workspace.folder, connection.secrets),
                     selection=selection,
-                    budget=budget,
-                    price_at=workspace.loaded.price_of,
-                    settings=manifest.run,
-                    run_options=self.run_options,
+                    resources=Resources(
+                        dialect=workspace.dialect,
+                        transport=transport,
+                        ledger=ledger,
+                        outputs=Outputs(workspace.folder, connection.secrets),
+                        budget=budget,
+                        price_at=workspace.loaded.price_of,
+                        settings=manifest.run,
+                        secrets=connection.secrets,
+                        unbilled_statuses=frozenset(manifest.provider.unbilled_statuses),
+                    ),
+                    run_options=self.options.run_options,
                     observer=progress,
-                    secrets=connection.secrets,
-                    unbilled_statuses=manifest.provider.unbilled_statuses,
                 )
                 with Interrupts() as interrupts:
                     return await _until_done(batch, progress, interrupts)

@@ -11,6 +11,7 @@ from retouch.errors import InputRefused, Refused
 
 if TYPE_CHECKING:
     from retouch_rehearsal.faults import Faults
+    from retouch_rehearsal.server import ServerSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,56 +48,63 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped; exit code 0."""
     # Here, not above: OpenCV and the server cost half a second that no other command should pay.
     try:
-        from retouch_rehearsal.server import ServerSettings, is_loopback, serve  # noqa: PLC0415
-        from retouch_rehearsal.traffic import Caps  # noqa: PLC0415
+        from retouch_rehearsal.server import serve  # noqa: PLC0415
     except ImportError as error:  # the service is an extra
         raise Refused(
             f"the rehearsal service is not installed ({error.name} is missing)",
             hint="pip install 'retouch[rehearsal]'",
         ) from error
-    if not is_loopback(arguments.host) and not arguments.yes_expose:
-        raise InputRefused(
-            f"--host {arguments.host} would open the service to the network",
-            hint="add --yes-expose if that is meant",
-        )
-    _check_ranges(arguments)
-    settings = ServerSettings(
-        host=arguments.host,
-        port=arguments.port,
-        api_key=arguments.key,
-        faults=_faults(arguments.faults),
-        book=arguments.book,
-        url_map=dict(_mapping(text) for text in arguments.map),
-        requests_per_minute=arguments.requests_per_minute,
-        seconds_per_task=arguments.seconds_per_task,
-        seconds_valid=arguments.seconds_valid,
-        caps=Caps(body=arguments.max_body * 1024 * 1024),
-    )
+    settings = _options(arguments)
     try:
         serve(settings, _announce)
     except OSError as error:
-        raise Refused(f"cannot serve on {arguments.host}:{arguments.port}: {error}") from error
+        raise Refused(f"cannot serve on {settings.host}:{settings.port}: {error}") from error
     except ValueError as error:
         raise InputRefused(str(error)) from error
     return 0
 
 
-def _announce(base_url: str) -> None:
-    print(f"retouch rehearsal service on {base_url}", file=sys.stderr, flush=True)
+def _options(arguments: argparse.Namespace) -> ServerSettings:
+    """How to serve. Raises InputRefused for flags out of their range, and for a host that opens
+    the service to the network unasked."""
+    from retouch_rehearsal import Settings  # noqa: PLC0415  as in `run`
+    from retouch_rehearsal.server import ServerSettings, is_loopback  # noqa: PLC0415
+    from retouch_rehearsal.traffic import Caps  # noqa: PLC0415
 
-
-def _check_ranges(arguments: argparse.Namespace) -> None:
+    if not is_loopback(arguments.host) and not arguments.yes_expose:
+        raise InputRefused(
+            f"--host {arguments.host} would open the service to the network",
+            hint="add --yes-expose if that is meant",
+        )
     if not 0 <= arguments.port <= 65535:
         raise InputRefused(f"--port {arguments.port}: 0 to 65535")
     if arguments.requests_per_minute is not None and arguments.requests_per_minute < 1:
         raise InputRefused("--requests-per-minute: at least 1")
     if arguments.max_body < 1:
         raise InputRefused("--max-body: at least 1")
-    for name in ("seconds_per_task", "seconds_valid"):
-        if not 0 <= getattr(arguments, name) < float("inf"):
-            raise InputRefused(f"--{name.replace('_', '-')}: a number of seconds, not negative")
+    for option in ("seconds_per_task", "seconds_valid"):
+        if not 0 <= getattr(arguments, option) < float("inf"):
+            raise InputRefused(f"--{option.replace('_', '-')}: a number of seconds, not negative")
     if arguments.key is not None and arguments.key.startswith("sk-"):
         raise InputRefused("--key: looks like a real key", hint="take any other word")
+    return ServerSettings(
+        host=arguments.host,
+        port=arguments.port,
+        book=arguments.book,
+        service=Settings(
+            api_key=arguments.key,
+            faults=_faults(arguments.faults),
+            url_map=dict(_mapping(text) for text in arguments.map),
+            requests_per_minute=arguments.requests_per_minute,
+            seconds_per_task=arguments.seconds_per_task,
+            seconds_valid=arguments.seconds_valid,
+            caps=Caps(body=arguments.max_body * 1024 * 1024),
+        ),
+    )
+
+
+def _announce(base_url: str) -> None:
+    print(f"retouch rehearsal service on {base_url}", file=sys.stderr, flush=True)
 
 
 def _faults(path: Path | None) -> Faults:

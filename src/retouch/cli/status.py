@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print where the manifest's ledger stands; 1 when charges are open outside its plan."""
-    workspace = open_workspace(arguments)
+    workspace = open_workspace(arguments.manifest, arguments.outputs, rehearse=arguments.rehearse)
     state = read(workspace.ledger)
     redo = Redo(unknown=workspace.loaded.manifest.run.on_unknown == "retry")
     # Nothing open, nothing outside: then the sources need not be looked at.

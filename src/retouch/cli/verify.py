@@ -88,8 +88,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dataset is not None:
         from retouch.cli.dataset_proof import prove_dataset  # noqa: PLC0415 - start-up time
 
-        return prove_dataset(arguments)
-    found = one_ledger(arguments)
+        return prove_dataset(
+            Path(arguments.ledger),
+            arguments.dataset,
+            arguments.outputs,
+            rehearse=arguments.rehearse,
+            as_json=arguments.json,
+        )
+    found = one_ledger(arguments.ledger, arguments.outputs, rehearse=arguments.rehearse)
     folder = found.path.parent
     findings = Findings()
     audit = CostAudit(_as_run(found))

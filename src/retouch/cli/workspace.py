@@ -80,10 +80,10 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_workspace(arguments: argparse.Namespace) -> Workspace:
-    """Read the manifest the arguments name. Raises InputRefused."""
-    loaded = load(arguments.manifest, dialects=DIALECTS)
-    return workspace_of(loaded, arguments.outputs, is_rehearsed=arguments.rehearse)
+def open_workspace(manifest: Path, outputs: Path, *, rehearse: bool) -> Workspace:
+    """Read a manifest whose work is kept under `outputs`. Raises InputRefused."""
+    loaded = load(manifest, dialects=DIALECTS)
+    return workspace_of(loaded, outputs, is_rehearsed=rehearse)
 
 
 def workspace_of(loaded: Loaded, outputs: Path, *, is_rehearsed: bool) -> Workspace:

@@ -8,8 +8,7 @@ Tasks of earlier runs are polled before anything is sent.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from functools import partial
 
 import anyio
@@ -17,10 +16,8 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from retouch.costs.pricing import ceiling_of
-from retouch.dialects.base import Dialect
 from retouch.engine.breaker import Losses
-from retouch.engine.budget import Purse
-from retouch.engine.context import Context, JobEnd, LaneTools
+from retouch.engine.context import Context, JobEnd, LaneTools, Resources
 from retouch.engine.job_run import run_job
 from retouch.engine.limiter import Limiter, Stop
 from retouch.engine.outputs import Outputs
@@ -47,14 +44,11 @@ from retouch.errors import (
     StorageFailed,
 )
 from retouch.job import Job
-from retouch.ledger import Ledger
 from retouch.ledger.decision import Hold, HoldRejected, Poll, Send, Skip
 from retouch.ledger.records import ErrorRecord, FileRecord, Reused, Started, Unknown
-from retouch.manifest import Model, Price, RunSettings
 from retouch.storage.descriptors import when_free
 from retouch.text import how_many, one_clean_line, without_secrets
-from retouch.threads import Threads, in_thread
-from retouch.transport import LATE_SECONDS, Transport
+from retouch.transport import LATE_SECONDS
 
 SEEN_AT_ONCE = 64  # jobs looked at before other lanes get their turn
 
@@ -66,49 +60,28 @@ class Batch:
         self,
         *,
         lanes: Sequence[JobStream],
-        dialect: Dialect,
-        transport: Transport,
-        ledger: Ledger,
-        outputs: Outputs,
         selection: Selection,
-        budget: Purse,
-        price_at: Callable[[Model, datetime], Price | None],
-        settings: RunSettings,
+        resources: Resources,
         run_options: RunOptions,
         observer: Observer,
-        secrets: tuple[str, ...] = (),
-        unbilled_statuses: Collection[int] = (),
-        threads: Threads = in_thread,
     ) -> None:
-        self.summary = Summary(again=paying_again(settings))
+        self.summary = Summary(again=paying_again(resources.settings))
         self._lanes = tuple(lanes)
         self._selection = selection
-        self._price_at = price_at
         self._run_options = run_options
         self._observer = observer
-        self._ledger = ledger
-        self._outputs = outputs
-        self._threads = threads
+        self._ledger = resources.ledger
         self._began = 0
         self._stops = [Stop() for _ in lanes]
         self._left = run_options.limit if run_options.limit is not None else float("inf")
         self._chance = random.Random(run_options.seed)  # noqa: S311 - jitter, not cryptography
-        self._shop = Context(
-            dialect=dialect,
-            transport=transport,
-            ledger=ledger,
-            outputs=outputs,
-            budget=budget,
-            settings=settings,
-            threads=threads,
+        self._context = Context.of(
+            resources,
             chance=self._chance,
-            secrets=secrets,
             stop_run=self.stop,
             ended=self._ended,
             say=self._say,
             again=self.summary.again,
-            unbilled_statuses=frozenset(unbilled_statuses),
-            wall_clock=ledger.now,
         )
 
     @property
@@ -119,7 +92,7 @@ class Batch:
     @property
     def longest_wait_seconds(self) -> float:
         """How long what is in flight may take at most: its deadline, and reading on after it."""
-        return self._shop.settings.timeout + LATE_SECONDS
+        return self._context.settings.timeout + LATE_SECONDS
 
     def stop(self, reason: RetouchError) -> None:
         """Start nothing new in any lane; the first reason is the one that is told."""
@@ -170,11 +143,11 @@ class Batch:
         )
         tools = LaneTools(
             model,
-            partial(self._price_at, model),
+            partial(self._context.price_at, model),
             lane.capabilities,
             Limiter(model.limits),
             polls,
-            Losses(self._shop.settings.stop_after_losses),
+            Losses(self._context.settings.stop_after_losses),
             stop,
         )
         async with anyio.create_task_group() as group:
@@ -185,7 +158,7 @@ class Batch:
             group.cancel_scope.cancel()
 
     def _say(self, text: str) -> None:
-        self._observer.said(one_clean_line(without_secrets(text, self._shop.secrets)))
+        self._observer.said(one_clean_line(without_secrets(text, self._context.secrets)))
 
     async def _feed(self, lane: JobStream, tools: LaneTools, jobs: TaskGroup) -> None:
         """Start what is to be polled, then what is to be sent; note what is passed over."""
@@ -246,7 +219,7 @@ class Batch:
     async def _run_job(self, job: Job, decision: Send | Poll, tools: LaneTools, slots: int) -> None:
         with tools.limiter.placed(slots):
             try:
-                await run_job(job, decision, tools, self._shop)
+                await run_job(job, decision, tools, self._context)
             except (StorageFailed, LedgerTaken) as error:
                 self.stop(error)
                 self._ended(JobEnd(job, "stopped"))
@@ -263,12 +236,12 @@ class Batch:
 
             def deliver(offer: Reuse = offer, there: Outputs = there) -> list[FileRecord | None]:
                 return [
-                    self._outputs.deliver(job.output_path(index), there, file)
+                    self._context.outputs.deliver(job.output_path(index), there, file)
                     for index, file in enumerate(offer.files)
                 ]
 
             try:
-                found = await self._threads(partial(when_free, deliver))
+                found = await self._context.threads(partial(when_free, deliver))
                 files = tuple(file for file in found if file is not None)
                 if len(files) == len(offer.files):
                     await self._ledger.append(self._reused(job, offer.ledger, files))
@@ -316,7 +289,7 @@ class Batch:
         """Say in the ledger that a Job's picture lies there and its Records do not."""
         observed = self._ledger.state.observed.get(job.model)
         ceiling = ceiling_of(job, tools.price_at(self._ledger.now()), tools.capabilities, observed)
-        log = Recorder(job, self._ledger, ceiling, self._shop.secrets)
+        log = Recorder(job, self._ledger, ceiling, self._context.secrets)
         error = ErrorRecord(
             kind="broken_reply",
             code=OLDER_COPY,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Literal
 
@@ -21,7 +21,7 @@ from retouch.job import Job
 from retouch.ledger import Ledger
 from retouch.ledger.records import ErrorRecord, FileRecord
 from retouch.manifest import Model, Price, RunSettings
-from retouch.threads import Threads
+from retouch.threads import Threads, in_thread
 from retouch.transport import Transport
 
 Ended = Literal["done", "failed", "unknown", "accepted", "stopped"]
@@ -39,27 +39,60 @@ class JobEnd:
     task: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What every Job of a run shares. `secrets` are scrubbed from all that is written; `tasks`
-    tells which Job each Task was given to, by its Source."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a run works with, opened by its caller. `secrets` are scrubbed from all that is written.
+
+    `price_at`: what a model costs at a moment; None where it is unpriced.
+    """
 
     dialect: Dialect
     transport: Transport
     ledger: Ledger
     outputs: Outputs
     budget: Purse
+    price_at: Callable[[Model, datetime], Price | None]
     settings: RunSettings
-    threads: Threads
+    secrets: tuple[str, ...] = ()
+    unbilled_statuses: frozenset[int] = frozenset()
+    threads: Threads = in_thread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context(Resources):
+    """What every Job of a run shares, and how it tells its Batch; `tasks` tells which Job each
+    Task was given to, by its Source."""
+
     chance: random.Random
-    secrets: tuple[str, ...]
     stop_run: Callable[[RetouchError], None]
     ended: Callable[[JobEnd], None]
     say: Callable[[str], None]
     wall_clock: Callable[[], datetime]
     again: PayingAgain = field(default_factory=PayingAgain)
-    unbilled_statuses: frozenset[int] = frozenset()
     tasks: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        resources: Resources,
+        *,
+        chance: random.Random,
+        stop_run: Callable[[RetouchError], None],
+        ended: Callable[[JobEnd], None],
+        say: Callable[[str], None],
+        again: PayingAgain,
+    ) -> Context:
+        """These resources, and the ways to the Batch that holds them."""
+        held = {each.name: getattr(resources, each.name) for each in fields(Resources)}
+        return cls(
+            **held,
+            chance=chance,
+            stop_run=stop_run,
+            ended=ended,
+            say=say,
+            again=again,
+            wall_clock=resources.ledger.now,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from retouch.dialects import DIALECTS
 from retouch.dialects.base import Endpoint
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
+from retouch.engine.context import Resources
 from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Selection
 from retouch.engine.summary import RunOptions, Summary
@@ -148,18 +149,20 @@ class Stage:
         ):
             self._batch = Batch(
                 lanes=self.lanes,
-                dialect=DIALECTS["qiniu"],
-                transport=transport,
-                ledger=ledger,
-                outputs=outputs,
                 selection=Selection(ledger.state, outputs),
-                budget=Purse(),
-                price_at=lambda model, _: PRICES.get(model.model),
-                settings=RunSettings(timeout=60.0),
+                resources=Resources(
+                    dialect=DIALECTS["qiniu"],
+                    transport=transport,
+                    ledger=ledger,
+                    outputs=outputs,
+                    budget=Purse(),
+                    price_at=lambda model, _: PRICES.get(model.model),
+                    settings=RunSettings(timeout=60.0),
+                    secrets=(CANARY,),
+                    threads=a_moment_later,
+                ),
                 run_options=RunOptions(seed=self.seed),
                 observer=Watcher(),
-                secrets=(CANARY,),
-                threads=a_moment_later,
             )
             return await self._batch.run()
 
