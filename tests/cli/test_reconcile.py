@@ -214,7 +214,7 @@ def test_wrong_words(
 def test_a_missing_bill(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
     """A bill that is not there is said by its path."""
     assert main(["reconcile", *cats.words, "--bill", "none.csv"]) == 2
-    assert "none.csv: No such file" in capsys.readouterr().err
+    assert "none.csv: no such file" in capsys.readouterr().err
 
 
 def test_fetch_needs_one_manifest(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,6 +36,7 @@ from retouch.reconcile.profiles import NAMES, ROLES
 from retouch.reconcile.reading import Said, read_bill
 from retouch.report import Period
 from retouch.storage.lock import exclusive
+from retouch.storage.reading import read_given
 from retouch.text import how_many, one_clean_line
 
 BILL_CAP_BYTES = 512 * 1024 * 1024
@@ -266,14 +267,7 @@ def _bill(options: _Options, ours: Ours) -> Bill:
 
 
 def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(BILL_CAP_BYTES + 1)
-    except OSError as error:
-        raise InputRefused(f"{path}: {error.strerror}") from None
-    if len(data) > BILL_CAP_BYTES:
-        raise InputRefused(f"{path}: at most {BILL_CAP_BYTES:,} bytes are read; export a month")
-    return data
+    return read_given(path, BILL_CAP_BYTES, if_missing="check the path", if_large="export a month")
 
 
 def _currency(said: str | None, ours: Ours, bill: Bill) -> str | None:

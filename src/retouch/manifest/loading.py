@@ -24,8 +24,8 @@ from retouch.manifest.rules import (
     placed,
     version_problem,
 )
-from retouch.manifest.yaml_reader import MAXIMUM_BYTES, parse
-from retouch.storage.reading import read_bytes
+from retouch.manifest.yaml_reader import MAXIMUM_BYTES, SMALLER, parse
+from retouch.storage.reading import read_given
 
 WHAT_A_MANIFEST_IS = (
     "a manifest is a YAML mapping with the keys version, inputs, prompts and models; "
@@ -93,8 +93,11 @@ class Loaded:
 
 def load(path: Path, *, dialects: Collection[str] | None = None) -> Loaded:
     """Read a manifest from a file; see `read`. Raises InputRefused with every problem at once."""
-    text = read_bytes(
-        path, str(path), "check the path; `retouch init` writes a starter", MAXIMUM_BYTES
+    text = read_given(
+        path,
+        MAXIMUM_BYTES,
+        if_missing="check the path; `retouch init` writes a starter",
+        if_large=SMALLER,
     )
     absolute = path.absolute()
     return _read(text, str(path), absolute, dialects)

@@ -13,8 +13,8 @@ from retouch.manifest.messages import validated
 from retouch.manifest.price_rules import incomplete_price
 from retouch.manifest.prices import FilePrice, PriceTable
 from retouch.manifest.rules import Finding, in_order, items, placed, version_problem
-from retouch.manifest.yaml_reader import MAXIMUM_BYTES, parse
-from retouch.storage.reading import read_bytes
+from retouch.manifest.yaml_reader import MAXIMUM_BYTES, SMALLER, parse
+from retouch.storage.reading import read_given
 
 WHAT_A_PRICE_FILE_IS = (
     "a price file is a YAML mapping with the keys version and prices; `retouch schema prices` "
@@ -55,7 +55,7 @@ class PriceFile:
 def load_prices(path: Path) -> PriceFile:
     """Read a price file; raises InputRefused with every problem at once."""
     file = str(path)
-    text = read_bytes(path, file, "check the path", MAXIMUM_BYTES)
+    text = read_given(path, MAXIMUM_BYTES, if_missing="check the path", if_large=SMALLER)
     document = parse(text, file)
     data = document.root.data() if document.root else None
     if not isinstance(data, Mapping):

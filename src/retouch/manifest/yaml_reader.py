@@ -18,6 +18,7 @@ from retouch.manifest.scalars import Trap, read_scalar
 from retouch.text import one_clean_line
 
 MAXIMUM_BYTES = 1_000_000
+SMALLER = "move lists of inputs into tables"
 MAXIMUM_DEPTH = 50
 
 _WRITE_OUT = "write the value out each time, or quote it if a text is meant"
@@ -60,7 +61,7 @@ def _decoded(text: bytes, file: str) -> str:
     """The text, or InputRefused when it is too long, no UTF-8 or holds a NUL."""
     if len(text) > MAXIMUM_BYTES:
         what = f"larger than {MAXIMUM_BYTES:,} bytes"
-        raise InputRefused([Problem(file, 0, 0, what, "move lists of inputs into tables")])
+        raise InputRefused([Problem(file, 0, 0, what, SMALLER)])
     try:
         decoded = text.decode("utf-8-sig")
     except UnicodeDecodeError as error:

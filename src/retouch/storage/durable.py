@@ -12,16 +12,18 @@ import stat
 from pathlib import Path
 
 from retouch.errors import StorageFailed
+from retouch.storage.reading import UnreadableFile, open_unfollowed
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NEW_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LINK = "is a link, and links in the outputs are not followed"
+_LINK_HINT = "put the real thing there, or remove it"
 
 
 def storage_failed(path: Path, error: OSError) -> StorageFailed:
     """A disk's refusal as the message the user gets."""
     if error.errno in (errno.ELOOP, errno.ENOTDIR) and path.is_symlink():
-        return StorageFailed(f"{path}: {_LINK}", hint="put the real thing there, or remove it")
+        return StorageFailed(f"{path}: {_LINK}", hint=_LINK_HINT)
     return StorageFailed(
         f"{path}: {error.strerror or error}",
         hint="sending has stopped and nothing recorded is lost; mend the disk and run again",
@@ -59,12 +61,13 @@ def open_regular(path: Path) -> int | None:
     Raises StorageFailed for a link, a folder, a pipe or what cannot be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return open_unfollowed(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise storage_failed(path, error) from error
-    return require_regular(descriptor, path)
+    except UnreadableFile as error:
+        raise _irregular(path, error.reason) from None
 
 
 def require_regular(descriptor: int, path: Path) -> int:
@@ -72,7 +75,13 @@ def require_regular(descriptor: int, path: Path) -> int:
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
-    raise StorageFailed(f"{path}: not a regular file", hint="move it away and run again")
+    raise _irregular(path, "is not a regular file")
+
+
+def _irregular(path: Path, reason: str) -> StorageFailed:
+    if path.is_symlink():
+        return StorageFailed(f"{path}: {_LINK}", hint=_LINK_HINT)
+    return StorageFailed(f"{path}: {reason}", hint="move it away and run again")
 
 
 def write_all(descriptor: int, data: bytes) -> None:

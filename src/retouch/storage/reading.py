@@ -6,16 +6,25 @@ asked of the open descriptor, so that nothing can be swapped in between.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
+from typing import Literal
 
 from retouch.errors import InputRefused, Problem
 from retouch.text import one_clean_line
 
 FILE_CAP_BYTES = 256 * 1024 * 1024
 
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_LOOP = "is not a regular file: is a link that leads to itself"
+_FLAGS = (
+    os.O_RDONLY
+    | os.O_CLOEXEC
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+)
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -25,13 +34,20 @@ _KINDS = (
 )
 
 
-class UnreadableFile(Exception):
-    """Why a file cannot be read, in one clause, and what to do."""
+Why = Literal["missing", "large", "other"]
 
-    def __init__(self, reason: str, remedy: str = "") -> None:
+
+class UnreadableFile(Exception):
+    """Why a file cannot be read, in one clause, and what to do.
+
+    `why`: the kinds that a caller may know a better remedy for.
+    """
+
+    def __init__(self, reason: str, remedy: str = "", *, why: Why = "other") -> None:
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
+        self.why = why
 
 
 def read_regular(
@@ -47,18 +63,33 @@ def read_regular(
     """
     real = resolved(path, within)
     try:
-        _refuse_irregular(os.lstat(real).st_mode)
-        descriptor = os.open(real, _FLAGS | getattr(os, "O_NOFOLLOW", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            _refuse_irregular(status.st_mode)
-            offset, size = span or (0, status.st_size)
-            if size > cap:
-                raise UnreadableFile(f"has {size:,} bytes; at most {cap:,} are read")
+        with os.fdopen(open_unfollowed(real), "rb") as file:
+            offset, size = span or (0, os.fstat(file.fileno()).st_size)
             file.seek(offset)
-            return file.read(size if span else cap + 1)
+            data = file.read(size if span else cap + 1) if size <= cap else b""
+            size = max(size, len(data))  # it may be growing
+            if size > cap:
+                what = f"has {size:,} bytes; at most {cap:,} are read"
+                raise UnreadableFile(what, why="large")
+            return data
     except OSError as error:
         raise _translated(error) from None
+
+
+def open_unfollowed(path: Path) -> int:
+    """A descriptor for reading the regular file at `path`, which must be no link.
+
+    The one place that opens what somebody named. Raises UnreadableFile for what is no regular
+    file, and OSError, which callers translate: here for inputs, `durable` for the outputs folder.
+    """
+    _refuse_irregular(os.lstat(path).st_mode)  # before opening: that alone moves some devices
+    descriptor = os.open(path, _FLAGS)
+    try:
+        _refuse_irregular(os.fstat(descriptor).st_mode)
+    except UnreadableFile:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def resolved(path: Path, within: Path | None = None) -> Path:
@@ -72,51 +103,41 @@ def resolved(path: Path, within: Path | None = None) -> Path:
             )
     except OSError as error:
         raise _translated(error) from None
-    except (RuntimeError, ValueError) as error:  # a loop of links (Python 3.11, 3.12); a NUL
-        what = "is a link that leads to itself" if isinstance(error, RuntimeError) else "is no path"
-        raise UnreadableFile(f"is not a regular file: {what}") from None
+    except RuntimeError:  # Python 3.11 and 3.12 say so of a loop of links
+        raise UnreadableFile(_LOOP, "remove the link") from None
+    except ValueError:  # a NUL
+        raise UnreadableFile("is no path", "correct it") from None
     return real
 
 
 def _refuse_irregular(mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
-        raise UnreadableFile(f"is not a regular file but {kind}", "name a picture's file")
+        raise UnreadableFile(f"is not a regular file but {kind}", "name a file")
 
 
 def _translated(error: OSError) -> UnreadableFile:
+    if error.errno == errno.ELOOP:
+        return UnreadableFile(_LOOP, "remove the link")
     name = os.strerror(error.errno) if error.errno else one_clean_line(str(error))
     if isinstance(error, FileNotFoundError):
         return UnreadableFile(
-            "is not there (or is a link to something that is not)", "check its name"
+            "is not there (or is a link to something that is not)",
+            "check its name",
+            why="missing",
         )
     return UnreadableFile(f"cannot be read: {name} (errno {error.errno})", "check its permissions")
 
 
-def read_bytes(path: Path, file: str, if_missing: str, cap: int) -> bytes:
-    """The file's bytes, at most one more than `cap`.
+def read_given(path: Path, cap: int, *, if_missing: str, if_large: str) -> bytes:
+    """The bytes of the file that the user gave a command, at most `cap` of them.
 
-    `file` is its name for messages, `if_missing` what to do where there is none.
+    `if_missing`, `if_large`: what to do then. Raises InputRefused.
     """
     try:
-        # O_NONBLOCK: opening a FIFO must not wait for somebody to write into it
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as opened:
-            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                raise InputRefused([Problem(file, 0, 0, *_no_file(path))])
-            return opened.read(cap + 1)
-    except FileNotFoundError:
-        raise InputRefused([Problem(file, 0, 0, "no such file", if_missing)]) from None
-    except IsADirectoryError:
-        raise InputRefused([Problem(file, 0, 0, *_no_file(path))]) from None
-    except OSError as error:
-        what = f"cannot be read: {error.strerror or error}"
-        raise InputRefused([Problem(file, 0, 0, what, "make it readable")]) from None
-    except ValueError:
-        raise InputRefused([Problem(repr(file), 0, 0, "no path", "correct it")]) from None
-
-
-def _no_file(path: Path) -> tuple[str, str]:
-    if path.is_dir():
-        return "is a folder", "name the file in it"
-    return "is not a regular file", "name a file"
+        return read_regular(path, cap=cap)
+    except UnreadableFile as error:
+        file = repr(str(path)) if "\0" in str(path) else str(path)
+        remedies = {"missing": if_missing, "large": if_large, "other": error.remedy}
+        what = "no such file" if error.why == "missing" else error.reason
+        raise InputRefused([Problem(file, 0, 0, what, remedies[error.why])]) from None
