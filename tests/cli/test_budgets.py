@@ -38,7 +38,7 @@ def test_a_total_counts_what_is_on_file_confirmed_and_open_at_its_ceiling(cats: 
     cats.write(price=BY_IMAGE)
     cats.fill([was_done, is_unknown])
     [cap] = _caps(cats, run="{total: 50, currency: CNY}")
-    assert (cap.limit.amount, cap.counted) == (50, DONE + CEILING)
+    assert (cap.limit.amount, cap.counted) == (Decimal(50), DONE + CEILING)
     assert cap.counts_history
 
 
@@ -47,7 +47,7 @@ def test_a_budget_for_one_run_begins_at_nothing(cats: Priced) -> None:
     cats.write(price=BY_IMAGE)
     cats.fill([was_done])
     [cap] = _caps(cats, run="{amount: 50, currency: CNY}")
-    assert (cap.counted, cap.counts_history) == (0, False)
+    assert (cap.counted, cap.counts_history) == (Decimal(0), False)
 
 
 def test_a_days_budget_counts_that_day_alone(cats: Priced) -> None:
@@ -55,7 +55,7 @@ def test_a_days_budget_counts_that_day_alone(cats: Priced) -> None:
     cats.write(price=BY_IMAGE)
     cats.fill([was_done])
     [cap] = _caps(cats, run="{per_day: 50, currency: CNY}")
-    assert (cap.counted, cap.day) == (0, utc_today())
+    assert (cap.counted, cap.day) == (Decimal(0), utc_today())
 
 
 def test_the_flag_stands_for_the_runs_budget_and_leaves_what_counts_history(cats: Priced) -> None:

@@ -77,7 +77,7 @@ def test_a_cost_whose_price_is_not_at_hand_is_unchecked(loaded: Loaded, whose: s
 def test_a_price_with_an_id_is_the_same_only_in_the_same_manifest(tmp_path: Path) -> None:
     """An id says nothing of the terms: the manifest may have changed them since the run."""
     loaded = _loaded(tmp_path, BY_TOKENS[:-1] + ", id: list}")
-    records = [started(1), done(1, cost=_cost(loaded, COST, "list"), usage=USAGE)]
+    records: list[AnyRecord] = [started(1), done(1, cost=_cost(loaded, COST, "list"), usage=USAGE)]
     same = msgspec.structs.replace(begins(), manifest_sha256=loaded.sha256)
     assert _audited(loaded, records).found.unchecked == 1
     assert _audited(loaded, [same, *records]).found.checked == 1
@@ -97,7 +97,7 @@ def test_pictures_are_those_the_reply_held_not_those_that_were_kept(tmp_path: Pa
 def test_a_refused_picture_that_was_charged_counts_none(tmp_path: Path) -> None:
     """A refusal for its content holds no picture; what else failed does not say."""
     loaded = _loaded(tmp_path, BY_IMAGE)
-    error = ErrorRecord(kind="bad_reply", message="no JSON")
+    error = ErrorRecord(kind="broken_reply", message="no JSON")
     refused = failed(1, "yes", cost=_cost(loaded, "0"))
     broken = failed(2, "yes", cost=_cost(loaded, "0.25"), error=error)
     audit = _audited(loaded, [started(1), refused, started(2), broken])

@@ -13,6 +13,7 @@ from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Selection
 from retouch.job import Job
 from retouch.ledger import read
+from retouch.ledger.records import AnyRecord
 from retouch.ledger.state import Replay
 from tests.support.ledgers import begins, done, started, write
 from tests.support.priced import Priced, is_unknown, priced, was_done
@@ -80,7 +81,7 @@ def test_neighbours_are_asked_only_where_the_ledger_tells_too_little(cats: Price
         raise AssertionError("a neighbour was read")
 
     workspace = open_workspace(cats.manifest, cats.outputs, rehearse=False)
-    records = [begins()]
+    records: list[AnyRecord] = [begins()]
     for number in range(100, 160):
         records += [started(number), done(number)]
     write(cats.ledger, records)

@@ -172,7 +172,7 @@ class Limiter:
         return None
 
     def may_retry(self) -> bool:
-        """Whether one more retry is within the lane's budget; probes of an outage are."""
+        """Whether one more retry is within the lane's budget; a probe of an outage always is."""
         return bool(self.outage.probes) or self._retries.take()
 
     def penalize(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The API key: checked when it is loaded, shown by nothing, lived with by the transport alone.
+"""The API key: checked when it is loaded, shown by nothing, held by the transport alone.
 
 Messages name the variable, never the value: an HTTP library handed a key with a newline prints
 it in its error (PROTOCOL, trap 13), so such a key is refused before any request is made of it.
