@@ -19,6 +19,7 @@ from tests.e2e import forked
 from tests.e2e.forked import ROOT
 
 README = (ROOT / "README.md").read_text()
+CHINESE = (ROOT / "README.zh-CN.md").read_text()
 REVIEW = re.findall(r"^\$ (retouch .*?) *(?:#.*)?$", README, re.MULTILINE)
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 
@@ -41,7 +42,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy2(ROOT / name, target)
     (folder / ".venv").mkdir()
     (folder / ".venv/bin").symlink_to(ROOT / ".venv/bin")
-    for stamp in (".setup", ".dev"):
+    for stamp in (".setup", ".dev", ".extra-export"):
         (folder / ".venv" / stamp).touch()
     return folder
 
@@ -115,7 +116,7 @@ def test_cost_review_works_as_written(reviewed: Path, line: str) -> None:
 
 def test_manifest_of_the_readme_is_one(tmp_path: Path) -> None:
     """The manifest that the README explains loads without a problem."""
-    [text] = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    text = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)[0]
     manifest = tmp_path / "cats.yaml"
     manifest.write_text(text)
     shown = _retouch(f"retouch plan {manifest}", tmp_path)
@@ -146,7 +147,7 @@ def _help(*words: str) -> str:
 def test_every_command_on_a_manifest_takes_outputs() -> None:
     """As the README says: those listed with an M take `--outputs`."""
     listed = re.findall(r"`retouch (\w+) M", README.partition("## Commands")[2])
-    assert len(set(listed)) == 7
+    assert len(set(listed)) == 10
     for name in set(listed):
         assert "--outputs" in _help(name), name
 
@@ -158,3 +159,18 @@ def test_commands_listed_are_those_there_are() -> None:
         re.findall(r"`retouch (\w+)", README.partition("## Commands")[2].partition("##")[0])
     )
     assert listed == there
+
+
+def _outline(text: str) -> list[str]:
+    """The levels of the headings, in order."""
+    return re.findall(r"^(#+) ", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+
+
+def test_both_readmes_say_the_same() -> None:
+    """The Chinese README has the same headings, the same blocks to type, the same commands."""
+    assert _outline(CHINESE) == _outline(README)
+    blocks = [re.findall(r"```\w*\n.*?```", text, re.DOTALL) for text in (README, CHINESE)]
+    assert blocks[0] == blocks[1]
+    first = r"^\| (`retouch [^|]*?`) \|"
+    commands = [re.findall(first, text, re.MULTILINE) for text in (README, CHINESE)]
+    assert commands[0] == commands[1] != []
