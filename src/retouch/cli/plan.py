@@ -46,7 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_manifest(parser)
     add_redo(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
-    add_redo(parser)
     parser.add_argument(
         "--explain", action="store_true", help="list each job that would be sent, and why"
     )
