@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from retouch.cli.workspace import Workspace
 from retouch.engine.naming import keys_of
-from retouch.engine.paying_again import standing_redo
 from retouch.ledger.decision import Redo
+from retouch.manifest import PayAgain, RunSettings
 from retouch.plan import Plan
 
 _STATES = ("failed", "unknown", "missing", "rejected")
@@ -29,7 +29,7 @@ def add_redo(parser: argparse.ArgumentParser) -> None:
 def redo_of(words: list[str], workspace: Workspace, plan: Plan) -> Redo:
     """What `--redo` names. Raises InputRefused for a word that names nothing."""
     named = [word for word in words if word not in _STATES]
-    standing = standing_redo(workspace.loaded.manifest.run)
+    standing = _standing(workspace.loaded.manifest.run)
     return replace(
         standing,
         failed="failed" in words,
@@ -38,3 +38,9 @@ def redo_of(words: list[str], workspace: Workspace, plan: Plan) -> Redo:
         rejected="rejected" in words,
         keys=keys_of(named, plan.lanes, "--redo"),
     )
+
+
+def _standing(settings: RunSettings) -> Redo:
+    """What a manifest lets every run pay for again, before anybody asks for more."""
+    terms = settings.on_unknown
+    return Redo(unknown=terms == "retry", again=terms.retry if isinstance(terms, PayAgain) else 0)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 
-from retouch.cli.output import json_text
-from retouch.cli.summary import say_outside
-from retouch.cli.workspace import add_manifest, make_plan, open_workspace, outside_plan
-from retouch.engine.outside import Outside, open_keys
+from retouch.cli.output import json_text, say
+from retouch.cli.summary import outside_text
+from retouch.cli.workspace import (
+    Workspace,
+    add_manifest,
+    make_plan,
+    open_workspace,
+    outside_plan,
+)
 from retouch.ledger import read
 from retouch.ledger.charges import NO_ANSWER
 from retouch.ledger.decision import Redo
 from retouch.ledger.outcome import Outcome
 from retouch.ledger.records import Failed, Unknown
-from retouch.ledger.state import Replay
+from retouch.ledger.state import Replay, open_keys
 from retouch.money import Money, exact
 from retouch.review.marks import counts_with, read_marks
 from retouch.text import how_many, one_clean_line
@@ -30,19 +35,27 @@ def run(arguments: argparse.Namespace) -> int:
     workspace = open_workspace(arguments.manifest, arguments.outputs, rehearse=arguments.rehearse)
     state = read(workspace.ledger)
     redo = Redo(unknown=workspace.loaded.manifest.run.on_unknown == "retry")
-    # Nothing open, nothing outside: then the sources need not be looked at.
-    is_open = bool(open_keys(state))
-    outside = outside_plan(workspace, make_plan(workspace), state) if is_open else Outside()
+    tasks, held = _outside(workspace, state)
     counts = counts_with(state, read_marks(workspace.folder).rejected_keys)
     found = _status(state, redo, counts)
     found = {"manifest": workspace.loaded.manifest.name, "virtual": workspace.is_rehearsal} | found
     if arguments.json:
-        told = {"outside": {"tasks": outside.tasks, "held": outside.held}}
+        told = {"outside": {"tasks": tasks, "held": held}}
         print(json_text(found | told))
     else:
         _print(state, redo, counts, workspace.is_rehearsal)
-        say_outside(outside)
-    return 1 if outside.jobs_count else 0
+        if text := outside_text(tasks, held):
+            say(text)
+    return 1 if tasks or held else 0
+
+
+def _outside(workspace: Workspace, state: Replay) -> tuple[int, int]:
+    """How many tasks and held Jobs the plan does not name. Where nothing is open the sources need
+    not be looked at, nor what looks at them be imported."""
+    if not open_keys(state):
+        return 0, 0
+    outside = outside_plan(workspace, make_plan(workspace), state)
+    return outside.tasks, outside.held
 
 
 def _status(state: Replay, redo: Redo, counts: dict[str, int]) -> dict[str, object]:

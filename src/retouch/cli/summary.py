@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from retouch.cli.output import say
-from retouch.cli.workspace import Workspace
-from retouch.engine.outside import Outside
-from retouch.engine.paying_again import PayingAgain
-from retouch.engine.selection import LaneCount
-from retouch.engine.summary import Summary
-from retouch.errors import RetouchError
 from retouch.ledger.decision import HoldReason
-from retouch.ledger.state import Replay
 from retouch.text import how_many
 
+if TYPE_CHECKING:  # start-up: `status` and `plan` run nothing
+    from retouch.cli.workspace import Workspace
+    from retouch.engine.outside import Outside
+    from retouch.engine.paying_again import PayingAgain
+    from retouch.engine.selection import LaneCount
+    from retouch.engine.summary import Summary
+    from retouch.errors import RetouchError
+    from retouch.ledger.state import Replay
 
-def outside_text(outside: Outside) -> str:
+
+def outside_text(tasks: int, held: int) -> str:
     """What is open outside the plan, in a sentence; "" where nothing is."""
-    parts = [f"{how_many(outside.tasks, 'task')} on file, which `retouch run` fetches, free"]
-    parts = parts if outside.tasks else []
-    if outside.held:
-        parts.append(f"{how_many(outside.held, 'job')} held, which `retouch resolve` settles")
+    parts = [f"{how_many(tasks, 'task')} on file, which `retouch run` fetches, free"]
+    parts = parts if tasks else []
+    if held:
+        parts.append(f"{how_many(held, 'job')} held, which `retouch resolve` settles")
     return f"open, and not in the plan any more: {'; '.join(parts)}" if parts else ""
 
 
 def say_outside(outside: Outside) -> None:
     """Tell of it, where there is any."""
-    if text := outside_text(outside):
+    if text := outside_text(outside.tasks, outside.held):
         say(text)
 
 

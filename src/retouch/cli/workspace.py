@@ -16,12 +16,12 @@ from retouch.cli.grouped import grouped
 from retouch.cli.output import say
 from retouch.dialects import DIALECTS
 from retouch.dialects.base import Dialect
-from retouch.engine.outside import Outside, outside_of
 from retouch.errors import InputRefused, Problem, StorageFailed
 from retouch.manifest import Loaded, Price, load
 from retouch.review.marks import read_marks
 
 if TYPE_CHECKING:
+    from retouch.engine.outside import Outside
     from retouch.ledger.state import Replay
     from retouch.plan import Plan
 
@@ -134,6 +134,8 @@ def _counting_pictures() -> Iterator[Callable[[int], object]]:
 
 def outside_plan(workspace: Workspace, plan: Plan, state: Replay) -> Outside:
     """What is open in the ledger and not in the plan."""
+    from retouch.engine.outside import outside_of  # noqa: PLC0415 - start-up time
+
     models = {model.model: model for model in workspace.loaded.manifest.models}
     return outside_of(plan.lanes, state, models, workspace.dialect)
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from retouch.dialects.base import Capabilities, Dialect
 from retouch.engine.selection import JobStream
 from retouch.job import Job
-from retouch.ledger.decision import Hold, Poll, decide
+from retouch.ledger.decision import Poll
 from retouch.ledger.on_file import JobOnFile, job_on_file
-from retouch.ledger.state import Replay
+from retouch.ledger.state import Replay, open_keys
 from retouch.manifest import Model
 
 
@@ -51,16 +51,6 @@ class Outside:
     @property
     def jobs_count(self) -> int:
         return self.tasks + self.held
-
-
-def open_keys(state: Replay) -> dict[str, Poll | Hold]:
-    """The Jobs of a ledger that are polled or held, by key."""
-    found = {}
-    for key, outcome in state.outcomes.items():
-        decision = decide(key, outcome)
-        if isinstance(decision, Poll | Hold):
-            found[key] = decision
-    return found
 
 
 def outside_of(

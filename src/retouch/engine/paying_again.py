@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from retouch.engine.budget import Cap, Purse, Reservation
 from retouch.errors import BudgetReached
-from retouch.ledger.decision import Redo
 from retouch.manifest import PayAgain, RunSettings
 from retouch.money import Money
 
@@ -54,12 +53,6 @@ class PayingAgain:
             self.held += 1
             return None
         return reservation
-
-
-def standing_redo(settings: RunSettings) -> Redo:
-    """What a manifest lets every run pay for again, before anybody asks for more."""
-    terms = settings.on_unknown
-    return Redo(unknown=terms == "retry", again=terms.retry if isinstance(terms, PayAgain) else 0)
 
 
 def paying_again(settings: RunSettings) -> PayingAgain:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from retouch.ledger.charges import Charge, Charges, Posting
-from retouch.ledger.decision import NOTHING_REDONE, Hold, Redo, decide
+from retouch.ledger.decision import NOTHING_REDONE, Hold, Poll, Redo, decide
 from retouch.ledger.outcome import Outcome, State, Totals
 from retouch.ledger.records import (
     AnyRecord,
@@ -286,3 +286,13 @@ def replay(records: Iterable[AnyRecord]) -> Replay:
     for record in records:
         state.apply(record)
     return state
+
+
+def open_keys(state: Replay) -> dict[str, Poll | Hold]:
+    """The Jobs of a ledger that are polled or held, by key."""
+    found = {}
+    for key, outcome in state.outcomes.items():
+        decision = decide(key, outcome)
+        if isinstance(decision, Poll | Hold):
+            found[key] = decision
+    return found
