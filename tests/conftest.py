@@ -25,6 +25,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_runtest_setup() -> None:
+    """The terminal's width is that of no terminal, whatever a library has put into COLUMNS."""
+    os.environ.pop("COLUMNS", None)
+
+
 @pytest.fixture
 def anyio_backend(request: pytest.FixtureRequest) -> str | tuple[str, dict[str, Any]]:
     """asyncio, or trio in virtual time where the test asks for it."""

@@ -11,7 +11,7 @@ from retouch.dialects.base import EncodedPicture, LinkedPicture, Produced, Usage
 from retouch.engine.outputs import Outputs
 from retouch.engine.results import Received, receive
 from retouch.errors import StorageFailed
-from retouch.job import Job, Picture, Prompt, Source
+from retouch.job import Job, Picture, Prompt, Source, Terms
 from retouch.threads import in_place
 from retouch.transport import Downloaded, DownloadFailed
 from tests.support.provider import png
@@ -22,6 +22,7 @@ JOB = Job(
     prompt=Prompt("p", "make it so"),
     source=Source("s.png", Picture("url:x", url="x")),
     output="images/s-{index}",
+    terms=Terms(n=3),
 )
 EXPIRED = DownloadFailed("expired", 403, "expired", expired=True)
 BROKEN = DownloadFailed("network", None, "reset", retryable=True)

@@ -69,7 +69,7 @@ def read_regular(
             data = file.read(size if span else cap + 1) if size <= cap else b""
             size = max(size, len(data))  # it may be growing
             if size > cap:
-                what = f"has {size:,} bytes; at most {cap:,} are read"
+                what = f"has {size:,} bytes, larger than {cap:,} bytes"
                 raise UnreadableFile(what, why="large")
             return data
     except OSError as error:

@@ -165,6 +165,7 @@ def lines() -> tuple[bytes, ...]:
         {"event": "done", **began, "attempt": 4, "usage": usage, "cost": cost, "files": [file],
          "seconds": 1.5, "warnings": ["w"]},
         {"event": "reused", "key": key, "from": "other/ledger.jsonl", "files": [file]},
+        {"event": "salvaged", "lost_lines": 2, "note": "n"},
         {"event": "end", "outcome": "finished", "counts": {"done": 1}, "cost": {}},
     )  # fmt: skip
     head = {"v": 1, "at": "2026-01-01T00:00:00.000000Z", "run": "r1", "prev": "0" * 16}
