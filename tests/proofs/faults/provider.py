@@ -3,6 +3,7 @@
 It serves one Job at a time: a submit, polls if it answers with a task, downloads if it answers
 with links. A charge is in the book's file before a byte of an answer is sent, and only if the
 whole request was heard. Every reply ends its connection, so that each request makes its own.
+What a run asks before it begins, whether this is a rehearsal, is no part of any Job.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class BreakingProvider:
             peer.connection.recv(PART_OF_A_HEAD)  # a GET has no body to break off in
             return self._end(peer)
         heard = peer.read_head()
+        if heard.head.startswith("GET /v1/models "):  # whether this is a rehearsal: it is none
+            return peer.answer(status="404 Not Found", headers="Connection: close\r\n")
         return self._answer(peer, heard, _stage_of(heard))
 
     def _answer(self, peer: Peer, heard: Heard, stage: Stage) -> None:
