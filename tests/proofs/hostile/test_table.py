@@ -76,7 +76,8 @@ INPUT: dict[int, tuple[str, ...]] = {
     54: (f"{COMMANDS}test_ctrl_c_before_anything_is_sent",
          f"{BATCH}test_interrupt_lets_requests_end_and_tasks_stay",
          "test_signals.py::test_first_signal_lets_what_is_in_flight_end",
-         "test_signals.py::test_second_signal_stops_now_and_further_ones_change_nothing"),
+         "test_signals.py::test_second_ctrl_c_stops_now_and_further_ones_change_nothing",
+         "test_signals.py::test_only_a_second_ctrl_c_breaks_off_what_is_paid_for"),
 }  # fmt: skip
 
 HOSTILE: dict[str, tuple[str, ...]] = {
