@@ -88,7 +88,7 @@ def test_rejected_redone_and_rejected_again(folder: Path, page: Browser) -> None
     assert ledger.stat().st_size == size
 
     waste = json.loads(retouch(folder, "report", "two.yaml", "--json")[1])["waste"]
-    assert [(each["kind"], each["jobs"], each["cost"]) for each in waste] == [
+    assert [(each["kind"], each["jobs"], each["amount"]) for each in waste] == [
         ("rejected", 1, "0.270000")
     ]
     page.open(
