@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,20 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_setup() -> None:
     """The terminal's width is that of no terminal, whatever a library has put into COLUMNS."""
     os.environ.pop("COLUMNS", None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """Hear signals after a test as before it: an interrupted command ignores them for good, and a
+    process started later would inherit that and never end."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        return (yield)
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
 
 
 @pytest.fixture
