@@ -70,7 +70,11 @@ def served(album: Album) -> Iterator[Served]:
             yield Served(process.stdout.readline().strip(), process)
         finally:
             process.send_signal(signal.SIGINT)
-            _, told = process.communicate(timeout=20)
+            try:
+                _, told = process.communicate(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()  # leaving `with` waits for it
+                raise
     assert process.returncode == 0, told
     assert "Traceback" not in told
 

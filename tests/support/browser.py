@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page, sync_playwright
 
 SECONDS = 20.0
+SLACK = 5.0  # a wait that times out by itself says more than one that is cut off
 REBOUND = "rebound.example"  # a name that leads to this machine, as an attacker's may
 _FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic",
@@ -43,11 +45,31 @@ def chromium() -> str:
     return found
 
 
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Fail what takes longer: Playwright waits for ever for a page's script, or a page that hangs.
+
+    Pytest's main thread alone has an alarm, and tests of pages run in no other.
+    """
+
+    def late(*_: object) -> None:
+        pytest.fail(f"no answer from the page within {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 class Browser:
     """One Chromium window, and what became of the page in it."""
 
     def __init__(self, context: BrowserContext) -> None:
         self.context = context
+        context.set_default_timeout(1000 * SECONDS)
         self.page: Page = context.new_page()
         self.complaints: list[str] = []
         self.requests: list[str] = []
@@ -70,11 +92,12 @@ class Browser:
         self.until(lambda: self.script("return document.documentElement.dataset.ready === ''"))
 
     def until(self, condition: Callable[[], object]) -> None:
-        """Wait until something is so."""
+        """Wait until something is so; fail when it is late, or when the page no longer answers."""
         deadline = time.monotonic() + SECONDS
-        while not condition():
-            assert time.monotonic() < deadline, "it did not come to be"
-            self.page.wait_for_timeout(30)
+        with within(SECONDS + SLACK):
+            while not condition():
+                assert time.monotonic() < deadline, "it did not come to be"
+                self.page.wait_for_timeout(30)
 
     def script(self, text: str, *given: object) -> Any:
         """Run JavaScript in the page and return what it returns; `given` is the list of those."""
