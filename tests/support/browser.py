@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,30 +47,20 @@ def chromium() -> str:
     return found
 
 
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Fail what takes longer: Playwright waits for ever for a page's script, or a page that hangs.
-
-    Pytest's main thread alone has an alarm, and tests of pages run in no other.
-    """
-
-    def late(*_: object) -> None:
-        pytest.fail(f"no answer from the page within {seconds:.0f} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+def _end(mark: str) -> None:
+    """End the Chromium whose command line has this mark; what waits for it fails then."""
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if mark.encode() in each.read_bytes().split(b"\0"):
+                os.kill(int(each.parent.name), signal.SIGKILL)
 
 
 class Browser:
     """One Chromium window, and what became of the page in it."""
 
-    def __init__(self, context: BrowserContext) -> None:
+    def __init__(self, context: BrowserContext, mark: str) -> None:
         self.context = context
+        self.mark = mark
         context.set_default_timeout(1000 * SECONDS)
         self.page: Page = context.new_page()
         self.complaints: list[str] = []
@@ -94,10 +86,15 @@ class Browser:
     def until(self, condition: Callable[[], object]) -> None:
         """Wait until something is so; fail when it is late, or when the page no longer answers."""
         deadline = time.monotonic() + SECONDS
-        with within(SECONDS + SLACK):
+        # Playwright waits for ever for a page whose script hangs, until its Chromium is gone.
+        cut = threading.Timer(SECONDS + SLACK, _end, [self.mark])
+        cut.start()
+        try:
             while not condition():
                 assert time.monotonic() < deadline, "it did not come to be"
                 self.page.wait_for_timeout(30)
+        finally:
+            cut.cancel()
 
     def script(self, text: str, *given: object) -> Any:
         """Run JavaScript in the page and return what it returns; `given` is the list of those."""
@@ -142,10 +139,11 @@ class Browser:
 def browser(*, language: str = "en-US") -> Iterator[Browser]:
     """A Chromium of this language."""
     path = chromium()
+    mark = f"--of-test={uuid.uuid4()}"
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=_FLAGS)
+        opened = playwright.chromium.launch(executable_path=path, args=[*_FLAGS, mark])
         try:
-            yield Browser(opened.new_context(locale=language))
+            yield Browser(opened.new_context(locale=language), mark)
         finally:
             opened.close()
 
@@ -157,6 +155,6 @@ def in_language(window: Browser, language: str) -> Iterator[Browser]:
     assert running is not None
     context = running.new_context(locale=language)
     try:
-        yield Browser(context)
+        yield Browser(context, window.mark)
     finally:
         context.close()
