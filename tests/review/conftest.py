@@ -13,9 +13,10 @@ from tests.support.albums import Album, common_album
 from tests.support.browser import Browser, browser
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def window() -> Iterator[Browser]:
-    """An English Chromium; this thread has an event loop while it is open."""
+    """An English Chromium, closed with its module: this thread has an event loop while it is open,
+    and tests elsewhere begin their own."""
     with browser() as opened:
         yield opened
 
