@@ -19,7 +19,7 @@ import pyarrow.parquet
 import pytest
 
 from retouch.dialects.bill import Bill, Line
-from retouch.ledger.records import AnyRecord, CostRecord, UsageRecord
+from retouch.ledger.records import AmountRecord, AnyRecord, CostRecord, Resolved, UsageRecord
 from retouch.reconcile.bill_cells import zone_of
 from retouch.reconcile.compare import Whole, reconcile
 from retouch.reconcile.differences import Reconciliation
@@ -27,7 +27,7 @@ from retouch.reconcile.hints import hints
 from retouch.reconcile.models import pairs_of, with_our_models
 from retouch.reconcile.ours import Ours
 from retouch.reconcile.reading import Said, read_bill
-from tests.support.ledgers import begins, done, started, unknown
+from tests.support.ledgers import begins, done, key_of, started, unknown
 
 BILLS = Path(__file__).with_name("bills")
 SHAPES = {
@@ -307,3 +307,16 @@ def test_nothing_is_settled_beside_a_day_with_an_unexplained_row() -> None:
         Whole(datetime(2025, 11, 1, tzinfo=UTC)),
     )  # fmt: skip
     assert found.verdicts == ()
+
+
+def test_a_corrected_verdict_is_one_charge() -> None:
+    """What a later verdict takes the place of is ours no more."""
+    verdicts = [
+        Resolved(
+            key=key_of(1), attempt=1, verdict="charged", note="",
+            amount=AmountRecord(amount=amount, currency="CNY"),
+        )
+        for amount in ("0.50", "0.27")
+    ]  # fmt: skip
+    ours = ours_of([started(1), unknown(1), *verdicts])
+    assert [entry.measures["amount"] for entry in ours.entries] == [Decimal("0.27")]

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from retouch.plan import Plan
 
 REHEARSAL_SUFFIX = ".rehearsal"
-_KEY_DIGITS = 64
-_REDO = ("failed", "unknown", "missing", "rejected")
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,12 +89,22 @@ class Ours:
             if number == shared:
                 charges.disown()
             posting = charges.apply(record)
+            if posting is not None and posting.former is not None:
+                self._take_back(posting.former)
             if number >= shared and posting is not None and posting.verdict == "charged":
                 self._charged(record, posting)
         for charge in charges.open.values():
             day = self._local(charge.at).date().isoformat()
             if self._period.holds(day):
                 self.doubts.append(Doubt(ledger, charge, day))
+
+    def _take_back(self, former: Posting) -> None:
+        """A verdict of the user's that another has taken the place of."""
+        at = self._local(former.charge.at)
+        for entry in self.entries:
+            if (entry.key, entry.at) == (former.charge.key, at):
+                self.entries.remove(entry)
+                return
 
     def _charged(self, record: AnyRecord, posting: Posting) -> None:
         charge, paid = posting.charge, posting.paid
