@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from retouch.engine.job_run import is_same_model
+from retouch.engine.lane_watch import is_same_model
 from retouch.engine.results import expiry_of
 from retouch.ledger.records import Done, Failed, Unknown
 from retouch.manifest import Limits, Poll, RunSettings

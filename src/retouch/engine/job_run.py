@@ -14,12 +14,9 @@ cannot be had again is `failed`, with its bill.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from types import MappingProxyType
 
 import anyio
 
@@ -31,33 +28,28 @@ from retouch.engine.classify import (
     Refusal,
     Uncertain,
     Verdict,
-    classify,
     error_of,
     interrupted,
 )
 from retouch.engine.context import Context, Ended, JobEnd, LaneTools
+from retouch.engine.lane_watch import NO_HEADERS, LaneWatch
 from retouch.engine.limiter import Permit
 from retouch.engine.pacing import backoff_seconds, capped_wait, retry_after_seconds
-from retouch.engine.polling import POLL_SECONDS, Answer, Ending, Stopped, TimedOut
+from retouch.engine.polling import Ending, Stopped, TimedOut
 from retouch.engine.recorder import NOTHING_PAID, Paid, Recorder, usage_record
-from retouch.engine.results import Received, patient_download, receive
-from retouch.errors import BudgetReached, Refused, StorageFailed, WorkRefused
+from retouch.engine.results import Received
+from retouch.engine.sending import ask, fetch, load, post
+from retouch.errors import BudgetReached, StorageFailed
 from retouch.job import Job, Picture
 from retouch.ledger.decision import PAY_AGAIN, Poll, Send
 from retouch.ledger.records import ErrorRecord, FileRecord
 from retouch.manifest import Price
 from retouch.money import Money
-from retouch.pictures import SourceChanged, payload
+from retouch.pictures import SourceChanged
 from retouch.storage.descriptors import when_free
-from retouch.text import holds_secret
-from retouch.transport import DownloadFailed, Sending
+from retouch.transport import Sending
 
-COME_BACK_CAP_SECONDS = 31 * 86_400.0
-TOLD_AT_PROBE = 3  # a short outage is nobody's concern
 SOON = timedelta(seconds=10)  # from a reservation to the record's moment it is milliseconds
-Write = Callable[[], Awaitable[None]]
-# What a name has more where it is the same model all the same: a date, a stage.
-_EDITION = re.compile(r"(?:[-@:](?:\d[\d.-]*|latest|preview|exp|stable))+")
 
 
 class _Dearer:
@@ -65,7 +57,6 @@ class _Dearer:
 
 
 _DEARER = _Dearer()
-_NOTHING_SAID: Mapping[str, str] = MappingProxyType({})
 
 
 async def run_job(job: Job, decision: Send | Poll, lane: LaneTools, context: Context) -> None:
@@ -86,12 +77,12 @@ class _Life:
     def __init__(self, job: Job, lane: LaneTools, context: Context) -> None:
         self.job, self.lane, self.context = job, lane, context
         self.log = Recorder(job, context.ledger, None, context.secrets)
+        self.watch = LaneWatch(job, lane, context, self.log)
         self.ceiling = self._ceiling_now()
         self.began = anyio.current_time()
         self._endpoint = 0
         self._asked = self._taker = context.transport.endpoints[0]
         self._permit: Permit | None = None
-        self._warnings: list[str] = []
         self._goes_on = False  # an Attempt follows that is paid for again, knowingly
         self._is_unknown = self._is_paid_again = False
         self._empties = 0
@@ -250,21 +241,10 @@ class _Life:
 
     async def _load(self, attempt: int) -> tuple[Request, dict[Picture, bytes]] | None:
         """What to send; None (and a Record) when a file is not what was planned, or the dialect
-        cannot say it. A place for what will come is made before it is paid for."""
-        mask = self.job.source.mask
-        wanted = [*self.job.pictures, *([mask] if mask else [])]
-        files = [picture for picture in wanted if picture.path is not None]
-
-        def load() -> dict[Picture, bytes]:
-            self.context.outputs.prepare(self.job.output_path(0))
-            in_flight = sum(self.context.budget.in_flight.values())
-            self.context.outputs.require_room(self.job.images_wanted * in_flight)
-            return {file: payload(file) for file in files}
-
+        cannot say it."""
+        self._asked = self._endpoint_now()
         try:
-            self._asked = self._endpoint_now()
-            request = self.context.dialect.submit(self.job, self._asked)
-            return request, await self.context.threads(partial(when_free, load))
+            return await load(self.job, self._asked, self.context)
         except (SourceChanged, OSError, ValueError) as refused:
             error = ErrorRecord(kind="bad_request", message=f"not sent: {refused}")
             await self.log.failed(attempt, error, final=False)
@@ -274,26 +254,15 @@ class _Life:
     async def _post(
         self, attempt: int, request: Request, pictures: dict[Picture, bytes]
     ) -> tuple[Verdict, bytes]:
-        """POST and classify; the raw body of a whole reply comes along, for quarantine."""
-        request = replace(request, variant=self.job.variant)
+        """POST; what is known of a request that is cancelled is written."""
         sending = Sending()
         try:
-            exchange = await self.context.transport.exchange(
-                request, pictures, timeout_seconds=self.context.settings.timeout, sending=sending
-            )
+            return await post(self.job, request, pictures, self.context, sending=sending)
         except anyio.get_cancelled_exc_class():
             whole = sending.broken_off("network", "").sent_whole
             with anyio.CancelScope(shield=True):
                 await self._interrupt(attempt, interrupted(sent_whole=whole))
             raise
-        body = exchange.reply.body if exchange.reply else b""
-        verdict = classify(
-            exchange, self.context.dialect.read_submit, self.context.unbilled_statuses
-        )
-        if isinstance(verdict, Accepted) and holds_secret(verdict.task, self.context.secrets):
-            error = ErrorRecord(kind="broken_reply", message="the task's id holds the API key")
-            verdict = Uncertain(error, body)  # an id goes into the ledger and into paths
-        return verdict, body
 
     async def _interrupt(self, attempt: int, verdict: NotCharged | Uncertain) -> None:
         if isinstance(verdict, Uncertain):
@@ -311,7 +280,7 @@ class _Life:
                 reservation.settle(None)
                 await self.log.unsent(attempt, error)
                 if self._permit is not None:
-                    self._unserved(verdict, self._permit)
+                    self.watch.unserved(verdict, self._permit)
             case Uncertain(error=error, body=kept):
                 with anyio.CancelScope(shield=True):
                     await self._quarantine(attempt, kept)
@@ -325,31 +294,37 @@ class _Life:
                 self.lane.refusals.served()
                 self._taker = self._asked
                 await self.log.accepted(attempt, task, self._taker.base)
-                self._note_task(task)
+                self.watch.note_task(task)
                 await self._follow(attempt, task, reservation, is_new=True)
             case Produced():
                 self.lane.limiter.answered()
                 self.lane.refusals.served()
-                # What is here and paid for is kept, even when the run is being cancelled.
-                if self.lane.stop and _has_links(verdict):
-                    seconds = self.context.settings.timeout
-                    self.context.say(f"fetching a paid result: up to {seconds:.0f} s more")
-                with anyio.CancelScope(shield=not _has_links(verdict)):
-                    try:
-                        received = await self._receive(attempt, verdict)
-                    except StorageFailed as failed:
-                        await self._not_stored(attempt, verdict, reservation, failed)
-                        return
-                    except anyio.get_cancelled_exc_class():
-                        message = "stopped while its pictures were fetched"
-                        with anyio.CancelScope(shield=True):
-                            await self._quarantine(attempt, body)
-                            error = ErrorRecord(kind="network", message=message)
-                            await self.log.unknown(attempt, error)
-                        raise
-                    if not received.is_whole:
-                        await self._quarantine(attempt, body)
-                    await self._produced(attempt, verdict, received, reservation)
+                await self._keep(attempt, verdict, body, reservation)
+
+    async def _keep(
+        self, attempt: int, produced: Produced, body: bytes, reservation: Reservation
+    ) -> None:
+        """What is here and paid for is kept, even when the run is being cancelled."""
+        has_links = any(isinstance(picture, LinkedPicture) for picture in produced.pictures)
+        if self.lane.stop and has_links:
+            seconds = self.context.settings.timeout
+            self.context.say(f"fetching a paid result: up to {seconds:.0f} s more")
+        with anyio.CancelScope(shield=not has_links):
+            try:
+                received = await fetch(self.job, attempt, produced, self.context)
+            except StorageFailed as failed:
+                await self._not_stored(attempt, produced, reservation, failed)
+                return
+            except anyio.get_cancelled_exc_class():
+                message = "stopped while its pictures were fetched"
+                with anyio.CancelScope(shield=True):
+                    await self._quarantine(attempt, body)
+                    error = ErrorRecord(kind="network", message=message)
+                    await self.log.unknown(attempt, error)
+                raise
+            if not received.is_whole:
+                await self._quarantine(attempt, body)
+            await self._produced(attempt, produced, received, reservation)
 
     async def _follow(
         self, attempt: int, task: str, reservation: Reservation, *, is_new: bool = False
@@ -358,13 +333,13 @@ class _Life:
         received: Received | None = None
         ending: Ending = Stopped()
         for _ in range(2):
-            ask = partial(self._ask, task)
-            ending = await self.lane.polls.ending(task, ask, is_new=is_new)
+            asking = partial(ask, task, self._taker, self.lane, self.context)
+            ending = await self.lane.polls.ending(task, asking, is_new=is_new)
             if not isinstance(ending, Produced):
                 break
             received = None
             with self.lane.stop.breaking_off():  # the Task is on file: the next run fetches it
-                received = await self._receive(attempt, ending)
+                received = await fetch(self.job, attempt, ending, self.context)
             if received is None:
                 ending = Stopped()
                 break
@@ -376,7 +351,7 @@ class _Life:
             case Produced() if received is not None:
                 await self._produced(attempt, ending, received, reservation, task)
             case Rejected(scope="run" | "lane"):
-                self._halt(ending)
+                self.watch.halt(ending)
                 self._end("accepted", error=error_of(ending))
             case Rejected(kind="expired"):
                 await self._unknown(attempt, error_of(ending), task)
@@ -402,14 +377,14 @@ class _Life:
         """A result that was paid for: `done` if anything of it could be kept."""
         is_short = len(received.files) < min(len(produced.pictures), self.job.images_wanted)
         if received.failed is not None and is_short:
-            self._watch_urls(received.failed, task)
+            self.watch.watch_urls(received.failed, task)
             if task is not None or not received.files:
                 # Paid for and still at the server: the next run asks for a Task again, and what
                 # only a URL named is held, with its digest.
                 error = ErrorRecord(kind=received.failed.kind, message="; ".join(received.problems))
                 await self._unknown(attempt, error, task)
                 return
-        self._compare_model(produced.model)
+        self.watch.compare_model(produced.model)
         came = delivered(received.files, len(produced.pictures), self.job.images_wanted)
         cost = cost_of(produced.usage, came, self.job, self._price_of(attempt))
         paid = Paid(usage_record(produced.usage), cost)
@@ -420,8 +395,14 @@ class _Life:
         if not received.files:
             await self._nothing_kept(attempt, produced, received, paid, task)
             return
+        await self._done(attempt, produced, received, paid, task)
+
+    async def _done(
+        self, attempt: int, produced: Produced, received: Received, paid: Paid, task: str | None
+    ) -> None:
+        """Paid for, and at least one picture of it is kept."""
         warnings = [
-            *self._warnings,
+            *self.watch.warnings,
             *produced.warnings,
             *received.problems,
             *received.warnings,
@@ -474,7 +455,7 @@ class _Life:
             said = told or "; ".join(produced.warnings) or "no picture came, and no reason"
             error = ErrorRecord(kind="content", message=said)
         await self.log.failed(attempt, error, billed="yes", paid=paid, task=task)
-        self._lost(error)
+        self.watch.lost(error)
         again = self.context.again
         if not produced.pictures and not produced.is_refused and self._empties < again.empties:
             self._empties += 1
@@ -483,38 +464,6 @@ class _Life:
             return
         self._end("failed", paid=paid, error=error)
 
-    def _watch_urls(self, failed: DownloadFailed, task: str | None) -> None:
-        """Results of a kind that is never fetched from here are lost one like the other; a Task's
-        stay at the server."""
-        if failed.barred and task is None:
-            shown = self.log.scrubbed(ErrorRecord(kind=failed.kind, message=failed.message)).message
-            message = f"{self.job.model}: its results cannot be fetched ({shown})"
-            hint = "`options: {response_format: b64_json}` has pictures sent in the reply itself"
-            self.lane.stop.set(WorkRefused(message, hint=hint))
-
-    def _compare_model(self, named: str) -> None:
-        """A server that answers for another model than was asked is said, once a lane."""
-        if named and not is_same_model(self.job.model, named):
-            self._warn(f"the server says that {named} made it, not {self.job.model}")
-
-    def _note_task(self, task: str) -> None:
-        """A Task is one Job's: where the server gives its id to another one too, both are said."""
-        mine = (self.log.key, self.job.source.name)
-        other = self.context.tasks.setdefault(task, mine)
-        if other != mine:
-            self._warn(
-                f"the server gave the task of {other[1]} to {mine[1]} too: one picture may stand "
-                "for both",
-                once="one task for two jobs",
-            )
-
-    def _warn(self, text: str, once: str = "") -> None:
-        """Said in the Job's record, and once a lane."""
-        self._warnings.append(text)
-        if (once or text) not in self.lane.told:
-            self.lane.told.add(once or text)
-            self.context.say(f"{self.job.model}: {text}")
-
     async def _refused(
         self,
         attempt: int,
@@ -522,7 +471,7 @@ class _Life:
         reservation: Reservation,
         task: str | None = None,
         *,
-        headers: Mapping[str, str] = _NOTHING_SAID,
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> None:
         """The server said no. What stops a lane or the run is not the Job's fault: not final."""
         error = error_of(rejected)
@@ -542,79 +491,15 @@ class _Life:
             paid=Paid(usage_record(rejected.usage), cost),
             task=task,
         )
-        alike = self._alike(rejected, task, partial(write, final=False))
+        alike = self.watch.alike(rejected, task, partial(write, final=False))
         is_jobs_own = rejected.scope == "job" and alike is None
         await write(final=is_jobs_own)
         for take_back in alike or ():
             await take_back()
-        self._halt(rejected, headers)
+        self.watch.halt(rejected, headers)
         if rejected.billed != "no":
-            self._lost(error)
+            self.watch.lost(error)
         self._end("failed" if is_jobs_own else "stopped", error=error)
-
-    def _alike(
-        self, rejected: Rejected, task: str | None, take_back: Write
-    ) -> tuple[Write, ...] | None:
-        """The refusals that are taken back with this one: so many alike, and nothing served, are
-        not the Jobs' own fault. Stops the lane then; None where this one is the Job's own."""
-        is_the_requests = rejected.scope == "job" and rejected.billed == "no" and task is None
-        if not is_the_requests or rejected.kind == "content":
-            return None
-        alike = self.lane.refusals.refused(f"{rejected.status} {rejected.message}", take_back)
-        if not alike:
-            return None
-        shown = self.log.scrubbed(error_of(rejected)).message
-        message = (
-            f"{self.job.model}: {self.lane.refusals.most} refusals alike and nothing served "
-            f"(last: {shown})"
-        )
-        hint = "nothing was charged; correct what they share, those jobs are sent again"
-        self.lane.stop.set(WorkRefused(message, hint=hint))
-        return tuple(each for each in alike if each is not take_back)
-
-    def _halt(self, rejected: Rejected, headers: Mapping[str, str] = _NOTHING_SAID) -> None:
-        """Stop the lane or the whole run at the first word that it cannot go on."""
-        message = f"{self.job.model}: {self.log.scrubbed(error_of(rejected)).message}"
-        kind = Refused if rejected.kind == "auth" else WorkRefused
-        refused = kind(message, hint=self._when_to_come_back(headers, rejected.wait_seconds))
-        if rejected.scope == "run":
-            self.context.stop_run(refused)
-        elif rejected.scope == "lane":
-            self.lane.stop.set(refused)
-
-    def _unserved(self, verdict: NotCharged, permit: Permit) -> None:
-        """Nothing was charged. A server that serves nothing for long gets no more of this lane."""
-        outage, patience = self.lane.limiter.outage, self.context.settings.stop_after_outage
-        is_news = self.lane.limiter.unserved(permit, is_limit=verdict.is_limit)
-        shown = self.log.scrubbed(verdict.error).message
-        said = f"{self.job.model}: nothing is served any more ({shown})"
-        if outage.is_over(anyio.current_time(), patience):
-            hint = "nothing was charged for it; run again when the server is back"
-            self.lane.stop.set(WorkRefused(said, hint=hint))
-        elif is_news and outage.probes == TOLD_AT_PROBE:
-            self.context.say(f"{said}; asking now and then, for {patience / 60:.0f} min at most")
-
-    def _lost(self, error: ErrorRecord) -> None:
-        """Too many answers in a row that may have been charged for no picture stop the lane."""
-        if self.lane.losses.lost():
-            shown = self.log.scrubbed(error).message
-            lost = f"{self.lane.losses.most} answers in a row may have been charged for no picture"
-            hint = (
-                "`retouch status` tells what is unknown, `retouch resolve` settles it; "
-                "`run: {stop_after_losses: N}` allows for more"
-            )
-            self.lane.stop.set(WorkRefused(f"{self.job.model}: {lost} (last: {shown})", hint=hint))
-
-    def _when_to_come_back(self, headers: Mapping[str, str], told: float | None) -> str:
-        """What the server said of it, in words; "" where it said nothing."""
-        now = self.context.wall_clock()
-        asked = retry_after_seconds(headers, now, cap=COME_BACK_CAP_SECONDS) or capped_wait(
-            told, COME_BACK_CAP_SECONDS
-        )
-        if asked is None:
-            return ""
-        when = now + timedelta(seconds=asked)
-        return f"the server says to come back after {when:%Y-%m-%d %H:%M} UTC; run again then"
 
     async def _unanswered(self, attempt: int, error: ErrorRecord) -> None:
         """It may have been charged. On the user's terms another Attempt follows; whether there is
@@ -624,7 +509,7 @@ class _Life:
             await self._unknown(attempt, error)
             return
         await self.log.unknown(attempt, error)
-        self._lost(error)
+        self.watch.lost(error)
         self._goes_on, self._last_error = True, error
 
     def _give_up(self) -> None:
@@ -640,7 +525,7 @@ class _Life:
     async def _unknown(self, attempt: int, error: ErrorRecord, task: str | None = None) -> None:
         await self.log.unknown(attempt, error, task)
         if task is None:
-            self._lost(error)
+            self.watch.lost(error)
         self._end("unknown", error=error, task=task)
 
     async def _quarantine(self, attempt: int, body: bytes) -> None:
@@ -661,42 +546,7 @@ class _Life:
         shown = self.log.scrubbed(error) if error else None
         self.context.ended(JobEnd(self.job, ended, paid, files, shown, task))
 
-    # --- What a life asks of others
-
-    async def _ask(self, task: str) -> Answer:
-        """One poll; whatever the network does is only a poll that must be repeated."""
-        try:
-            request = self.context.dialect.poll(task, self._taker)
-        except ValueError as error:  # a ledger from elsewhere may hold anything
-            return Answer(Rejected("expired", None, None, f"not a task's id: {error}"))
-        # A connection that hangs must not outlast the Task's own deadline.
-        settings, poll = self.context.settings, self.lane.model.poll
-        seconds = min(settings.timeout, poll.timeout, POLL_SECONDS)
-        exchange = await self.context.transport.exchange(request, {}, timeout_seconds=seconds)
-        if exchange.reply is None:
-            message = exchange.error or "no answer"
-            return Answer(Rejected("network", exchange.status, None, message, retry_safe=True))
-        reading = self.context.dialect.read_poll(exchange.reply)
-        wait = retry_after_seconds(exchange.reply.headers, self.context.wall_clock())
-        if wait is None and isinstance(reading, Rejected):
-            wait = capped_wait(reading.wait_seconds)
-        return Answer(reading, wait)
-
-    async def _receive(self, attempt: int, produced: Produced) -> Received:
-        return await receive(
-            self.job,
-            attempt,
-            produced,
-            outputs=self.context.outputs,
-            download=partial(
-                patient_download,
-                self.context.transport,
-                timeout_seconds=self.context.settings.timeout,
-                chance=self.context.chance,
-                wall_clock=self.context.wall_clock,
-            ),
-            threads=self.context.threads,
-        )
+    # --- Between Attempts
 
     async def _back_off(self, retry: int, verdict: NotCharged) -> None:
         """Wait before another Attempt: as the server asks, the whole lane; else with jitter."""
@@ -723,18 +573,6 @@ class _Life:
         return float(
             tokens.input_per_image * pictures + tokens.output_per_image * self.job.images_wanted
         )
-
-
-def _has_links(produced: Produced) -> bool:
-    return any(isinstance(picture, LinkedPicture) for picture in produced.pictures)
-
-
-def is_same_model(asked: str, named: str) -> bool:
-    """Whether a reply's model is the one asked for, whoever sells it and of whatever edition."""
-    one, other = (name.lower().rpartition("/")[2] for name in (asked, named))
-    shorter, longer = sorted((one, other), key=len)
-    rest = longer.removeprefix(shorter)
-    return not rest or (rest != longer and _EDITION.fullmatch(rest) is not None)
 
 
 def _is_dearer(one: Money | None, other: Money | None) -> bool:

@@ -1,0 +1,104 @@
+"""What goes out for one Job and what its answer means: a request with its files, a poll, a fetch.
+
+Nothing is written to the ledger here, and nothing is decided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from retouch.dialects.base import Accepted, Endpoint, Produced, Rejected, Request
+from retouch.engine.classify import Uncertain, Verdict, classify
+from retouch.engine.context import Context, LaneTools
+from retouch.engine.pacing import capped_wait, retry_after_seconds
+from retouch.engine.polling import POLL_SECONDS, Answer
+from retouch.engine.results import Received, patient_download, receive
+from retouch.job import Job, Picture
+from retouch.ledger.records import ErrorRecord
+from retouch.pictures import payload
+from retouch.storage.descriptors import when_free
+from retouch.text import holds_secret
+from retouch.transport import Sending
+
+
+async def load(
+    job: Job, endpoint: Endpoint, context: Context
+) -> tuple[Request, dict[Picture, bytes]]:
+    """What to send. A place for what will come is made before it is paid for.
+
+    Raises SourceChanged or OSError for a file, ValueError for what the dialect cannot say.
+    """
+    mask = job.source.mask
+    wanted = [*job.pictures, *([mask] if mask else [])]
+    files = [picture for picture in wanted if picture.path is not None]
+
+    def read() -> dict[Picture, bytes]:
+        context.outputs.prepare(job.output_path(0))
+        in_flight = sum(context.budget.in_flight.values())
+        context.outputs.require_room(job.images_wanted * in_flight)
+        return {file: payload(file) for file in files}
+
+    request = context.dialect.submit(job, endpoint)
+    return request, await context.threads(partial(when_free, read))
+
+
+async def post(
+    job: Job,
+    request: Request,
+    pictures: dict[Picture, bytes],
+    context: Context,
+    *,
+    sending: Sending,
+) -> tuple[Verdict, bytes]:
+    """POST and classify; the raw body of a whole reply comes along, for quarantine. `sending` says
+    how far it came when this is cancelled."""
+    exchange = await context.transport.exchange(
+        replace(request, variant=job.variant),
+        pictures,
+        timeout_seconds=context.settings.timeout,
+        sending=sending,
+    )
+    body = exchange.reply.body if exchange.reply else b""
+    verdict = classify(exchange, context.dialect.read_submit, context.unbilled_statuses)
+    if isinstance(verdict, Accepted) and holds_secret(verdict.task, context.secrets):
+        error = ErrorRecord(kind="broken_reply", message="the task's id holds the API key")
+        verdict = Uncertain(error, body)  # an id goes into the ledger and into paths
+    return verdict, body
+
+
+async def ask(task: str, taker: Endpoint, lane: LaneTools, context: Context) -> Answer:
+    """One poll; whatever the network does is only a poll that must be repeated."""
+    try:
+        request = context.dialect.poll(task, taker)
+    except ValueError as error:  # a ledger from elsewhere may hold anything
+        return Answer(Rejected("expired", None, None, f"not a task's id: {error}"))
+    # A connection that hangs must not outlast the Task's own deadline.
+    seconds = min(context.settings.timeout, lane.model.poll.timeout, POLL_SECONDS)
+    exchange = await context.transport.exchange(request, {}, timeout_seconds=seconds)
+    if exchange.reply is None:
+        message = exchange.error or "no answer"
+        return Answer(Rejected("network", exchange.status, None, message, retry_safe=True))
+    reading = context.dialect.read_poll(exchange.reply)
+    wait = retry_after_seconds(exchange.reply.headers, context.wall_clock())
+    if wait is None and isinstance(reading, Rejected):
+        wait = capped_wait(reading.wait_seconds)
+    return Answer(reading, wait)
+
+
+async def fetch(job: Job, attempt: int, produced: Produced, context: Context) -> Received:
+    """The pictures of a result, checked and written whole."""
+    return await receive(
+        job,
+        attempt,
+        produced,
+        outputs=context.outputs,
+        download=partial(
+            patient_download,
+            context.transport,
+            timeout_seconds=context.settings.timeout,
+            chance=context.chance,
+            wall_clock=context.wall_clock,
+        ),
+        threads=context.threads,
+    )
