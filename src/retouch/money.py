@@ -1,4 +1,7 @@
-"""Money: a Decimal amount with its currency; never a float, never two currencies in one sum."""
+"""Money: a Decimal amount with its currency; never a float, never two currencies in one sum.
+
+`CODES` are the currencies in use: ISO 4217, list one of 2024-06, without funds, metals and tests.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,24 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 
 EXACT = Context(prec=60)  # 10^12 with 12 decimals, over 10^9 records, is 33 digits
+
+CODES = frozenset(
+    """
+    AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP
+    BYN BZD CAD CDF CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP
+    GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR
+    KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK
+    MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR
+    SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS
+    UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
+    """.split()  # noqa: SIM905 - a table of codes reads best as one
+)
+
+_OTHER_NAMES = {
+    "RMB": "CNY", "CNH": "CNY", "YUAN": "CNY", "¥": "CNY", "￥": "CNY", "元": "CNY",
+    "人民币": "CNY", "$": "USD", "US$": "USD", "DOLLAR": "USD", "€": "EUR", "EURO": "EUR",
+    "£": "GBP",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, order=False)
@@ -48,3 +69,9 @@ def shown(amount: Decimal) -> str:
     if amount and abs(amount) < Decimal("0.001"):
         places = 6
     return f"{amount:,.{places}f}"
+
+
+def currency_meant(text: str) -> str:
+    """The code somebody who wrote `text` probably meant; empty if there is no telling."""
+    upper = text.strip().upper()
+    return upper if upper in CODES else _OTHER_NAMES.get(upper, "")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from retouch.cli import init
+from retouch.cli.init import starter
 from retouch.errors import InputRefused, StorageFailed
 from retouch.manifest import load
-from retouch.manifest.starter import starter
 
 
 def run(*words: str) -> int:

@@ -20,8 +20,7 @@ from retouch.errors import Refused, WorkRefused
 from retouch.ledger import open_ledger
 from retouch.ledger.decision import Redo
 from retouch.ledger.records import Failed, Resolved, Started
-from retouch.manifest import Limits, PayAgain, RunSettings
-from retouch.manifest.model import UpTo
+from retouch.manifest import Limits, PayAgain, RunSettings, UpTo
 from tests.support.provider import Mishap, Provider
 from tests.support.workbench import GEMINI, KLING, Bench, lane
 

@@ -10,9 +10,9 @@ import jsonschema
 import pytest
 import yaml
 
+from retouch.cli.init import starter
 from retouch.manifest import Manifest, read
-from retouch.manifest.schema import manifest_schema, prices_schema
-from retouch.manifest.starter import starter
+from retouch.manifest.model import manifest_schema, prices_schema
 
 EXAMPLE = Path(__file__).with_name("example.yaml")
 SCHEMAS = {"manifest": manifest_schema(), "prices": prices_schema()}

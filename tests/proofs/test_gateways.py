@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retouch.manifest import PayAgain, RunSettings
-from retouch.manifest.model import UpTo
+from retouch.manifest import PayAgain, RunSettings, UpTo
 from tests.proofs.gateways import Night, figures
 
 PATIENT = {"retries": 6, "stop_after_losses": 1_000_000, "stop_after_outage": 86_400.0}

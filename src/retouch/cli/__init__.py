@@ -15,8 +15,7 @@ from typing import Protocol
 
 from retouch import __version__
 from retouch.cli.interrupts import end_undisturbed
-from retouch.cli.output import say
-from retouch.cli.streams import guard_streams, let_stdout_go
+from retouch.cli.output import guard_streams, let_stdout_go, say
 from retouch.errors import InputRefused, Interrupted, RetouchError
 from retouch.text import fit_for_terminal, without_secrets
 

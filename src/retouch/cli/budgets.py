@@ -14,8 +14,7 @@ from retouch.errors import InputRefused
 from retouch.ledger.state import Replay
 from retouch.manifest import Budget as BudgetSetting
 from retouch.manifest import Location, Model
-from retouch.manifest.currencies import CODES
-from retouch.money import Money
+from retouch.money import CODES, Money
 from retouch.text import one_clean_line
 
 

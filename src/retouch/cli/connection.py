@@ -15,6 +15,7 @@ from retouch.cli.workspace import Workspace
 from retouch.dialects.base import Request
 from retouch.errors import InputRefused, Refused
 from retouch.ledger.state import Replay
+from retouch.storage.descriptors import raise_limit
 from retouch.storage.durable import make_folder
 from retouch.transport import ApiKey, Proxies, Transport, endpoint_of, open_transport
 from retouch.transport.addresses import is_loopback_name
@@ -22,6 +23,8 @@ from retouch.transport.addresses import is_loopback_name
 MARK = "x-retouch-rehearsal"  # on every reply of the rehearsal service, `retouch serve` too
 MARK_SECONDS = 5.0
 REHEARSAL_FOLDER = ".rehearsal"  # the service's tasks, while a later run may still ask for them
+_FOR_FILES = 64  # descriptors: ledger, locks, and pictures on their way in and out
+_COMFORT = 256  # files of every thread there may be, polls, downloads
 REHEARSAL_BASE_URL = "http://127.0.0.1/v1"  # never connected to: the service is mounted in process
 
 
@@ -140,6 +143,22 @@ def _mapped(pairs: Sequence[str]) -> dict[str, Path]:
             raise InputRefused(f"--map {pair}: not URL=DIR with an existing folder")
         mapped[url] = Path(folder)
     return mapped
+
+
+def connections_allowed(concurrency: int) -> int:
+    """How many connections may be open at once, the soft limit raised to what `concurrency` needs.
+
+    Fewer than `concurrency` is slower and loses nothing: a request then waits before it is sent.
+    Raises InputRefused where the concurrencies of the manifest come to more than there can be.
+    """
+    descriptors = raise_limit(concurrency + _COMFORT)
+    if concurrency > descriptors:
+        raise InputRefused(
+            f"the models' `concurrency` comes to {concurrency:,}, but this process may open "
+            f"{descriptors:,} files",
+            hint=f"`ulimit -n {concurrency + _COMFORT}` allows for more; or lower `limits`",
+        )
+    return max(1, descriptors - min(_FOR_FILES, descriptors // 4))
 
 
 async def is_marked(transport: Transport) -> bool:

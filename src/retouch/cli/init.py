@@ -7,11 +7,11 @@ import contextlib
 import errno
 import shlex
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 from retouch.errors import InputRefused, Problem, StorageFailed
 from retouch.manifest import read
-from retouch.manifest.starter import starter
 
 DEFAULT_PATH = Path("manifest.yaml")
 _STORAGE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
@@ -44,6 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     name = shlex.quote(str(path))
     print(f"Wrote {path}. Edit it, then: retouch plan {name}", file=sys.stderr)
     return 0
+
+
+def starter() -> bytes:
+    """The commented manifest that is written, UTF-8; it loads as it stands."""
+    return files("retouch.manifest").joinpath("starter.yaml").read_bytes()
 
 
 def _write_new(path: Path, text: bytes) -> None:

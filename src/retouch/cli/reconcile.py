@@ -22,8 +22,7 @@ from retouch.costs.pricing import as_amount
 from retouch.dialects.bill import MEASURES, Bill
 from retouch.errors import InputRefused, StorageFailed
 from retouch.ledger.records import Resolved
-from retouch.manifest.currencies import CODES
-from retouch.money import exact
+from retouch.money import CODES, exact
 from retouch.reconcile.bill_cells import SIGNS, zone_of
 from retouch.reconcile.compare import Whole, reconcile
 from retouch.reconcile.differences import Difference, Hint, Reconciliation

@@ -21,6 +21,7 @@ from retouch.cli.connection import (
     add_url_map,
     base_url_of,
     connect,
+    connections_allowed,
     forget_tasks,
     is_marked,
 )
@@ -28,7 +29,6 @@ from retouch.cli.geometry import GeometryLook
 from retouch.cli.interrupts import Interrupts
 from retouch.cli.ledgers import Found
 from retouch.cli.output import say
-from retouch.cli.process_limits import connections_allowed
 from retouch.cli.progress import Progress, showing
 from retouch.cli.redo import add_redo, redo_of
 from retouch.cli.summary import nothing_to_do, say_outside, tell_end

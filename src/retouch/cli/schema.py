@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from retouch.manifest.schema import manifest_schema, prices_schema
+from retouch.manifest.model import manifest_schema, prices_schema
 
 _SCHEMAS = {"manifest": manifest_schema, "prices": prices_schema}
 

@@ -5,30 +5,22 @@ do`. Nothing here knows a dialect, opens a picture or sends a byte.
 """
 
 from retouch.manifest.document import Location
+from retouch.manifest.inputs import SOURCES, Input, Labels, Leaks, Sample, Splits
 from retouch.manifest.kinds import offset_of, utc_offset
 from retouch.manifest.loading import Loaded, load, read
 from retouch.manifest.model import (
-    SOURCES,
-    Budget,
     Combine,
-    ConfirmAbove,
-    Input,
-    Labels,
-    Leaks,
     Limits,
     Manifest,
     Model,
     Output,
-    PayAgain,
     Poll,
     PromptTemplate,
     Provider,
-    RunSettings,
-    Sample,
-    Splits,
 )
 from retouch.manifest.pricebook import PriceFile, load_prices
 from retouch.manifest.prices import FilePrice, ImagePrice, Price, Sides, TokenTier, sides_in
+from retouch.manifest.run_settings import Budget, ConfirmAbove, PayAgain, RunSettings, UpTo
 from retouch.manifest.urls import UnfitURL, base_url
 
 __all__ = [
@@ -59,6 +51,7 @@ __all__ = [
     "Splits",
     "TokenTier",
     "UnfitURL",
+    "UpTo",
     "base_url",
     "load",
     "load_prices",

@@ -25,9 +25,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
-from retouch.manifest.currencies import CODES, meant
 from retouch.manifest.names import unfit_for_a_path, unfit_for_output
 from retouch.manifest.urls import UnfitURL, base_url
+from retouch.money import CODES, currency_meant
 
 JSON = dict[str, Any]  # a JSON Schema: as open as pydantic's own signature for it
 _SHARES_OFF = 1e-6  # three thirds written as 0.333333 add up to one
@@ -130,7 +130,7 @@ def _utc_offset(value: object) -> timezone:
 def _currency(value: str) -> str:
     if value in CODES:
         return value
-    code = meant(value)
+    code = currency_meant(value)
     raise advice(
         "is no currency code of ISO 4217",
         f"did you mean {code}?" if code else "write its three letters, like CNY or USD",
@@ -318,3 +318,23 @@ Tags = Annotated[
     PlainValidator(_tags),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number"]}}),
 ]
+
+
+def described(
+    optional: tuple[str, ...] = (),
+    one_of: tuple[str, ...] = (),
+    any_of: tuple[str, ...] = (),
+) -> ConfigDict:
+    """What the JSON Schema says beyond the fields.
+
+    `optional` keys are filled in when left out; exactly one of `one_of`, at least one of
+    `any_of` is given.
+    """
+
+    def extend(schema: JSON) -> None:
+        schema["required"] = [key for key in schema.get("required", ()) if key not in optional]
+        for keyword, keys in (("oneOf", one_of), ("anyOf", any_of)):
+            if keys:
+                schema[keyword] = [{"required": [key]} for key in keys]
+
+    return ConfigDict(json_schema_extra=extend)

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time
 
-from retouch.manifest.currencies import CODES
 from retouch.manifest.document import Data, Location
 from retouch.manifest.rules import Finding, Mapped, items, mapping
+from retouch.money import CODES
 from retouch.text import one_clean_line
 
 _KINDS = {"text_input_per_million", "image_input_per_million"}

@@ -14,8 +14,9 @@ from typing import Literal
 
 from retouch.errors import Problem
 from retouch.manifest.document import REFUSED, Data, Document, Location
+from retouch.manifest.inputs import SOURCES
 from retouch.manifest.messages import close_to
-from retouch.manifest.model import SOURCES, SUPPORTED_VERSIONS
+from retouch.manifest.model import SUPPORTED_VERSIONS
 from retouch.manifest.names import same_path
 from retouch.manifest.urls import UnfitURL, base_url
 from retouch.text import one_clean_line

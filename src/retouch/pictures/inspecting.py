@@ -8,6 +8,8 @@ raises makes a bad picture with a reason.
 from __future__ import annotations
 
 import hashlib
+import importlib
+import importlib.util
 import threading
 import warnings
 from collections.abc import Iterator
@@ -20,7 +22,6 @@ from PIL import Image
 
 from retouch.pictures.facts import BadPicture, Facts, Role
 from retouch.pictures.foreign import foreign_type, open_foreign
-from retouch.pictures.looks import LOOKED_AT_PIXELS, looks_of
 from retouch.pictures.sniffing import called, gif_frames, sniff
 from retouch.pictures.structure import Flaw, Skeleton, png_without_remarks, skeleton
 from retouch.storage.reading import UnreadableFile, read_regular
@@ -28,6 +29,7 @@ from retouch.text import one_clean_line
 
 PIXEL_CAP = 89_478_485  # Pillow's own limit: beyond it a file of some kB may unpack to gigabytes
 
+LOOKED_AT_PIXELS = 128  # a side that leaves the 32x32 of a perceptual hash enough to be made of
 _DECODERS = ("PNG", "JPEG", "WEBP")
 _EXTENSIONS = {
     ".png": "image/png", ".apng": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
@@ -212,3 +214,19 @@ def _levels(image: Image.Image, *, has_alpha: bool) -> tuple[int, int]:
                 "save it as black and white, without transparency",
             )
     return darkest, brightest
+
+
+def can_hash() -> bool:
+    """Whether OpenCV with its contributions (extra `rehearsal`) is there to tell looks by."""
+    return importlib.util.find_spec("cv2") is not None
+
+
+def looks_of(image: Image.Image) -> str:
+    """How a decoded picture looks: OpenCV's PHash of 64 bits as 16 hex digits; alike are pictures
+    that few bits tell apart. Source: OpenCV's img_hash module; Zauner 2010."""
+    numpy, opencv = importlib.import_module("numpy"), importlib.import_module("cv2")
+    if image.mode.startswith("I"):
+        image = image.convert("I").point(lambda level: level * (1 / 257))
+    grey = numpy.asarray(image.convert("L"))
+    digest = opencv.img_hash.pHash(grey)
+    return bytes(digest.tobytes()).hex()

@@ -13,7 +13,7 @@ from retouch.dialects.base import Dialect
 from retouch.errors import Problem
 from retouch.manifest import Loaded
 from retouch.manifest.messages import close_to
-from retouch.pictures.looks import can_hash
+from retouch.pictures.inspecting import can_hash
 from retouch.plan.candidates import Candidate, empty_cell
 from retouch.plan.checked import Checked, Checks, looks_of
 from retouch.plan.columns import BUILT_IN, OF_A_JOB

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from retouch.dialects.bill import UnreadableCell
 from retouch.errors import InputRefused
-from retouch.manifest.currencies import CODES, meant
+from retouch.money import CODES, currency_meant
 from retouch.text import one_clean_line
 
 SIGNS: Mapping[str, frozenset[str]] = {
@@ -48,7 +48,7 @@ def currency(text: str) -> str | None:
     """A currency's code, also where it is written in another usual way; None for an empty cell."""
     if text in _NOTHING:
         return None
-    code = meant(text)
+    code = currency_meant(text)
     if code not in CODES:
         what = f"`{one_clean_line(text, 20)}` is no currency"
         raise UnreadableCell(what, "write three letters, like CNY")

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from retouch.dialects.bill import MEASURES, Bill, Line, Measure, UnreadableCell, when
 from retouch.errors import InputRefused, Problem
-from retouch.manifest.currencies import meant
+from retouch.money import currency_meant
 from retouch.reconcile.bill_cells import SIGNS, currency, number
 from retouch.reconcile.profiles import (
     GENERIC,
@@ -221,7 +221,7 @@ class _Table:
         """That of the amount's header, like 费用(元), else the profile's."""
         at = self.places.get("amount")
         unit = plain_header(self.header[at])[1] if at is not None else ""
-        return (meant(unit) or None) if unit else self.profile.currency
+        return (currency_meant(unit) or None) if unit else self.profile.currency
 
     def _number(self, text: str, role: str) -> Decimal | None:
         if not self.reading.has_commas and "," in text and "." not in text:
