@@ -34,7 +34,7 @@ def cats(tmp_path: Path) -> Priced:
 def test_json_is_the_designs(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
     """A lane has DESIGN §7's fields and no other; amounts are decimal strings."""
     found = planned(capsys, cats)
-    assert set(found) == {"lanes", "bad_sources", "outside"}
+    assert set(found) == {"lanes", "bad_sources", "budgets", "outside"}
     assert found["outside"] == {"tasks": 0, "held": 0}
     (lane,) = found["lanes"]
     assert set(lane) == LANE

@@ -11,6 +11,7 @@ from itertools import chain
 from rich.console import Console
 from rich.text import Text
 
+from retouch.cli.allowances import runway_document, runway_lines, runways, utc_today
 from retouch.cli.console import WIDTH, print_table, stdout_console
 from retouch.cli.grouped import grouped
 from retouch.cli.output import json_text, say
@@ -24,6 +25,7 @@ from retouch.cli.workspace import (
     outside_plan,
     problem_list,
 )
+from retouch.costs.allowance import Runway
 from retouch.costs.estimate import Estimate, Range
 from retouch.engine.forecast import LaneForecast, forecast_lanes
 from retouch.engine.outputs import Outputs
@@ -39,6 +41,7 @@ EXIT_OUTSIDE, EXIT_PROBLEMS = 1, 2
 _MILLIONTH = Decimal("0.000001")
 BAD_SOURCES_SHOWN = 3
 PROMPT_SHOWN = 400
+_LEAST_FIRST = ("duplicates", "reused", "rejected", "held", "time", "failed", "done", "jobs")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,11 +80,15 @@ def run(arguments: argparse.Namespace) -> int:
     )
     outside = outside_plan(workspace, plan, state)
     refused = _say_problems(workspace, plan)
+    budgets = runways(workspace, state, forecasts, utc_today())
     if arguments.json:
-        told = {"outside": {"tasks": outside.tasks, "held": outside.held}}
+        told = {
+            "budgets": list(map(runway_document, budgets)),
+            "outside": {"tasks": outside.tasks, "held": outside.held},
+        }
         print(json_text(_document(plan, forecasts, lines) | told))
     else:
-        _print(workspace, plan, forecasts, lines)
+        _print(workspace, plan, forecasts, lines, budgets)
         say_outside(outside)
     return EXIT_PROBLEMS if refused else EXIT_OUTSIDE if outside.jobs_count else 0
 
@@ -170,11 +177,23 @@ def _estimated(amount: Decimal | None, rounding: str) -> str | None:
 
 
 def _print(
-    workspace: Workspace, plan: Plan, forecasts: list[LaneForecast], lines: list[tuple[str, Job]]
+    workspace: Workspace,
+    plan: Plan,
+    forecasts: list[LaneForecast],
+    lines: list[tuple[str, Job]],
+    budgets: list[Runway],
 ) -> None:
     console = stdout_console()
-    headings, rows = _table(workspace, forecasts)
-    print_table(console, headings, rows, right=range(1, len(headings)), folded=(0,))
+    if workspace.is_rehearsal:
+        console.print("Costs are virtual: nobody is paid in a rehearsal.")
+    headings, rows = _table(forecasts)
+    print_table(
+        console,
+        headings,
+        rows,
+        right=range(1, len(headings)),
+        droppable=[headings.index(name) for name in _LEAST_FIRST if name in headings],
+    )
     for each in forecasts:
         _print_notes(console, each)
     for reason, job in lines:
@@ -193,14 +212,14 @@ def _print(
         console.print(Text(f"{len(plan.bad_sources):,} bad sources, of which:"))
     for bad in plan.bad_sources[:BAD_SOURCES_SHOWN]:
         console.print(Text(f"  {one_clean_line(bad.source, 200)}: {bad.reason}"))
+    for line in chain.from_iterable(map(runway_lines, budgets)):
+        console.print(Text(line), soft_wrap=True)
     if plan.has_splits:
         for split, (sources, jobs) in _splits(plan).items():
             console.print(f"{split}: {how_many(sources, 'source')}, {how_many(jobs, 'job')}")
 
 
-def _table(
-    workspace: Workspace, forecasts: list[LaneForecast]
-) -> tuple[list[str], list[list[str]]]:
+def _table(forecasts: list[LaneForecast]) -> tuple[list[str], list[list[str]]]:
     """Headings, and a row a lane; columns that would hold nothing but zeros are left out."""
     counts = {
         "jobs": [each.count.lane.jobs_count for each in forecasts],
@@ -215,7 +234,6 @@ def _table(
     }
     always = ("jobs", "done", "to send")
     kept = {name: row for name, row in counts.items() if name in always or any(row)}
-    virtual = "virtual cost" if workspace.is_rehearsal else "cost"
     rows = [
         [
             one_clean_line(each.count.lane.model.name, 60),
@@ -226,7 +244,7 @@ def _table(
         for index, each in enumerate(forecasts)
     ]
     rows += [["total", *("" for _ in kept), cost, ""] for cost in _totals(forecasts)]
-    return ["model", *kept, f"{virtual}: low - likely - high", "time"], rows
+    return ["model", *kept, "low - likely - high", "time"], rows
 
 
 def _totals(forecasts: list[LaneForecast]) -> Iterator[str]:

@@ -49,24 +49,30 @@ def print_charges(rows: Iterable[Plain]) -> None:
     """A row a charge; of many the first, for the rest there are csv and jsonl."""
     console = stdout_console()
     kept = list(islice(rows, SHOWN_CHARGES + 1))
-    names = ("key", "at", "model", "source", "charge", "currency", "amount", "high", "waste")
-    shown_rows = [
-        [_cut(name, one_clean_line(str(row[name] or "-")[:60])) for name in names]
-        for row in kept[:SHOWN_CHARGES]
-    ]
-    for row in shown_rows:
-        row[1] = row[1][:19].replace("T", " ")
-    least_first = ("currency", "charge", "high", "model", "waste", "at")
+    names = ("key", "at", "model", "source", "charge", "currency", "amount", "waste")
+    shown_rows = [[_charge_cell(row, name) for name in names] for row in kept[:SHOWN_CHARGES]]
+    least_first = ["charge", "currency", "at", "waste", "model"]
+    if len({row["currency"] for row in kept}) > 1:
+        least_first.remove("currency")  # an amount of which nobody knows the currency is none
     print_table(
         console,
         names,
         shown_rows,
-        right=(6, 7),
-        folded=(3, 8),
+        right=(names.index("amount"),),
+        folded=(names.index("source"), names.index("waste")),
         droppable=map(names.index, least_first),
     )
     if len(kept) > SHOWN_CHARGES:
         console.print("... more: --format csv or jsonl has them all")
+
+
+def _charge_cell(row: Plain, name: str) -> str:
+    """What a row a charge shows; of an unknown amount the most it may be."""
+    if name == "at":
+        return str(row["at"])[:19].replace("T", " ")
+    if name == "amount" and row["amount"] is None and row["high"] is not None:
+        return f"≤{row['high']}"
+    return _cut(name, one_clean_line(str(row[name] or "-"), 200))
 
 
 def _print_sheet(console: Console, sheet: Sheet) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
 from pathlib import Path
 
+from retouch.costs.allowance import Need
 from retouch.costs.estimate import THIN, Demand, Estimate, estimate, seconds_at_limits
 from retouch.costs.history import History
 from retouch.engine.selection import Changes, LaneCount, Selection, choices
@@ -16,7 +18,7 @@ from retouch.ledger import read
 from retouch.ledger.decision import Send, Skip
 from retouch.ledger.state import Replay
 from retouch.manifest import Price
-from retouch.money import Money, total
+from retouch.money import EXACT, Money, total
 from retouch.plan import Lane, Plan
 
 Listener = Callable[[Job, str], None]
@@ -24,11 +26,22 @@ Listener = Callable[[Job, str], None]
 
 @dataclass(frozen=True, slots=True)
 class LaneForecast:
-    """One lane: its Jobs counted, what those to be sent will cost, and how long they take."""
+    """One lane: its Jobs counted, what those to be sent will cost, the most they can cost
+    (`ceiling`, None: nobody can say), and how long they take."""
 
     count: LaneCount
     estimate: Estimate
     seconds: float | None
+    ceiling: Decimal | None
+
+    def need(self, currency: str) -> Need:
+        """What a budget in `currency` must have for the lane's Jobs."""
+        jobs, likely = self.count.to_send, self.estimate.cost.likely
+        if not jobs or self.estimate.currency != currency:
+            return Need(jobs, None, None)
+        with localcontext(EXACT):
+            each = None if likely is None else likely / jobs
+            return Need(jobs, each, None if self.ceiling is None else self.ceiling / jobs)
 
 
 def forecast_lanes(
@@ -61,7 +74,7 @@ def forecast_lanes(
     for each, demand in counted:
         cost = estimate(demand, history)
         seconds = seconds_at_limits(each.lane.model.limits, demand, cost.tokens, history)
-        forecasts.append(LaneForecast(each, cost, seconds))
+        forecasts.append(LaneForecast(each, cost, seconds, demand.ceiling))
     return forecasts
 
 

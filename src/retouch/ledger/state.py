@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 from retouch.ledger.charges import Charge, Charges, Posting
 from retouch.ledger.decision import NOTHING_REDONE, Hold, Poll, Redo, decide
@@ -30,7 +30,7 @@ from retouch.ledger.records import (
     Unsent,
 )
 from retouch.ledger.terms import Observed
-from retouch.money import Money, total
+from retouch.money import EXACT, Money, total
 
 _OPEN_STATES = ("sent", "unsent", "accepted", "unknown")
 _OVER = ("done", "reused")
@@ -190,17 +190,30 @@ class Replay:
 
     def counted(self, currency: str, model: str | None = None, day: str | None = None) -> Money:
         """What counts towards a budget: the confirmed, and what is unknown at its ceiling."""
-        spent = (
-            money
-            for (of_model, of_day, _), money in self.totals.spent.items()
-            if model in (None, of_model) and day in (None, of_day)
-        )
-        unknown = (
-            charge.ceiling
+        spent = Money(self.spent(currency, model, day), currency)
+        return spent + Money(self.reserved(currency, model, day), currency)
+
+    def spent(self, currency: str, model: str | None = None, day: str | None = None) -> Decimal:
+        """What is confirmed, of one model and of one UTC day or of all."""
+        days = self.spent_by_day(currency, model)
+        return days.get(day, Decimal(0)) if day else _sum(days.values())
+
+    def spent_by_day(self, currency: str, model: str | None = None) -> dict[str, Decimal]:
+        """What is confirmed by the UTC day (YYYY-MM-DD) on which its Attempts began."""
+        days: dict[str, list[Decimal]] = {}
+        for (of_model, day, code), money in self.totals.spent.items():
+            if code == currency and model in (None, of_model):
+                days.setdefault(day, []).append(money.amount)
+        return {day: _sum(amounts) for day, amounts in sorted(days.items())}
+
+    def reserved(self, currency: str, model: str | None = None, day: str | None = None) -> Decimal:
+        """What is open, at its ceiling."""
+        return _sum(
+            charge.ceiling.amount
             for charge in self.open_charges.values()
-            if charge.ceiling and model in (None, charge.model) and day in (None, charge.day)
+            if charge.ceiling and charge.ceiling.currency == currency
+            if model in (None, charge.model) and day in (None, charge.day)
         )
-        return total((*spent, *unknown)).get(currency, Money(Decimal(0), currency))
 
     @property
     def unknown_high(self) -> dict[str, Money]:
@@ -273,6 +286,11 @@ class Replay:
     def unanswered(self) -> Iterator[tuple[str, Outcome]]:
         """Jobs whose last Attempt was begun and never answered for: after a crash, unknown."""
         return ((key, outcome) for key, outcome in self.outcomes.items() if outcome.state == "sent")
+
+
+def _sum(amounts: Iterable[Decimal]) -> Decimal:
+    with localcontext(EXACT):
+        return sum(amounts, Decimal(0))
 
 
 def _may_be_sent_again(outcome: Outcome) -> bool:
