@@ -26,7 +26,7 @@ from retouch.engine.summary import RunOptions
 from retouch.job import Job, Picture, Prompt, Source
 from retouch.ledger import open_ledger
 from retouch.manifest import Limits, Model, RunSettings
-from retouch.transport import open_transport
+from retouch.transport import Connection, open_transport
 from tests.bench.measured import Measured, against
 from tests.bench.server import answering
 from tests.support.workbench import GEMINI, PRICES, Recorder, TestLane
@@ -89,7 +89,7 @@ async def _ours(work: Work) -> None:
     lane = TestLane(model, DIALECTS["qiniu"].capabilities(GEMINI), tuple(map(_job, work.sources)))
     async with (
         open_ledger(folder / "ledger.jsonl", "run") as ledger,
-        open_transport(base_url=base, key=None, concurrency=_AT_ONCE) as transport,
+        open_transport(Connection(base_url=base, key=None), concurrency=_AT_ONCE) as transport,
     ):
         outputs = Outputs(folder)
         batch = Batch(

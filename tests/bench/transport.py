@@ -14,7 +14,7 @@ import httpx
 
 from retouch.dialects.base import Base64, Request
 from retouch.job import Picture
-from retouch.transport import open_transport
+from retouch.transport import Connection, open_transport
 from tests.bench.measured import Measured, against
 from tests.bench.server import answering
 
@@ -64,7 +64,9 @@ async def ours(load: Load) -> None:
     request = Request(
         "POST", f"{base}/images/edits", (), (b'{"image":"', Base64(_PICTURE), b'","prompt":"p"}')
     )
-    async with open_transport(base_url=base, key=None, concurrency=load.at_once) as transport:
+    async with open_transport(
+        Connection(base_url=base, key=None), concurrency=load.at_once
+    ) as transport:
 
         async def worker(share: int) -> None:
             for _ in range(share):

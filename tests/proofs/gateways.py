@@ -17,7 +17,7 @@ from retouch.engine.summary import RunOptions, Summary
 from retouch.ledger.records import Started, Unsent
 from retouch.manifest import Limits, RunSettings
 from retouch.money import Money
-from retouch.transport import ApiKey, Transport, open_transport
+from retouch.transport import ApiKey, Connection, Transport, open_transport
 from tests.support.gateways import SHAPES, Front, Shape
 from tests.support.provider import Charge, Provider
 from tests.support.virtual import run_in_virtual_time
@@ -36,7 +36,7 @@ class GatewayBench(Bench):
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Transport]:
         async with open_transport(
-            base_url=BASE_URL, key=ApiKey(CANARY), concurrency=64, app=self.front
+            Connection(base_url=BASE_URL, key=ApiKey(CANARY), app=self.front), concurrency=64
         ) as transport:
             yield transport
 

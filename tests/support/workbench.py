@@ -28,7 +28,7 @@ from retouch.ledger.records import AnyRecord
 from retouch.ledger.state import Replay, replay
 from retouch.manifest import Limits, Model, Poll, Price, RunSettings
 from retouch.threads import Threads, in_place
-from retouch.transport import ApiKey, Transport, open_transport
+from retouch.transport import ApiKey, Connection, Transport, open_transport
 from tests.support.provider import Provider
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -180,7 +180,7 @@ class Bench:
     async def connected(self) -> AsyncIterator[Transport]:
         """The way to the provider: in process."""
         async with open_transport(
-            base_url=BASE_URL, key=ApiKey(CANARY), concurrency=64, app=self.provider
+            Connection(base_url=BASE_URL, key=ApiKey(CANARY), app=self.provider), concurrency=64
         ) as transport:
             yield transport
 

@@ -12,7 +12,7 @@ import pytest
 
 from retouch.dialects.base import Base64, Exchange, Request
 from retouch.job import Picture
-from retouch.transport import Transport, open_transport
+from retouch.transport import Connection, Transport, open_transport
 from retouch.transport.slots import SlotTransport
 from tests.support.raw_server import Peer, Server, serving
 
@@ -51,7 +51,9 @@ def answer_on(peer: Peer) -> None:
 async def test_one_connection_serves_one_poll_after_another() -> None:
     """Ten polls in a row need one connection."""
     with serving(answer_on) as server:
-        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=2
+        ) as transport:
             for _ in range(10):
                 assert body_of(await send(transport, get(server))) == b"{}"
     assert (server.connections, len(server.book)) == (1, 10)
@@ -60,7 +62,9 @@ async def test_one_connection_serves_one_poll_after_another() -> None:
 async def test_a_post_has_a_connection_of_its_own_and_leaves_it_to_polls() -> None:
     """What costs never rides a connection that may have been closed at its other end."""
     with serving(answer_on) as server:
-        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=2
+        ) as transport:
             for ask in (post, get, get, post, post, get):
                 assert body_of(await send(transport, ask(server))) == b"{}"
     assert (server.connections, len(server.book)) == (3, 6)
@@ -79,7 +83,7 @@ async def test_no_more_connections_are_open_than_there_may_be() -> None:
     with serving(script) as server:
         async with (
             open_transport(
-                base_url=server.url, key=None, concurrency=9, connections=3
+                Connection(base_url=server.url, key=None), concurrency=9, connections=3
             ) as transport,
             anyio.create_task_group() as group,
         ):
@@ -98,7 +102,9 @@ async def test_chunked_replies_keep_the_connection() -> None:
             peer.send(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
 
     with serving(script) as server:
-        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=2
+        ) as transport:
             for _ in range(3):
                 assert body_of(await send(transport, get(server))) == b"abcde"
     assert server.connections == 1
@@ -115,7 +121,9 @@ async def test_requests_at_once_have_a_connection_each_and_few_are_kept() -> Non
         peer.wait_for_the_end()
 
     with serving(script) as server:
-        async with open_transport(base_url=server.url, key=None, concurrency=3) as transport:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=3
+        ) as transport:
             async with anyio.create_task_group() as group:
                 for _ in range(8):
                     group.start_soon(send, transport, post(server))
@@ -133,7 +141,9 @@ async def test_a_connection_closed_while_idle_is_noticed_before_a_byte_is_writte
         peer.answer()
 
     with serving(script) as server:
-        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=2
+        ) as transport:
             for _ in range(3):
                 assert body_of(await send(transport, get(server))) == b"{}"
                 await anyio.to_thread.run_sync(server.wait_for_an_end)
@@ -154,7 +164,9 @@ async def test_bytes_after_a_reply_never_answer_the_next_request() -> None:
         peer.answer(b"right")
 
     with serving(script) as server:
-        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=2
+        ) as transport:
             assert body_of(await send(transport, get(server))) == b"{}"
             await anyio.to_thread.run_sync(sent.wait)
             assert body_of(await send(transport, get(server))) == b"right"
@@ -170,7 +182,9 @@ async def test_excess_in_the_same_packet_is_noticed() -> None:
         peer.wait_for_the_end()
 
     with serving(script) as server:
-        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=2
+        ) as transport:
             for _ in range(2):
                 assert body_of(await send(transport, get(server))) == b"{}"
     assert server.connections == 2
@@ -189,7 +203,9 @@ def reset_the_second(peer: Peer) -> None:
 async def test_a_poll_over_a_dying_connection_is_asked_again() -> None:
     """A GET is free: it is sent again over a new connection, unseen."""
     with serving(reset_the_second) as server:
-        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=2
+        ) as transport:
             assert body_of(await send(transport, get(server))) == b"{}"
             assert body_of(await send(transport, get(server))) == b"{}"
     assert server.connections == 2
@@ -203,7 +219,9 @@ async def test_a_post_is_not_sent_again() -> None:
         peer.reset()
 
     with serving(script) as server:
-        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=2
+        ) as transport:
             seen = await send(transport, post(server))
     assert seen.reply is None
     assert seen.sent_bytes > 0
@@ -214,7 +232,9 @@ async def test_old_connections_are_not_trusted(monkeypatch: pytest.MonkeyPatch) 
     """After its idle time a kept connection is closed instead of used."""
     monkeypatch.setattr("retouch.transport.slots.KEEP_SECONDS", 0.0)
     with serving(answer_on) as server:
-        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=2
+        ) as transport:
             for _ in range(3):
                 assert body_of(await send(transport, get(server))) == b"{}"
     assert server.connections == 3
@@ -232,7 +252,9 @@ async def test_a_cancelled_request_leaves_no_connection_behind() -> None:
         peer.answer()
 
     with serving(script) as server:
-        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=2
+        ) as transport:
             async with anyio.create_task_group() as group:
                 group.start_soon(send, transport, post(server))
                 await anyio.to_thread.run_sync(heard.wait)
@@ -255,7 +277,9 @@ async def test_bodies_are_let_go_without_the_collector() -> None:
 
     with serving(script) as server:
         request = Request("POST", f"{server.url}/v1/x", (), (b'"', Base64(picture), b'"'))
-        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=2
+        ) as transport:
             gc.collect()
             gc.disable()
             tracemalloc.start()
@@ -285,8 +309,8 @@ async def test_idle_connections_of_other_origins_are_closed(
 
     monkeypatch.setattr("retouch.transport.slots.KEEP_SECONDS", 0.2)
     with serving(answer_once) as other, serving(answer_on) as server:
-        both = {"base_url": server.url, "fallback_urls": (f"{other.url}/v1",)}
-        async with open_transport(**both, key=None, concurrency=2) as transport:  # type: ignore[arg-type]
+        both = Connection(base_url=server.url, fallback_urls=(f"{other.url}/v1",), key=None)
+        async with open_transport(both, concurrency=2) as transport:
             assert body_of(await send(transport, get(other))) == b"{}"
             await anyio.sleep(0.4)
             assert body_of(await send(transport, get(server))) == b"{}"

@@ -10,7 +10,7 @@ import pytest
 from retouch.errors import Refused
 from retouch.manifest.urls import base_url
 from retouch.text import without_secrets
-from retouch.transport import ApiKey, endpoint_of, open_transport
+from retouch.transport import ApiKey, Connection, endpoint_of, open_transport
 
 CANARY = "sk-canary-7f3a91c2/+="
 
@@ -78,7 +78,7 @@ async def test_the_key_is_not_sent_in_the_clear(url: str, place: str) -> None:
     """Plain http is for this machine alone, base and fallback alike; refused before connecting."""
     base, fallbacks = (url, ()) if place == "base" else ("https://api.example.com/v1", (url,))
     opening = open_transport(
-        base_url=base, fallback_urls=fallbacks, key=ApiKey(CANARY), concurrency=1
+        Connection(base_url=base, fallback_urls=fallbacks, key=ApiKey(CANARY)), concurrency=1
     )
     with pytest.raises(Refused, match="plain http: the API key is not sent"):
         await opening.__aenter__()
@@ -90,7 +90,9 @@ async def test_the_key_is_not_sent_in_the_clear(url: str, place: str) -> None:
 )
 async def test_the_key_may_go_to_this_machine(url: str) -> None:
     """Loopback is no network."""
-    async with open_transport(base_url=url, key=ApiKey(CANARY), concurrency=1) as transport:
+    async with open_transport(
+        Connection(base_url=url, key=ApiKey(CANARY)), concurrency=1
+    ) as transport:
         assert CANARY not in repr(transport)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from retouch.transport import (
     ApiKey,
+    Connection,
     Downloaded,
     DownloadFailed,
     ReplyLimits,
@@ -56,7 +57,7 @@ def secured(names: list[str | None]) -> ssl.SSLContext:
 async def download(server: Server, path: str = "/1.png?token=sig", cap: int = 10**8) -> Outcome:
     """From the very origin of base_url."""
     async with open_transport(
-        base_url=server.url, key=ApiKey("canary-key"), concurrency=1, limits=LIMITS
+        Connection(base_url=server.url, key=ApiKey("canary-key")), concurrency=1, limits=LIMITS
     ) as transport:
         return await transport.download(f"{server.url}{path}", timeout_seconds=3, cap_bytes=cap)
 
@@ -186,7 +187,9 @@ async def test_three_redirects_are_followed_and_no_fourth() -> None:
 async def test_where_no_result_may_come_from(location: str, told: str, redirected: bool) -> None:
     """Judged alike when the provider names it and when a redirect does; never connected to."""
     with serving(answering(status="302 X", headers=f"Location: {location}\r\n")) as server:
-        async with open_transport(base_url=server.url, key=None, concurrency=1) as transport:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=1
+        ) as transport:
             url = f"{server.url}/1.png?token=sig" if redirected else location
             outcome = failed(await transport.download(url, timeout_seconds=3))
     assert told in outcome.message
@@ -196,7 +199,9 @@ async def test_where_no_result_may_come_from(location: str, told: str, redirecte
 @pytest.mark.parametrize("host", ["127.2", "0x7f.0.0.2", "2130706434", "0x7f000002"])
 async def test_odd_spellings_of_addresses_are_read_as_connecting_reads_them(host: str) -> None:
     """What the resolver makes of a host is what is judged."""
-    async with open_transport(base_url="https://a.example", key=None, concurrency=1) as transport:
+    async with open_transport(
+        Connection(base_url="https://a.example", key=None), concurrency=1
+    ) as transport:
         outcome = failed(await transport.download(f"https://{host}/x", timeout_seconds=3))
     assert "127.0.0.2, which is not a public address" in outcome.message
 
@@ -211,7 +216,9 @@ async def test_one_address_that_is_not_public_refuses_the_name(
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", entry) for entry in entries]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolving)
-    async with open_transport(base_url="https://a.example", key=None, concurrency=1) as transport:
+    async with open_transport(
+        Connection(base_url="https://a.example", key=None), concurrency=1
+    ) as transport:
         outcome = failed(await transport.download("https://b.example/x", timeout_seconds=3))
     assert "leads to 192.168.1.1" in outcome.message
 
@@ -220,10 +227,8 @@ async def test_the_endpoints_own_host_may_be_private() -> None:
     """Another port of it is reached by its checked address, with its name in Host and SNI."""
     names: list[str | None] = []
     with serving(answering(PNG), tls=secured(names)) as files:
-        async with open_transport(
-            base_url="http://localhost:1", key=ApiKey("canary-key"), concurrency=1,
-            ssl_context=trusting(),
-        ) as transport:  # fmt: skip
+        connection = Connection(base_url="http://localhost:1", key=ApiKey("canary-key"))
+        async with open_transport(connection, concurrency=1, ssl_context=trusting()) as transport:
             outcome = await transport.download(f"{files.url}/1.png", timeout_seconds=3)
     assert outcome == Downloaded(PNG)
     assert names == ["localhost"]

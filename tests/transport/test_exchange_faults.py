@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from retouch.dialects.base import Exchange, Request
-from retouch.transport import ReplyLimits, Sending, Transport, open_transport
+from retouch.transport import Connection, ReplyLimits, Sending, Transport, open_transport
 from tests.support.raw_server import Peer, Script, Server, serving
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +41,7 @@ async def exchange(
     timeout_seconds: float = 5.0,
 ) -> Exchange:
     async with open_transport(
-        base_url=server.url, key=None, concurrency=2, limits=LIMITS
+        Connection(base_url=server.url, key=None), concurrency=2, limits=LIMITS
     ) as transport:
         return await transport.exchange(post(server, body), {}, timeout_seconds=timeout_seconds)
 
@@ -224,7 +224,9 @@ async def test_no_connection_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> N
         for url in (gone.url, f"https://127.0.0.1:{plain.port}", "http://nowhere.internal"):
             if url.endswith("internal"):
                 monkeypatch.setattr(socket, "getaddrinfo", unresolvable)
-            async with open_transport(base_url=url, key=None, concurrency=1) as transport:
+            async with open_transport(
+                Connection(base_url=url, key=None), concurrency=1
+            ) as transport:
                 request = Request("POST", f"{transport.endpoints[0].base}/x", (), SMALL)
                 seen = await transport.exchange(request, {}, timeout_seconds=5)
             assert (seen.connected, seen.sent_whole, seen.sent_bytes) == (False, False, 0)
@@ -282,7 +284,9 @@ async def test_a_cancelled_exchange_still_says_how_far_it_came() -> None:
         await transport.exchange(post(server), {}, timeout_seconds=60, sending=sending)
 
     with serving(script) as server:
-        async with open_transport(base_url=server.url, key=None, concurrency=2) as transport:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=2
+        ) as transport:
             async with anyio.create_task_group() as group:
                 group.start_soon(send, transport)
                 await anyio.to_thread.run_sync(heard.wait)
@@ -316,7 +320,7 @@ async def test_a_deadline_that_passed_while_standing_still_reads_what_is_there(s
     with serving(answers_while_nobody_reads(bytes(size), 0.3)) as server:
         async with (
             open_transport(
-                base_url=server.url, key=None, concurrency=2, limits=LIMITS
+                Connection(base_url=server.url, key=None), concurrency=2, limits=LIMITS
             ) as transport,
             anyio.create_task_group() as group,
         ):

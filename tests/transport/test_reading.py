@@ -11,6 +11,7 @@ import pytest
 
 from retouch.dialects.base import Exchange, Request
 from retouch.transport import (
+    Connection,
     Downloaded,
     DownloadFailed,
     ReplyLimits,
@@ -34,7 +35,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 async def posted(server: Server, seconds: float = 5.0, limits: ReplyLimits = LIMITS) -> Exchange:
     async with open_transport(
-        base_url=server.url, key=None, concurrency=1, limits=limits
+        Connection(base_url=server.url, key=None), concurrency=1, limits=limits
     ) as transport:
         request = Request("POST", f"{server.url}/v1/images/edits", body=(b"{}",))
         return await transport.exchange(request, {}, timeout_seconds=seconds)
@@ -184,7 +185,9 @@ async def test_whoever_writes_such_heads_gets_no_second_request_on_that_connecti
             peer.send(head_of(2, b"no colon") + b"{}")
 
     with serving(script) as server:
-        async with open_transport(base_url=server.url, key=None, concurrency=1) as transport:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=1
+        ) as transport:
             request = Request("POST", f"{server.url}/v1/x", body=(b"{}",))
             for _ in range(2):
                 assert (await transport.exchange(request, {}, timeout_seconds=5)).reply
@@ -211,7 +214,9 @@ async def test_a_relative_result_is_the_endpoints(link: str) -> None:
         peer.answer(b"picture")
 
     with serving(script) as server:
-        async with open_transport(base_url=server.url, key=None, concurrency=1) as transport:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=1
+        ) as transport:
             got = await transport.download(link, timeout_seconds=5)
     assert got == Downloaded(b"picture")
 
@@ -224,7 +229,9 @@ def _speaks_no_tls(peer: Peer) -> None:
 async def test_an_http_result_that_https_does_not_serve_is_barred() -> None:
     """B11: asked for by https, never in the clear; what is meant by it is said."""
     with serving(_speaks_no_tls) as other, serving(sending(b"")) as base:  # type: ignore[arg-type]
-        async with open_transport(base_url=base.url, key=None, concurrency=1) as transport:
+        async with open_transport(
+            Connection(base_url=base.url, key=None), concurrency=1
+        ) as transport:
             got = await transport.download(f"{other.url}/1.png?token=sig", timeout_seconds=5)
     assert isinstance(got, DownloadFailed)
     assert got.barred
@@ -242,8 +249,7 @@ async def test_an_http_result_that_https_serves_too_is_fetched() -> None:
 
     with serving(script, tls=certified()) as other, serving(script) as base:
         async with open_transport(
-            base_url=f"http://localhost:{base.port}",
-            key=None,
+            Connection(base_url=f"http://localhost:{base.port}", key=None),
             concurrency=1,
             ssl_context=trusting(),
         ) as transport:

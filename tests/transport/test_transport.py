@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from retouch.dialects.base import Base64, Exchange, Raw, Request, Segment
 from retouch.errors import InputRefused
 from retouch.job import Picture
-from retouch.transport import ApiKey, DownloadFailed, Sending, Transport, open_transport
+from retouch.transport import ApiKey, Connection, DownloadFailed, Sending, Transport, open_transport
 from retouch.transport.body import PIECE_BYTES, Body
 from tests.support.raw_server import Peer, serving
 
@@ -73,7 +73,9 @@ async def test_a_body_arrives_as_it_was_described() -> None:
     app = App()
     data = bytes(range(256)) * 10_000
     body = (b'{"image": "', Base64(PICTURE), b'", "raw": ', Raw(PICTURE), b"}")
-    async with open_transport(base_url=BASE, key=None, concurrency=1, app=app) as transport:
+    async with open_transport(
+        Connection(base_url=BASE, key=None, app=app), concurrency=1
+    ) as transport:
         seen = await transport.exchange(
             post(f"{BASE}/images/edits", body), {PICTURE: data}, timeout_seconds=5
         )
@@ -130,7 +132,9 @@ async def test_what_reading_a_picture_raises_comes_through_before_anything_is_se
     def vanished(picture: Picture) -> bytes:
         raise FileNotFoundError(picture.digest)
 
-    async with open_transport(base_url=BASE, key=None, concurrency=1, app=app) as transport:
+    async with open_transport(
+        Connection(base_url=BASE, key=None, app=app), concurrency=1
+    ) as transport:
         with pytest.raises(FileNotFoundError):
             await transport.exchange(post(BASE, (Base64(PICTURE),)), vanished, timeout_seconds=5)
     assert app.asked == []
@@ -143,7 +147,9 @@ async def test_an_app_that_fails_is_a_connection_that_broke() -> None:
         await receive()
         raise ConnectionResetError("rehearsed")
 
-    async with open_transport(base_url=BASE, key=None, concurrency=1, app=app) as transport:
+    async with open_transport(
+        Connection(base_url=BASE, key=None, app=app), concurrency=1
+    ) as transport:
         seen = await transport.exchange(post(BASE, (b"ab", b"cd")), {}, timeout_seconds=5)
     assert (seen.sent_bytes, seen.sent_whole, seen.error_kind) == (2, False, "network")
     assert "rehearsed" in seen.error
@@ -154,7 +160,7 @@ def test_a_deadline_covers_the_whole_exchange() -> None:
 
     async def run() -> None:
         async with open_transport(
-            base_url=BASE, key=None, concurrency=1, app=App(seconds=42)
+            Connection(base_url=BASE, key=None, app=App(seconds=42)), concurrency=1
         ) as transport:
             for timeout, kind in ((43, None), (41, "timeout")):
                 begun = anyio.current_time()
@@ -173,7 +179,9 @@ def test_a_deadline_covers_the_whole_exchange() -> None:
 async def test_the_rehearsal_leaves_this_machine_for_nothing() -> None:
     """With an app in process only its own origin is reached, whatever its results name."""
     app = App(body=b"PNG")
-    async with open_transport(base_url=BASE, key=None, concurrency=1, app=app) as transport:
+    async with open_transport(
+        Connection(base_url=BASE, key=None, app=app), concurrency=1
+    ) as transport:
         own = await transport.download(
             "http://rehearsal.invalid/files/1.png?e=1", timeout_seconds=5
         )
@@ -199,7 +207,8 @@ async def test_the_key_goes_to_the_endpoints_alone() -> None:
 
     with serving(script) as base, serving(script) as fallback, serving(script) as other:
         async with open_transport(
-            base_url=base.url, fallback_urls=[fallback.url], key=ApiKey(CANARY), concurrency=1
+            Connection(base_url=base.url, fallback_urls=(fallback.url,), key=ApiKey(CANARY)),
+            concurrency=1,
         ) as transport:
             for endpoint in transport.endpoints:
                 await transport.exchange(post(f"{endpoint.base}/x"), {}, timeout_seconds=5)
@@ -230,7 +239,9 @@ async def test_a_dialects_headers_cannot_speak_for_the_transport() -> None:
         "POST", BASE, (("Authorization", "x"), ("CONTENT-LENGTH", "9"), ("Host", "x"),
                        ("Accept-Encoding", "gzip"), ("Cookie", "x"), ("X-Kept", "yes")), (b"{}",),
     )  # fmt: skip
-    async with open_transport(base_url=BASE, key=None, concurrency=1, app=app) as transport:
+    async with open_transport(
+        Connection(base_url=BASE, key=None, app=app), concurrency=1
+    ) as transport:
         await transport.exchange(forged, {}, timeout_seconds=5)
     headers = app.asked[0][1]
     assert b"authorization" not in headers
@@ -267,7 +278,7 @@ async def test_the_key_is_in_no_message_log_or_repr(
 
     with serving(script) as server:
         async with open_transport(
-            base_url=server.url, key=ApiKey(CANARY), concurrency=1
+            Connection(base_url=server.url, key=ApiKey(CANARY)), concurrency=1
         ) as transport:
             url = f"{server.url}/v1/{CANARY}?token=canary"
             seen = await transport.exchange(post(url), {}, timeout_seconds=5)
@@ -297,7 +308,7 @@ def proxied_by(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
 
 async def send_by_environment(base_url: str, *, trust_env: bool = True) -> Exchange:
     async with open_transport(
-        base_url=base_url, key=None, concurrency=1, trust_env=trust_env
+        Connection(base_url=base_url, key=None, trust_env=trust_env), concurrency=1
     ) as transport:
         request = post(f"{base_url}/v1/x", (b"ab", b"cd"))
         return await transport.exchange(request, {}, timeout_seconds=5)
@@ -409,7 +420,7 @@ async def test_a_transport_closes_what_it_opened() -> None:
 
     with serving(script) as server:
         async with (
-            open_transport(base_url=server.url, key=None, concurrency=4) as transport,
+            open_transport(Connection(base_url=server.url, key=None), concurrency=4) as transport,
             anyio.create_task_group() as group,
         ):
             for _ in range(4):

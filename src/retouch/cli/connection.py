@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +15,7 @@ from retouch.errors import InputRefused, Refused
 from retouch.ledger.state import Replay
 from retouch.storage.descriptors import raise_limit
 from retouch.storage.durable import make_folder
-from retouch.transport import ApiKey, Proxies, Transport, endpoint_of, open_transport
+from retouch.transport import ApiKey, Connection, Proxies, Transport, endpoint_of
 from retouch.transport.addresses import is_loopback_name
 
 MARK = "x-retouch-rehearsal"  # on every reply of the rehearsal service, `retouch serve` too
@@ -26,40 +24,6 @@ REHEARSAL_FOLDER = ".rehearsal"  # the service's tasks, while a later run may st
 _FOR_FILES = 64  # descriptors: ledger, locks, and pictures on their way in and out
 _COMFORT = 256  # files of every thread there may be, polls, downloads
 REHEARSAL_BASE_URL = "http://127.0.0.1/v1"  # never connected to: the service is mounted in process
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """Where requests go. `app` is the service in this process, None for a real provider."""
-
-    base_url: str
-    fallback_urls: tuple[str, ...]
-    key: ApiKey | None
-    app: Callable[..., Any] | None
-    trust_env: bool
-    encoding: str = ""
-    fake_ip: bool = False
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """Every spelling of the key, to be cut from all that is written."""
-        return self.key.secrets if self.key else ()
-
-    def open(
-        self, concurrency: int, connections: int | None = None
-    ) -> AbstractAsyncContextManager[Transport]:
-        """The transport to it; at most `connections` are open at once."""
-        return open_transport(
-            base_url=self.base_url,
-            fallback_urls=self.fallback_urls,
-            key=self.key,
-            concurrency=concurrency,
-            connections=connections,
-            app=self.app,
-            trust_env=self.trust_env,
-            encoding=self.encoding,
-            fake_ip=self.fake_ip,
-        )
 
 
 def add_url_map(parser: argparse.ArgumentParser) -> None:
@@ -95,17 +59,19 @@ def connect(
         if provider.trust_env:
             Proxies.from_environment()  # refused before anything is written
         return Connection(
-            base_url,
-            provider.fallback_urls,
-            key,
-            None,
-            provider.trust_env,
-            provider.encoding or "",
-            provider.fake_ip,
+            base_url=base_url,
+            fallback_urls=provider.fallback_urls,
+            key=key,
+            trust_env=provider.trust_env,
+            fake_ip=provider.fake_ip,
+            encoding=provider.encoding or "",
         )
     key = ApiKey("rehearsal", variable="the rehearsal's key")
     return Connection(
-        base_url, (), key, _service(workspace, _mapped(url_map)), False, provider.encoding or ""
+        base_url=base_url,
+        key=key,
+        app=_service(workspace, _mapped(url_map)),
+        encoding=provider.encoding or "",
     )
 
 

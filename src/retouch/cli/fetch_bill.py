@@ -8,11 +8,12 @@ from pathlib import Path
 
 import anyio
 
-from retouch.cli.connection import Connection, connect
+from retouch.cli.connection import connect
 from retouch.cli.workspace import Workspace, open_workspace
 from retouch.dialects.base import KeepsUsage
 from retouch.dialects.bill import Bill
 from retouch.errors import InputRefused, Refused
+from retouch.transport import Connection, open_transport
 
 TIMEOUT_SECONDS = 60.0
 
@@ -49,7 +50,7 @@ async def _fetch(
     connection: Connection, dialect: KeepsUsage, first: date, last: date
 ) -> list[bytes]:
     replies = []
-    async with connection.open(1) as transport:
+    async with open_transport(connection, concurrency=1) as transport:
         for request in dialect.usage_requests(transport.endpoints[0], first, last):
             exchange = await transport.exchange(request, {}, timeout_seconds=TIMEOUT_SECONDS)
             reply = exchange.reply

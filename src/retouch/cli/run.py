@@ -17,7 +17,6 @@ from retouch import __version__
 from retouch.cli.budgets import add_budget, budget_of
 from retouch.cli.confirm import add_yes, confirm, left_undone
 from retouch.cli.connection import (
-    Connection,
     add_url_map,
     base_url_of,
     connect,
@@ -56,6 +55,7 @@ from retouch.plan import Lane, Plan
 from retouch.storage.durable import make_folder, replace_whole
 from retouch.storage.lock import Hold, exclusive
 from retouch.text import how_many, one_clean_line, without_signatures
+from retouch.transport import Connection, open_transport
 
 _DEADLINE = re.compile(r"([0-9]{1,9})([smh]?)")
 
@@ -212,7 +212,9 @@ class _Run:
         manifest = workspace.loaded.manifest
         jobs = sum(lane.to_send + lane.to_poll for lane in lanes)
         held = sum(lane.held + lane.rejected for lane in lanes)
-        async with connection.open(_concurrency(workspace), self.connections) as transport:
+        async with open_transport(
+            connection, concurrency=_concurrency(workspace), connections=self.connections
+        ) as transport:
             is_virtual = workspace.is_rehearsal or await is_marked(transport)
             await self._begin(ledger, is_virtual=is_virtual)
             limit = self.options.run_options.limit

@@ -9,7 +9,7 @@ done again, and those with a Charge that nobody knows. A second pass reads these
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, timezone
 from decimal import Decimal, localcontext
 from typing import Protocol
@@ -32,6 +32,7 @@ from retouch.ledger.records import (
 )
 from retouch.money import EXACT, Money
 from retouch.report.breakdown import Breakdown, Place, RowKey
+from retouch.report.jobs import WholeJob
 from retouch.report.sums import Days, Grouping, Period, Sums
 from retouch.report.waste import (
     Kept,
@@ -332,7 +333,7 @@ class Tally:
     def _see_whole(self, records: Iterable[AnyRecord], shared: int) -> None:
         """Of Jobs done again only the last result is kept; a Job of which one Charge is not known
         says nothing of what a picture costs."""
-        jobs: dict[str, _Job] = {}
+        jobs: dict[str, WholeJob] = {}
         charges = Charges(self._recount)
         for number, record in enumerate(records):
             if number == shared:
@@ -341,13 +342,13 @@ class Tally:
                 continue
             posting = charges.apply(record)
             if posting is not None and number >= shared and posting.verdict != "open":
-                jobs.setdefault(record.key, _Job()).take(record, posting)
+                jobs.setdefault(record.key, WholeJob()).take(record, posting)
         for charge in charges.open.values():
-            jobs.setdefault(charge.key, _Job()).leave_open(charge)
+            jobs.setdefault(charge.key, WholeJob()).leave_open(charge)
         for job in jobs.values():
             self._correct(job)
 
-    def _correct(self, job: _Job) -> None:
+    def _correct(self, job: WholeJob) -> None:
         unpriced = [(each.charge, self._paid_in(each)) for each in job.unpriced()]
         unpriced += [(each, self._open_in(each)) for each in job.open if self._is_unpriced(each)]
         for charge, currency in unpriced[1:]:  # a Job counts once, where it was so first
@@ -388,41 +389,3 @@ class Tally:
             return self._prices.currency(charge.model, charge.at)
         bound = charge.bound
         return bound.currency if bound else self._currencies.get(charge.model)
-
-
-class _Job:
-    """The charged Attempts of one Job, and whether one of them is not known."""
-
-    def __init__(self) -> None:
-        self.charged: list[tuple[AnyRecord, Posting]] = []
-        self.open: list[Charge] = []
-        self.last_done: Done | None = None
-        self.is_unsure = False
-
-    def take(self, record: AnyRecord, posting: Posting) -> None:
-        """One Charge that was settled, or is known to be one."""
-        if posting.former is not None:
-            self.charged = [each for each in self.charged if each[1] != posting.former]
-        if posting.verdict == "free":
-            return
-        self.charged.append((record, posting))
-        self.is_unsure |= posting.verdict == "charged" and posting.paid is None
-        if isinstance(record, Done):
-            self.last_done = record
-
-    def leave_open(self, charge: Charge) -> None:
-        """One Charge of which nobody knows the end."""
-        self.open.append(charge)
-        self.is_unsure = True
-
-    def unpriced(self) -> Iterator[Posting]:
-        """The Charges of unknown price, which were counted each."""
-        for _, posting in self.charged:
-            if posting.verdict == "charged" and posting.paid is None:
-                yield posting
-
-    def replaced(self) -> Iterator[tuple[Done, Posting]]:
-        """The results that a later one took the place of."""
-        for record, posting in self.charged:
-            if isinstance(record, Done) and record is not self.last_done:
-                yield record, posting

@@ -8,7 +8,7 @@ goes to the endpoints' own origins and nowhere else; results come from public ad
 from __future__ import annotations
 
 from retouch.transport.body import Pictures, Sending
-from retouch.transport.client import Transport, open_transport
+from retouch.transport.client import Connection, Transport, open_transport
 from retouch.transport.credentials import ApiKey
 from retouch.transport.download import Downloaded, DownloadFailed
 from retouch.transport.endpoints import endpoint_of
@@ -19,6 +19,7 @@ from retouch.transport.wire import LATE_SECONDS
 __all__ = [
     "LATE_SECONDS",
     "ApiKey",
+    "Connection",
     "DownloadFailed",
     "Downloaded",
     "Pictures",

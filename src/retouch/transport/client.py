@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -155,36 +155,57 @@ class Transport:
         return sending.broken_off(kind, one_clean_line(self.scrubbed(message)), partial)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Who answers, and how they are reached.
+
+    `fallback_urls`: tried in turn. `app`: an ASGI application that answers in place of the network
+    (the rehearsal); nothing then leaves this machine. `trust_env`: proxies and SSL_CERT_FILE from
+    the environment. `fake_ip`: see Fetcher. `encoding`: how the dialect writes bodies ("": its
+    default).
+    """
+
+    base_url: str
+    key: ApiKey | None
+    fallback_urls: tuple[str, ...] = ()
+    app: Callable[..., Any] | None = None
+    trust_env: bool = False
+    fake_ip: bool = False
+    encoding: str = ""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every spelling of the key, to be cut from all that is written."""
+        return self.key.secrets if self.key else ()
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The base URL and its fallbacks. Raises Refused for one that is none, or that the key may
+        not be sent to."""
+        urls = (self.base_url, *self.fallback_urls)
+        endpoints = tuple(replace(endpoint_of(url), encoding=self.encoding) for url in urls)
+        if self.app is None:
+            for endpoint in endpoints:
+                refuse_plain_http(endpoint, with_key=self.key is not None)
+        return endpoints
+
+
 @asynccontextmanager
 async def open_transport(
+    connection: Connection,
     *,
-    base_url: str,
-    key: ApiKey | None,
-    fallback_urls: Sequence[str] = (),
     concurrency: int,
     connections: int | None = None,
-    app: Callable[..., Any] | None = None,
-    trust_env: bool = False,
-    fake_ip: bool = False,
     limits: ReplyLimits = ReplyLimits(),  # noqa: B008 - frozen
     ssl_context: ssl.SSLContext | None = None,
-    encoding: str = "",
 ) -> AsyncIterator[Transport]:
-    """A Transport to `base_url` (and `fallback_urls`), closed at the end.
+    """A Transport over `connection`, closed at the end.
 
     `concurrency`: how many idle connections an origin are kept at most. `connections`: how many
-    may be open at once; None: as many as asked for. `app`: an ASGI application that answers in
-    place of the network (the rehearsal); nothing then leaves this machine. `trust_env`: proxies
-    and SSL_CERT_FILE from the environment. `fake_ip`: see Fetcher. `encoding`: how the dialect
-    writes bodies ("": its default). Raises Refused for a base URL that is none, or that the key
-    may not be sent to; InputRefused for a proxy that cannot be used.
+    may be open at once; None: as many as asked for. Raises Refused as Connection.endpoints does;
+    InputRefused for a proxy that cannot be used.
     """
-    endpoints = tuple(
-        replace(endpoint_of(url), encoding=encoding) for url in (base_url, *fallback_urls)
-    )
-    if app is None:
-        for endpoint in endpoints:
-            refuse_plain_http(endpoint, with_key=key is not None)
+    endpoints = connection.endpoints()
+    is_abroad, trust_env = connection.app is None, connection.trust_env
     for name in ("httpx", "httpcore"):  # below WARNING they log URLs and headers
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -192,25 +213,29 @@ async def open_transport(
     def context() -> ssl.SSLContext:
         return ssl_context or httpx.create_ssl_context(trust_env=trust_env)
 
-    proxies = Proxies.from_environment() if trust_env and app is None else None
+    proxies = Proxies.from_environment() if trust_env and is_abroad else None
     abroad = SlotTransport(keep=concurrency, ssl_context=context, proxies=proxies, most=connections)
-    home: httpx.AsyncBaseTransport = abroad if app is None else httpx.ASGITransport(app)
+    home: httpx.AsyncBaseTransport = (
+        httpx.ASGITransport(connection.app) if connection.app else abroad
+    )
     origins = frozenset(origin_of(httpx.URL(endpoint.base)) for endpoint in endpoints)
     fetcher = Fetcher(
         home=home,
-        abroad=abroad if app is None else None,
+        abroad=abroad if is_abroad else None,
         origins=origins,
         headers=_HEADERS,
         limits=limits,
         base=httpx.URL(endpoints[0].base + "/"),
-        secrets=key.secrets if key else (),
+        secrets=connection.secrets,
         resolver=None if proxies else resolve,
-        fake_ip=fake_ip,
+        fake_ip=connection.fake_ip,
     )
-    late_seconds = LATE_SECONDS if app is None else 0.0
+    late_seconds = LATE_SECONDS if is_abroad else 0.0
     unused = "" if trust_env else unused_proxy()
     try:
-        yield Transport(endpoints, limits, key, home, origins, fetcher, late_seconds, unused)
+        yield Transport(
+            endpoints, limits, connection.key, home, origins, fetcher, late_seconds, unused
+        )
     finally:
         await abroad.aclose()
 

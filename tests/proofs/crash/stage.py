@@ -29,7 +29,7 @@ from retouch.errors import StorageFailed
 from retouch.job import Job
 from retouch.ledger import open_ledger
 from retouch.manifest import Limits, Poll, RunSettings
-from retouch.transport import ApiKey, open_transport
+from retouch.transport import ApiKey, Connection, open_transport
 from tests.proofs.crash.recorder import Killed, Recorder
 from tests.support.provider import Charge, Mishap, Provider
 from tests.support.virtual import run_in_virtual_time
@@ -144,7 +144,7 @@ class Stage:
                 say=self.said.append,
             ) as ledger,
             open_transport(
-                base_url=BASE_URL, key=ApiKey(CANARY), concurrency=64, app=self.provider
+                Connection(base_url=BASE_URL, key=ApiKey(CANARY), app=self.provider), concurrency=64
             ) as transport,
         ):
             self._batch = Batch(

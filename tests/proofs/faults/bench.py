@@ -13,7 +13,7 @@ from typing import Any
 
 from retouch.job import Job, Picture, Prompt, Source
 from retouch.manifest import Limits, Poll
-from retouch.transport import ApiKey, ReplyLimits, Transport, open_transport
+from retouch.transport import ApiKey, Connection, ReplyLimits, Transport, open_transport
 from tests.proofs.faults.provider import BreakingProvider
 from tests.support.provider import Provider
 from tests.support.raw_server import Server, serving
@@ -47,9 +47,9 @@ class SocketBench(Bench):
     async def connected(self) -> AsyncIterator[Transport]:
         limits = ReplyLimits(minimum_bytes_per_second=10_000, window_seconds=self.reply_seconds)
         async with open_transport(
-            base_url=self.base_url,
-            fallback_urls=self.fallback_urls,
-            key=ApiKey(CANARY),
+            Connection(
+                base_url=self.base_url, fallback_urls=self.fallback_urls, key=ApiKey(CANARY)
+            ),
             concurrency=4,
             limits=limits,
             ssl_context=trusting() if self.base_url.startswith("https") else None,
