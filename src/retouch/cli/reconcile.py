@@ -48,6 +48,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_outputs(parser)
     parser.add_argument("--rehearse", action="store_true", help="of manifests: their rehearsals")
+    _add_bill(parser)
+    _add_spelling(parser)
+    add_period(parser)
+    parser.add_argument(
+        "--settle",
+        action="store_true",
+        help="resolve the unknown outcomes that the bill decides; of days that are whole on it",
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_bill(parser: argparse.ArgumentParser) -> None:
+    """Where the bill is, and when it was made."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--bill",
@@ -56,6 +69,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the provider's export: CSV, JSON, a workbook, Parquet, packed or not",
     )
     source.add_argument("--fetch", action="store_true", help="ask the provider (needs a manifest)")
+    parser.add_argument(
+        "--as-of",
+        metavar="TIME",
+        default="",
+        help="when the bill was made (default: its latest time, else its file's)",
+    )
+    parser.add_argument(
+        "--margin", metavar="HOURS", type=int, default=6, help="a day is whole so long after it"
+    )
+
+
+def _add_spelling(parser: argparse.ArgumentParser) -> None:
+    """How the bill is to be read: its columns, models, amounts and days."""
     parser.add_argument(
         "--columns",
         metavar="ROLE=COLUMN,...",
@@ -88,22 +114,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--utc-offset", metavar="+HH:MM", default="", help="the bill's days, like +08:00 for China"
     )
-    add_period(parser)
-    parser.add_argument(
-        "--settle",
-        action="store_true",
-        help="resolve the unknown outcomes that the bill decides; of days that are whole on it",
-    )
-    parser.add_argument(
-        "--as-of",
-        metavar="TIME",
-        default="",
-        help="when the bill was made (default: its latest time, else its file's)",
-    )
-    parser.add_argument(
-        "--margin", metavar="HOURS", type=int, default=6, help="a day is whole so long after it"
-    )
-    parser.add_argument("--json", action="store_true", help="for programs")
 
 
 @dataclass(frozen=True, slots=True)

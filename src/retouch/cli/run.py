@@ -55,7 +55,7 @@ from retouch.plan import Lane, Plan
 from retouch.storage.durable import make_folder, replace_whole
 from retouch.storage.lock import Hold, exclusive
 from retouch.text import how_many, one_clean_line, without_signatures
-from retouch.transport import Connection, open_transport
+from retouch.transport import Connection, Transport, open_transport
 
 _DEADLINE = re.compile(r"([0-9]{1,9})([smh]?)")
 
@@ -209,7 +209,6 @@ class _Run:
         """Run the batch with progress and signals; what was kept is in the ledger whatever
         happens."""
         workspace = self.workspace
-        manifest = workspace.loaded.manifest
         jobs = sum(lane.to_send + lane.to_poll for lane in lanes)
         held = sum(lane.held + lane.rejected for lane in lanes)
         async with open_transport(
@@ -223,22 +222,29 @@ class _Run:
                 batch = Batch(
                     lanes=[lane.lane for lane in lanes],
                     selection=selection,
-                    resources=Resources(
-                        dialect=workspace.dialect,
-                        transport=transport,
-                        ledger=ledger,
-                        outputs=Outputs(workspace.folder, connection.secrets),
-                        budget=budget,
-                        price_at=workspace.loaded.price_of,
-                        settings=manifest.run,
-                        secrets=connection.secrets,
-                        unbilled_statuses=frozenset(manifest.provider.unbilled_statuses),
-                    ),
+                    resources=self._resources(transport, ledger, budget, connection.secrets),
                     run_options=self.options.run_options,
                     observer=progress,
                 )
                 with Interrupts() as interrupts:
                     return await _until_done(batch, progress, interrupts)
+
+    def _resources(
+        self, transport: Transport, ledger: Ledger, budget: Purse, secrets: tuple[str, ...]
+    ) -> Resources:
+        workspace = self.workspace
+        manifest = workspace.loaded.manifest
+        return Resources(
+            dialect=workspace.dialect,
+            transport=transport,
+            ledger=ledger,
+            outputs=Outputs(workspace.folder, secrets),
+            budget=budget,
+            price_at=workspace.loaded.price_of,
+            settings=manifest.run,
+            secrets=secrets,
+            unbilled_statuses=frozenset(manifest.provider.unbilled_statuses),
+        )
 
 
 def _concurrency(workspace: Workspace) -> int:

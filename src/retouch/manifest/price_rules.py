@@ -69,36 +69,43 @@ def _beyond_budget(
 def incomplete_price(location: Location, given: Mapped) -> Iterator[Finding]:
     """Complains of a price that leaves out a part of the bill, or says one twice."""
     stated = {key for key, value in given.items() if value is not None}
-    has_input, has_produced = bool(stated & _INPUTS), bool(stated & _PRODUCED)
-    if not (has_input or has_produced or "per_request" in stated):
-        yield Finding(location, "the price states no amount", "add `per_image: ...` or the like")
-    if stated & _KINDS and not stated >= _KINDS:
-        yield Finding(
-            location,
-            f"the price has `{min(stated & _KINDS)}`, but not `{min(_KINDS - stated)}`",
-            "give both, or `input_per_million` instead",
-        )
+    yield from _kinds(location, stated)
+    if "tiers" in stated:
+        yield from _tiers((*location, "tiers"), given["tiers"], stated)
+    yield from _parts(location, stated)
+    first, last = _moment(given.get("valid_from")), _moment(given.get("valid_to"))
+    if first and last and first > last:
+        yield Finding((*location, "valid_to"), "the price ends before it begins", "exchange them")
+
+
+def _kinds(location: Location, stated: set[str]) -> Iterator[Finding]:
+    """Complains of token prices by kind that are half there, or there twice."""
+    for kinds, whole in ((_KINDS, "input_per_million"), (_OUTPUT_KINDS, "output_per_million")):
+        if len(stated & kinds) == 1:
+            yield Finding(
+                location,
+                f"the price has `{min(stated & kinds)}`, but not `{min(kinds - stated)}`",
+                f"give both, or `{whole}` instead",
+            )
     if stated & _KINDS and "input_per_million" in stated:
         yield Finding(
             (*location, "input_per_million"),
             "input tokens are priced twice",
             "give `input_per_million`, or the two by kind",
         )
-    if len(stated & _OUTPUT_KINDS) == 1:
-        yield Finding(
-            location,
-            f"the price has `{min(stated & _OUTPUT_KINDS)}`, but not "
-            f"`{min(_OUTPUT_KINDS - stated)}`",
-            "give both, or `output_per_million` instead",
-        )
+
+
+def _parts(location: Location, stated: set[str]) -> Iterator[Finding]:
+    """Complains of a part of the bill that has no price while what belongs to it has one."""
+    has_input, has_produced = bool(stated & _INPUTS), bool(stated & _PRODUCED)
+    if not (has_input or has_produced or "per_request" in stated):
+        yield Finding(location, "the price states no amount", "add `per_image: ...` or the like")
     if "cached_input_per_million" in stated and "input_per_million" not in stated:
         yield Finding(
             (*location, "cached_input_per_million"),
             "input tokens from the cache have a price, the others have none",
             "add `input_per_million: ...`",
         )
-    if "tiers" in stated:
-        yield from _tiers((*location, "tiers"), given["tiers"], stated)
     if stated & _OUTPUTS and not has_input:
         yield Finding(
             location,
@@ -117,9 +124,6 @@ def incomplete_price(location: Location, given: Mapped) -> Iterator[Finding]:
             "pictures of any other size or quality have no price",
             "add `per_image: ...` for them",
         )
-    first, last = _moment(given.get("valid_from")), _moment(given.get("valid_to"))
-    if first and last and first > last:
-        yield Finding((*location, "valid_to"), "the price ends before it begins", "exchange them")
 
 
 def _tiers(location: Location, given: Data, stated: set[str]) -> Iterator[Finding]:

@@ -53,10 +53,7 @@ def build(
     problems.extend(_unknown_lanes(loaded))
     prompts = _with_known_names(loaded, prompts, candidates, problems)
     problems.extend(_empty_cells(candidates, prompts))
-    album = Album(cache)
-    inputs = loaded.manifest.inputs
-    looks = (looks_of(each, inputs[each.input], hashed=hashed) for each in candidates)
-    album.look((look for each in looks for look in each.all()), on_progress)
+    album = _looked_at(loaded, candidates, cache, on_progress, hashed=hashed)
     checked, bad = _checked(Checks(loaded, album, tally, hashed=hashed), candidates)
     leaks = _leaks(loaded, checked, problems)
     if paths is not None and "path" not in loaded.manifest.output.model_fields_set:
@@ -64,11 +61,10 @@ def build(
     lanes: list[Lane] = []
     for index in range(len(loaded.manifest.models)):
         builder = LaneBuilder(loaded, dialect, index, tally)
-        lane = builder.lane(checked, prompts, paths or output_paths("{index}"))
+        if lane := builder.lane(checked, prompts, paths or output_paths("{index}")):
+            lanes.append(lane)
         bad.extend(builder.bad_sources)
         problems.extend(builder.problems)
-        if lane is not None:
-            lanes.append(lane)
     problems.extend(_same_work(loaded, lanes))
     if not _distinct(problems, "error"):  # paths can be made only where prompts and columns can
         problems.extend((*check_paths(loaded, lanes), *feeding_on_results(loaded, outputs, lanes)))
@@ -83,6 +79,21 @@ def build(
         leaks=tuple(leaks),
         has_splits=loaded.manifest.splits is not None,
     )
+
+
+def _looked_at(
+    loaded: Loaded,
+    candidates: Iterable[Candidate],
+    cache: DigestCache,
+    on_progress: OnProgress | None,
+    *,
+    hashed: bool,
+) -> Album:
+    """Every file of the candidates, looked at once."""
+    album, inputs = Album(cache), loaded.manifest.inputs
+    looks = (looks_of(each, inputs[each.input], hashed=hashed) for each in candidates)
+    album.look((look for each in looks for look in each.all()), on_progress)
+    return album
 
 
 def _distinct(problems: list[Problem], severity: str) -> tuple[Problem, ...]:

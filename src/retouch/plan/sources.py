@@ -10,20 +10,20 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from retouch.errors import Problem
 from retouch.manifest import SOURCES, Input, Loaded, Location
-from retouch.plan.candidates import Candidate, Named, empty_cell, is_url, shown_url, unfit_url
+from retouch.plan.candidates import Candidate, Named, is_url, shown_url, unfit_url
 from retouch.plan.choosing import fits, sampled
-from retouch.plan.columns import BUILT_IN, Columns, path_of_url
+from retouch.plan.columns import Columns, path_of_url
+from retouch.plan.companions import Companions, Findings
 from retouch.plan.globs import Glob, Trouble, UnfitPattern, glob_of, located, with_slashes
 from retouch.plan.results import Results, is_below, results_of
 from retouch.plan.sets import coco, imagefolder, webdataset, yolo
 from retouch.plan.sets.reading import Reading
 from retouch.plan.tables import TableRow, read_table, read_urls
-from retouch.plan.templates import Name, Template, TemplateError, parse
 from retouch.plan.warnings import Warnings
 from retouch.text import one_clean_line, url_without_query, url_without_signature
 
@@ -112,55 +112,34 @@ class _Input:
 
     def __init__(self, gathering: _Gathering, index: int, given: Input) -> None:
         self.loaded, self.results = gathering.loaded, gathering.results
-        self.problems, self.tally = gathering.problems, gathering.tally
+        self.tally = gathering.tally
         self.seen = gathering.seen
         self.index, self.given = index, given
         self.location: Location = ("inputs", index)
+        self.findings = Findings(self.loaded, self.location, gathering.problems)
         self.kind = next(key for key in SOURCES if getattr(given, key) is not None)
         self.named: str = getattr(given, self.kind)
-        self.failed = False
         self.own = 0
         self.outside: Counter[str] = Counter()
 
     def candidates(self) -> list[Candidate]:
         """The input's sources: chosen, with their masks and further images."""
-        mask = self._template(self.given.mask, "mask")
-        images = [self._template(text, "images", at) for at, text in enumerate(self.given.images)]
+        companions = Companions(self.given, self.findings)
         try:
             found = [each for each in self._found() if each is not None]
         except UnfitPattern as error:
-            self._say(self.kind, str(error), error.remedy)
+            self.findings.say(self.kind, str(error), error.remedy)
             found = []
         self._say_of_all()
-        if not found and not self.failed and not self.given.allow_empty:
+        if not found and not self.findings.failed and not self.given.allow_empty:
             self._say_empty()
         found = self._chosen(found)
-        if not (mask or images):
+        if not companions:
             return found
-        whole = (self._completed(candidate, mask, images) for candidate in found)
-        return [candidate for candidate in whole if candidate is not None]
-
-    def _say(self, key: str | None, what: str, remedy: str = "") -> None:
-        self.failed = True
-        where = (*self.location, key) if key else self.location
-        self.problems.append(self.loaded.problem(where, what, remedy))
+        return [whole for each in found if (whole := companions.of(each)) is not None]
 
     def _warn(self, what: str, remedy: str, example: str) -> None:
         self.tally.add((*self.location, self.kind), what, remedy, example)
-
-    def _told(self, problem: Problem) -> None:
-        self.failed = True
-        self.problems.append(problem)
-
-    def _template(self, text: str | None, *keys: str | int) -> Template | None:
-        if text is None:
-            return None
-        try:
-            return parse(text)
-        except TemplateError as error:
-            where = (*self.location, *keys)
-            self._told(self.loaded.problem(where, str(error), error.remedy))
-            return None
 
     # --- What there is ---------------------------------------------------------------------
 
@@ -188,7 +167,7 @@ class _Input:
     def _of_set(self) -> Iterator[Candidate | None]:
         given_root = self.given.root
         folder = located(given_root, self.loaded.folder) if given_root else None
-        reading = Reading(self.loaded.folder, folder, self._shown, self._told, self._warn)
+        reading = Reading(self.loaded.folder, folder, self._shown, self.findings.told, self._warn)
         excluded: list[Glob] | None = None
         for named in _SETS[self.kind](self.named, reading):
             root = folder or reading.root
@@ -204,7 +183,7 @@ class _Input:
         rows: list[Named] = []
         for row in read_table(path, self._shown(str(path)), column):
             if isinstance(row, Problem):
-                self._told(row)
+                self.findings.told(row)
             elif (found := self._of_row(row, self._shown(str(path)), root)) is not None:
                 rows.append(found)
         files = [each.path for each in rows if not is_url(each.path)]
@@ -213,7 +192,9 @@ class _Input:
         if outside:
             if self.given.root:
                 what = f"{len(outside):,} of its pictures lie outside `root`, like {outside[0]}"
-                self._say(self.kind, what, f"write `root: {elsewhere}`, or another above them all")
+                self.findings.say(
+                    self.kind, what, f"write `root: {elsewhere}`, or another above them all"
+                )
                 return
             remedy = f"write `root: {elsewhere}`, so that names stay when rows are added"
             self._warn(f"names of pictures are relative to {elsewhere}", remedy, outside[0])
@@ -226,12 +207,12 @@ class _Input:
         shown = self._shown(str(path))
         for row in read_urls(path, shown):
             if isinstance(row, Problem):
-                self._told(row)
+                self.findings.told(row)
                 continue
             url = row.values[0]
             if reason := unfit_url(url):
                 what, remedy = f"`{shown_url(url)}` {reason}", "give a public https:// URL"
-                self._told(Problem(shown, row.line, 1, what, remedy))
+                self.findings.told(Problem(shown, row.line, 1, what, remedy))
             else:
                 yield self._candidate(Named(url, shown, row.line), self.loaded.folder, "")
 
@@ -240,17 +221,17 @@ class _Input:
         named = row.values[column].strip()
         if not named:
             what = f"the cell `{one_clean_line(self.given.image_column, 40)}` is empty"
-            self._told(Problem(file, row.line, column + 1, what, "give a path or a URL"))
+            self.findings.told(Problem(file, row.line, column + 1, what, "give a path or a URL"))
             return None
         path = named
         if is_url(named):
             if reason := unfit_url(named):
                 what, remedy = f"`{shown_url(named)}` {reason}", "give a public https:// URL"
-                self._told(Problem(file, row.line, column + 1, what, remedy))
+                self.findings.told(Problem(file, row.line, column + 1, what, remedy))
                 return None
         elif "\0" in named or named[1:3] == ":\\":
             what = f"`{one_clean_line(named, 80)}` is no path here"
-            self._told(
+            self.findings.told(
                 Problem(file, row.line, column + 1, what, "write where it is on this machine")
             )
             return None
@@ -327,7 +308,7 @@ class _Input:
             remedy = "name it in the pattern, or leave it out"
             self._warn("`**` follows no linked folders", remedy, shown)
         else:
-            self._say(self.kind, f"{shown} {trouble.reason}", trouble.remedy)
+            self.findings.say(self.kind, f"{shown} {trouble.reason}", trouble.remedy)
 
     def _say_of_all(self) -> None:
         if self.own:
@@ -337,16 +318,20 @@ class _Input:
                     "the manifest would feed on its own results: the glob matches "
                     f"{self.own:,} of them"
                 )
-            self._say(self.kind, what, self.results.remedy)
+            self.findings.say(self.kind, what, self.results.remedy)
         if self.outside:
             count, first = sum(self.outside.values()), next(iter(self.outside))
             what = f"{count:,} of its pictures lie outside `root`, like {one_clean_line(first)}"
-            self._say("root" if self.given.root else self.kind, what, "write a root above them all")
+            self.findings.say(
+                "root" if self.given.root else self.kind, what, "write a root above them all"
+            )
 
     def _say_empty(self) -> None:
         remedy = "mend it, or write `allow_empty: true`"
         if self.kind != "glob":
-            self._say(self.kind, f"`{one_clean_line(self.named, 80)}` names no source", remedy)
+            self.findings.say(
+                self.kind, f"`{one_clean_line(self.named, 80)}` names no source", remedy
+            )
             return
         text = self.named
         as_named = located(text, self.loaded.folder)
@@ -360,7 +345,7 @@ class _Input:
                 remedy = f"there is no folder {self._shown(str(glob.base))}; {remedy}"
             elif same := sum(isinstance(path, str) for path in glob.in_any_case()):
                 remedy = f"{same:,} match if upper and lower case are ignored, as in [aA]"
-        self._say("glob", f"`{one_clean_line(text, 80)}` matches nothing", remedy)
+        self.findings.say("glob", f"`{one_clean_line(text, 80)}` matches nothing", remedy)
 
     def _means_itself(self, text: str) -> bool:
         """Whether the pattern matches something if its signs stand for themselves."""
@@ -378,7 +363,7 @@ class _Input:
             if found and all(column not in each.columns for each in found):
                 known = ", ".join(name for name in found[0].columns)
                 what = f"`{one_clean_line(column, 40)}` in `where` is not a column"
-                self._told(
+                self.findings.told(
                     self.loaded.problem((*self.location, "where", column), what, f"known: {known}")
                 )
                 return found
@@ -386,7 +371,7 @@ class _Input:
             kept = [each for each in found if fits(each.columns, self.given.where)]
             if found and not kept and not self.given.allow_empty:
                 what = f"`where` leaves none of {len(found):,} sources"
-                self._say("where", what, "mend it, or write `allow_empty: true`")
+                self.findings.say("where", what, "mend it, or write `allow_empty: true`")
             found = kept
         sample = self.given.sample
         if sample is None:
@@ -395,60 +380,15 @@ class _Input:
             known = ", ".join(name for name in found[0].columns)
             where = (*self.location, "sample", "per")
             what = f"`{one_clean_line(sample.per, 40)}` is not a column"
-            self._told(self.loaded.problem(where, what, f"known: {known}"))
+            self.findings.told(self.loaded.problem(where, what, f"known: {known}"))
             return found
         if sample.count is not None and len(found) < sample.count:
             what = f"the sample asks for {sample.count:,} sources, there are {len(found):,}"
             where = (*self.location, "sample", "count")
-            self.problems.append(self.loaded.problem(where, what, "all are taken", "warning"))
+            self.findings.problems.append(
+                self.loaded.problem(where, what, "all are taken", "warning")
+            )
         return sampled(found, sample)
-
-    def _completed(
-        self, candidate: Candidate, mask: Template | None, images: list[Template | None]
-    ) -> Candidate | None:
-        """The candidate with its mask and further images; None if they cannot be named."""
-        named: list[str | None] = []
-        for key, template in [("mask", mask), *(("images", each) for each in images)]:
-            reference = None if template is None else self._filled(candidate, key, template)
-            if template is not None and reference is None:
-                return None
-            named.append(reference)
-        further = tuple(each for each in named[1:] if each)
-        return replace(candidate, mask=named[0], images=further)
-
-    def _filled(self, candidate: Candidate, key: str, template: Template) -> str | None:
-        """What a template of a path names for one source; None if that was told as a problem."""
-        missing = [name for name in template.names if name not in candidate.columns]
-        if missing:
-            if not self.failed:
-                known = ", ".join(name for name in candidate.columns if name not in BUILT_IN[-2:])
-                what = f"`{{{one_clean_line(missing[0], 40)}}}` in `{key}` is not a column"
-                self._say(key, what, f"known here: {known}")
-            return None
-        empty = empty_cell(candidate, template.names)
-        if empty is not None:
-            self.problems.append(empty)
-            return None
-        text = template.render(candidate.columns)
-        if is_url(text):
-            if reason := unfit_url(text):
-                self.problems.append(candidate.problem(f"its {key} `{shown_url(text)}` {reason}"))
-                return None
-            return text
-        if template.names[:1] == ("parent",):
-            text = text.lstrip("/")
-        return str(located(text, self._beside(candidate, template)))
-
-    def _beside(self, candidate: Candidate, template: Template) -> Path:
-        """What a mask's path is relative to: where a set's or table's own column begins it, the
-        folder that the set's pictures are relative to; else the manifest's."""
-        begins = template.parts[0] if template.parts else ""
-        if not isinstance(begins, Name) or begins.name not in candidate.columns.header:
-            return self.loaded.folder
-        own = candidate.columns.path.removeprefix(f"{self.given.prefix}/")
-        if is_url(candidate.reference) or not candidate.reference.endswith(f"/{own}"):
-            return self.loaded.folder
-        return Path(candidate.reference[: -len(own) - 1] or "/")
 
 
 def _inside(path: str, root: Path) -> bool:

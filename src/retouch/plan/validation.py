@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from retouch.dialects.base import Capabilities
 from retouch.errors import Problem
+from retouch.job import Source
 from retouch.manifest import Loaded
 from retouch.manifest.messages import close_to
 from retouch.plan.paths import PATH_BYTES, Collisions
@@ -33,8 +34,7 @@ def check_prompts(
 ) -> Renderings:
     """Render every prompt of the lane once; count those that ask for different work."""
     known: dict[Identity, dict[tuple[str, int], dict[str, None]]] = {}
-    missing: dict[tuple[str, str], Problem] = {}
-    faults = Warnings()
+    rendering = _Rendering(loaded, lane)
     renderings = copies = 0
     for at, source in enumerate(lane.sources):
         own: set[tuple[str, int]] = set()
@@ -42,21 +42,8 @@ def check_prompts(
         if lane.repeated and (content := identity(source)) in lane.repeated:
             elsewhere = known.setdefault(content, elsewhere)
         limit = by_images[1 + len(source.images)].maximum_prompt_characters
-        drawn = 0
-        for draw, variant in lane.chosen(at):
-            drawn += 1
-            try:
-                text = rendered(variant, source, lane.name)
-            except KeyError as error:
-                name = str(error.args[0])
-                if (variant.id, name) not in missing:
-                    missing[variant.id, name] = undefined(
-                        loaded, variant, name, source.columns, source.name
-                    )
-                continue
-            for what, remedy in text_faults(text, limit):
-                shown = f"prompt `{variant.id}` {what}"
-                faults.add(variant.location, shown, remedy, source.name, "error")
+        drawn = list(lane.chosen(at))
+        for draw, variant, text in rendering.texts(drawn, source, limit):
             places = elsewhere.get((text, draw), {})
             if (text, draw) in own or source.name in places:
                 what = (
@@ -74,10 +61,42 @@ def check_prompts(
         if lane.repeated:
             for work in own:
                 elsewhere.setdefault(work, {})[source.name] = None
-        if drawn < lane.combine.variants and lane.combine.mode == "choose":
+        if lane.combine.mode == "choose" and len(drawn) < lane.combine.variants:
             what = f"fewer than {lane.combine.variants} prompts are for a source: all are taken"
             tally.add(("combine",), what, "", source.name)
-    return Renderings(renderings, copies, (*missing.values(), *faults.problems(loaded)))
+    return Renderings(renderings, copies, rendering.problems())
+
+
+class _Rendering:
+    """Renders a lane's prompts; what is wrong with them is said once a prompt."""
+
+    def __init__(self, loaded: Loaded, lane: Lane) -> None:
+        self._loaded, self._lane_name = loaded, lane.name
+        self._missing: dict[tuple[str, str], Problem] = {}
+        self._faults = Warnings()
+
+    def texts(
+        self, drawn: list[tuple[int, Variant]], source: Source, limit: int | None
+    ) -> Iterator[tuple[int, Variant, str]]:
+        """The prompts drawn for a source, each with its draw; `limit`: in characters."""
+        for draw, variant in drawn:
+            try:
+                text = rendered(variant, source, self._lane_name)
+            except KeyError as error:
+                name = str(error.args[0])
+                if (variant.id, name) not in self._missing:
+                    self._missing[variant.id, name] = undefined(
+                        self._loaded, variant, name, source.columns, source.name
+                    )
+                continue
+            for what, remedy in text_faults(text, limit):
+                shown = f"prompt `{variant.id}` {what}"
+                self._faults.add(variant.location, shown, remedy, source.name, "error")
+            yield draw, variant, text
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with them."""
+        return (*self._missing.values(), *self._faults.problems(self._loaded))
 
 
 def text_faults(text: str, limit: int | None) -> Iterator[tuple[str, str]]:

@@ -204,40 +204,51 @@ async def open_transport(
     may be open at once; None: as many as asked for. Raises Refused as Connection.endpoints does;
     InputRefused for a proxy that cannot be used.
     """
-    endpoints = connection.endpoints()
-    is_abroad, trust_env = connection.app is None, connection.trust_env
     for name in ("httpx", "httpcore"):  # below WARNING they log URLs and headers
         logging.getLogger(name).setLevel(logging.WARNING)
 
     @cache
     def context() -> ssl.SSLContext:
-        return ssl_context or httpx.create_ssl_context(trust_env=trust_env)
+        return ssl_context or httpx.create_ssl_context(trust_env=connection.trust_env)
 
-    proxies = Proxies.from_environment() if trust_env and is_abroad else None
+    endpoints = connection.endpoints()
+    is_proxied = connection.trust_env and connection.app is None
+    proxies = Proxies.from_environment() if is_proxied else None
     abroad = SlotTransport(keep=concurrency, ssl_context=context, proxies=proxies, most=connections)
-    home: httpx.AsyncBaseTransport = (
-        httpx.ASGITransport(connection.app) if connection.app else abroad
-    )
+    try:
+        yield _over(abroad, connection, endpoints, limits, is_proxied=proxies is not None)
+    finally:
+        await abroad.aclose()
+
+
+def _over(
+    abroad: SlotTransport,
+    connection: Connection,
+    endpoints: tuple[Endpoint, ...],
+    limits: ReplyLimits,
+    *,
+    is_proxied: bool,
+) -> Transport:
+    """The Transport that speaks over `abroad`, or to the application in its place."""
+    app = connection.app
+    home: httpx.AsyncBaseTransport = abroad if app is None else httpx.ASGITransport(app)
     origins = frozenset(origin_of(httpx.URL(endpoint.base)) for endpoint in endpoints)
     fetcher = Fetcher(
         home=home,
-        abroad=abroad if is_abroad else None,
+        abroad=abroad if app is None else None,
         origins=origins,
         headers=_HEADERS,
         limits=limits,
         base=httpx.URL(endpoints[0].base + "/"),
         secrets=connection.secrets,
-        resolver=None if proxies else resolve,
+        resolver=None if is_proxied else resolve,
         fake_ip=connection.fake_ip,
     )
-    late_seconds = LATE_SECONDS if is_abroad else 0.0
-    unused = "" if trust_env else unused_proxy()
-    try:
-        yield Transport(
-            endpoints, limits, connection.key, home, origins, fetcher, late_seconds, unused
-        )
-    finally:
-        await abroad.aclose()
+    late_seconds = LATE_SECONDS if app is None else 0.0
+    unused = "" if connection.trust_env else unused_proxy()
+    return Transport(
+        endpoints, limits, connection.key, home, origins, fetcher, late_seconds, unused
+    )
 
 
 @lru_cache(maxsize=1024)
