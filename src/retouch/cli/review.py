@@ -11,7 +11,7 @@ from retouch.cli.pages import Subject, costs, open_gallery, review_ledger, subje
 from retouch.errors import InputRefused
 from retouch.review.costs import Costs
 from retouch.review.document import About
-from retouch.review.gallery import NOTHING_KNOWN, Gallery
+from retouch.review.gallery import NOTHING_KNOWN
 from retouch.review.known import known_of, words_of
 from retouch.review.live import Following
 from retouch.review.marks import Verdict, append_marks, mark_now
@@ -81,20 +81,20 @@ def _mark(subject: Subject, rejects: list[str], keeps: list[str], reason: str) -
 def _serve(subject: Subject, port: int, *, has_browser: bool) -> int:
     plan = subject.plan
     planned = plan.jobs_count if plan else None
-    gallery = Gallery(known_of(plan) if plan else NOTHING_KNOWN)
-    following = Following(subject.found.path, gallery, planned)
+    known = known_of(plan) if plan else NOTHING_KNOWN
+    following = Following(subject.found.path, known, planned)
     following.refresh()
+    gallery = following.gallery
     if plan is not None:
         gallery.learn(words_of(plan, gallery.unnamed()))
-    last_run = gallery.state.last_run
+    last_run = gallery.last_run
     is_virtual = subject.workspace is not None and subject.workspace.is_rehearsal
     is_virtual |= last_run is not None and last_run.provider == "rehearsal"
     about = About(subject.name, subject.command, is_virtual, planned)
 
     def content() -> Costs:
-        with following.lock:
-            reviewed = review_ledger(subject, following.marks, looks=0)
-            return costs(subject, reviewed, following.gallery, following.marks)
+        reviewed = review_ledger(subject, following.marks, looks=0)
+        return costs(subject, reviewed, open_gallery(subject), following.marks)
 
     review = ReviewServer(subject.folder, about, following, content)
     try:

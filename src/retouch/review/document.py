@@ -1,23 +1,25 @@
 """What the pages read: the gallery's content as one compact document (`report/data/gallery.js`).
 
-Columns, not objects: a column whose values are all alike is written once, growing numbers as
-differences, digests in base64 without separators, pictures' paths as folder and pattern. So ten
-thousand pictures take well under 2 MB. `static/data.js` is the reader; `FORMAT` says which.
+Columns, not objects (`packing`), pictures' paths as folder and pattern: ten thousand pictures take
+well under 2 MB. Jobs are taken one at a time, and none is held. `static/data.js` is the reader;
+`FORMAT` says which.
 """
 
 from __future__ import annotations
 
-import base64
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Generic, TypeVar
 
-from retouch.money import exact
-from retouch.review.gallery import Charge, Gallery, Original, Shown
+from retouch.ledger.records import FileRecord
+from retouch.money import Money, exact
+from retouch.pictures.geometry import Geometry
+from retouch.review.gallery import Charge, Jobs, Original, Shown
 from retouch.review.marks import Marks
+from retouch.review.packing import Table, alike, differences, digests, in_base64, numbers
 from retouch.review.thumbnails import NAME_DIGITS, thumbnail_name
 from retouch.text import url_without_query
 
@@ -31,7 +33,8 @@ _HIDDEN = {
     if code not in (0x0A, 0x09)
 }  # fmt: skip
 _NONE = Original()
-Item = TypeVar("Item")
+GeometryOf = Callable[[str, FileRecord], Geometry | None]
+"""What was measured of an edit of a source (by its name); None: nothing yet."""
 
 
 def readable(text: str) -> str:
@@ -40,20 +43,8 @@ def readable(text: str) -> str:
     return text.translate(_HIDDEN)
 
 
-@dataclass(slots=True)
-class Table(Generic[Item]):
-    """Each different value once; columns hold its number."""
-
-    items: list[Item] = field(default_factory=list)
-    _numbers: dict[object, int] = field(default_factory=dict)
-
-    def number(self, item: Item) -> int:
-        """The value's number, given at its first use."""
-        known = self._numbers.get(item)
-        if known is None:
-            known = self._numbers[item] = len(self.items)
-            self.items.append(item)
-        return known
+def _unmeasured(_source: str, _file: FileRecord) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +59,29 @@ class About:
 
 
 class Document:
-    """The pages' document, made from a gallery; `report` is the folder the pages lie in."""
+    """The pages' document, made from a gallery; `report` is the folder the pages lie in, `geometry`
+    tells what was measured of an edit."""
 
     def __init__(
-        self, gallery: Gallery, marks: Marks, report: Path, *, is_served: bool = False
+        self,
+        gallery: Jobs,
+        marks: Marks,
+        report: Path,
+        *,
+        geometry: GeometryOf = _unmeasured,
+        is_served: bool = False,
     ) -> None:
         self._gallery = gallery
+        self._geometry = geometry
         self._marks = marks
         self._report = report
         self._is_served = is_served
 
     def whole(self, about: About) -> Plain:
         """Everything, for a page that is opened."""
-        jobs = self._gallery.all_shown()
-        numbers = {each.key: number for number, each in enumerate(jobs)}
+        packed = _Packed(self)
+        for shown, charges in self._gallery.each():
+            packed.take(shown, charges)
         return {
             "format": FORMAT,
             "name": readable(about.name),
@@ -94,8 +94,8 @@ class Document:
             "prompts": {
                 readable(name): readable(text) for name, text in self._gallery.known.prompts.items()
             },
-            **self._packed(jobs),
-            "charges": _charges(self._gallery.charges.values(), numbers),
+            "sources": self._sources(packed.sources),
+            **packed.columns(),
             "marks": [
                 {"at": each.at, "key": each.key, "index": each.index, "mark": each.mark,
                  "reason": readable(each.reason)}
@@ -116,98 +116,56 @@ class Document:
             "prompt": readable(shown.words.prompt),
             "source": {
                 "name": _source_name(name),
-                "href": self._href(name),
+                "href": self._href(name, self._gallery.source_number(name)),
                 "thumb": thumbnail_name(original.digest),
                 "label": _label(name, original),
                 "split": readable(original.split),
                 "width": original.width,
                 "height": original.height,
             },
-            **self._facts(shown),
+            **facts_of(shown),
             "pictures": [
                 {
                     "path": file.path,
                     "digest": file.sha256[:NAME_DIGITS],
                     "width": file.width,
                     "height": file.height,
+                    "moved": self.moved(shown, file),
                 }
                 for file in shown.files
             ],
         }
 
-    # --- Parts -----------------------------------------------------------------------------
+    def source_names(self) -> Sequence[str]:
+        """Every source, by number."""
+        return self._gallery.source_names()
 
-    def _packed(self, jobs: Sequence[Shown]) -> Plain:
-        columns: Table[tuple[str, str]] = Table()
-        texts: Table[str] = Table()
-        sums: Table[str] = Table()
-        facts = [self._facts(each) for each in jobs]
-        packed: Plain = {
-            "key": _base64(each.key for each in jobs),
-            "source": _differences([self._gallery.sources[each.words.source] for each in jobs]),
-            "column": _alike(
-                [
-                    columns.number((readable(each.words.model), readable(each.words.prompt)))
-                    for each in jobs
-                ]
-            ),
-            "line": _differences([each.line for each in jobs]),
-            "pictures": _alike([len(each.files) for each in jobs]),
-        }
-        for name in ("outcome", "day", "error", "confirmed", "unknown", "warnings", "waste"):
-            table = sums if name in ("confirmed", "unknown") else texts
-            packed[name] = _alike([_numbers(table, each[name]) for each in facts])
-        for name in ("attempts", "input", "output", "total", "seconds", "task"):
-            packed[name] = _alike([each[name] for each in facts])
-        return {
-            "columns": columns.items,
-            "texts": texts.items,
-            "sums": sums.items,
-            "jobs": packed,
-            "sources": self._sources(),
-            "pictures": self._pictures(jobs),
-        }
+    def moved(self, shown: Shown, file: FileRecord) -> int | None:
+        """How far an edit was measured to lie from where scaling alone would put it, in thousandths
+        of its side; -1: nothing could be measured; None: it was not looked at."""
+        geometry = self._geometry(shown.words.source, file)
+        if geometry is None:
+            return None
+        return -1 if geometry.displacement is None else round(1000 * geometry.displacement)
 
-    def _facts(self, shown: Shown) -> Plain:
-        """What a cell says besides its pictures; texts are fit to be read."""
-        usage = shown.usage
-        parts = (usage.input_tokens, usage.output_tokens)
-        is_sum = None not in parts and sum(part or 0 for part in parts) == usage.total_tokens
-        error = shown.error
-        return {
-            "outcome": shown.outcome,
-            "line": shown.line,
-            "day": shown.at[:10],
-            "attempts": shown.attempts,
-            "confirmed": [f"{exact(each.amount)} {each.currency}" for each in shown.confirmed],
-            "unknown": [f"{exact(each.amount)} {each.currency}" for each in shown.unknown],
-            "input": usage.input_tokens,
-            "output": usage.output_tokens,
-            "total": None if is_sum else usage.total_tokens,
-            "seconds": None if shown.seconds is None else round(shown.seconds, 2),
-            "task": int(shown.is_task),
-            "warnings": [readable(each) for each in shown.warnings],
-            "error": [error.kind, readable(error.message)] if error else [],
-            "waste": sorted(shown.waste),
-        }
+    # --- Sources ---------------------------------------------------------------------------
 
-    def _href(self, name: str) -> str:
+    def _href(self, name: str, number: int) -> str:
         """Where a source is, relative to the pages; empty where it is not on this machine."""
         path = self._gallery.known.originals.get(name, _NONE).path
         if path is None:
             return ""
         if self._is_served:
-            return f"../sources/{self._gallery.sources[name]}"
+            return f"../sources/{number}"
         return Path(os.path.relpath(path.absolute(), self._report.absolute())).as_posix()
 
-    def _sources(self) -> Plain:
-        names = list(self._gallery.sources)
+    def _sources(self, names: Sequence[str]) -> Plain:
         originals = [self._gallery.known.originals.get(name, _NONE) for name in names]
         bases: Table[str] = Table()
         of_base: list[int | None] = []
         rests: list[str] = []
-        for name in names:
-            href = self._href(name)
+        for number, name in enumerate(names):
+            href = self._href(name, number)
             ends_so = href.endswith(name) and name == _source_name(name)
             rest = "" if ends_so else href.rpartition("/")[2]
             rests.append(rest)
@@ -215,66 +173,158 @@ class Document:
         return {
             "name": [_source_name(name) for name in names],
             "bases": bases.items,
-            "base": _alike(of_base),
-            "rest": _alike(rests),
-            "thumb": _base64(_thumb_digest(each.digest) for each in originals),
-            "label": _alike([_label(*each) for each in zip(names, originals, strict=True)]),
-            "split": _alike([readable(each.split) for each in originals]),
-            "width": _alike([each.width for each in originals]),
-            "height": _alike([each.height for each in originals]),
+            "base": alike(of_base),
+            "rest": alike(rests),
+            "thumb": digests(_thumb_digest(each.digest) for each in originals),
+            "label": alike([_label(*each) for each in zip(names, originals, strict=True)]),
+            "split": alike([readable(each.split) for each in originals]),
+            "width": alike([each.width for each in originals]),
+            "height": alike([each.height for each in originals]),
         }
 
-    def _pictures(self, jobs: Sequence[Shown]) -> Plain:
-        folders: Table[str] = Table()
-        patterns: Table[str] = Table()
-        of_folder: list[int] = []
-        of_pattern: list[int] = []
-        files = [(each, file) for each in jobs for file in each.files]
-        for shown, file in files:
-            folder, _, name = file.path.rpartition("/")
-            source = shown.words.source
-            stem = _stem(source) if source == _source_name(source) else ""
-            is_named = stem and name.startswith(stem) and "*" not in name
-            of_folder.append(folders.number(folder))
-            of_pattern.append(patterns.number("*" + name[len(stem) :] if is_named else name))
+
+_OF_JOBS = ("outcome", "day", "error", "confirmed", "unknown", "warnings", "waste")
+_NUMBERS = ("attempts", "input", "output", "total", "seconds", "task")
+
+
+class _Packed:
+    """The document's columns, filled with one Job after the other."""
+
+    def __init__(self, document: Document) -> None:
+        self.sources = document.source_names()
+        self._document = document
+        self._numbers = {name: number for number, name in enumerate(self.sources)}
+        self._columns: Table[tuple[str, str]] = Table()
+        self._texts: Table[str] = Table()
+        self._sums: Table[str] = Table()
+        self._folders: Table[str] = Table()
+        self._patterns: Table[str] = Table()
+        self._jobs: dict[str, list[object]] = defaultdict(list)
+        self._keys: list[str] = []
+        self._of_source: list[int] = []
+        self._lines: list[int] = []
+        self._pictures: dict[str, list[object]] = defaultdict(list)
+        self._digests: list[str] = []
+        self._charges = _Charges()
+
+    def take(self, shown: Shown, charges: Iterable[Charge]) -> None:
+        """One more Job."""
+        number = len(self._keys)
+        for each in charges:
+            self._charges.take(number, each)
+        self._keys.append(in_base64(shown.key))
+        self._of_source.append(self._numbers[shown.words.source])
+        self._lines.append(shown.line)
+        words = (readable(shown.words.model), readable(shown.words.prompt))
+        jobs = self._jobs
+        jobs["column"].append(self._columns.number(words))
+        jobs["pictures"].append(len(shown.files))
+        facts = facts_of(shown)
+        for name in _OF_JOBS:
+            table = self._sums if name in ("confirmed", "unknown") else self._texts
+            jobs[name].append(numbers(table, facts[name]))
+        for name in _NUMBERS:
+            jobs[name].append(facts[name])
+        for file in shown.files:
+            self._picture(shown, file)
+
+    def _picture(self, shown: Shown, file: FileRecord) -> None:
+        folder, _, name = file.path.rpartition("/")
+        source = shown.words.source
+        stem = _stem(source) if source == _source_name(source) else ""
+        is_named = stem and name.startswith(stem) and "*" not in name
+        pattern = "*" + name[len(stem) :] if is_named else name
+        self._digests.append(in_base64(_thumb_digest(file.sha256)))
+        for column, value in (
+            ("folder", self._folders.number(folder)),
+            ("pattern", self._patterns.number(pattern)),
+            ("width", file.width),
+            ("height", file.height),
+            ("moved", self._document.moved(shown, file)),
+        ):
+            self._pictures[column].append(value)
+
+    def columns(self) -> Plain:
+        """All of it, as the pages take it."""
         return {
-            "folders": folders.items,
-            "patterns": patterns.items,
-            "folder": _alike(of_folder),
-            "pattern": _alike(of_pattern),
-            "digest": _base64(_thumb_digest(file.sha256) for _, file in files),
-            "width": _alike([file.width for _, file in files]),
-            "height": _alike([file.height for _, file in files]),
-        }
+            "columns": self._columns.items,
+            "texts": self._texts.items,
+            "sums": self._sums.items,
+            "jobs": {
+                "key": "".join(self._keys),
+                "source": differences(self._of_source),
+                "line": differences(self._lines),
+                **{name: alike(self._jobs[name])
+                   for name in ("column", "pictures", *_OF_JOBS, *_NUMBERS)},
+            },
+            "pictures": {
+                "folders": self._folders.items,
+                "patterns": self._patterns.items,
+                "digest": "".join(self._digests),
+                **{name: alike(self._pictures[name])
+                   for name in ("folder", "pattern", "width", "height", "moved")},
+            },
+            "charges": self._charges.columns(),
+        }  # fmt: skip
 
 
-def _charges(charges: Iterable[Charge], numbers: dict[str, int]) -> Plain:
-    """A row a Charge, for the costs page: of which Job, when, how much, and what was wrong."""
-    rows = sorted(
-        (each for each in charges if each.key in numbers), key=lambda each: (each.line, each.key)
-    )
-    days: Table[str] = Table()
-    sums: Table[str] = Table()
-    waste: Table[str] = Table()
+def facts_of(shown: Shown) -> Plain:
+    """What a cell says besides its pictures; texts are fit to be read."""
+    usage = shown.usage
+    parts = (usage.input_tokens, usage.output_tokens)
+    is_sum = None not in parts and sum(part or 0 for part in parts) == usage.total_tokens
+    error = shown.error
     return {
-        "days": days.items,
-        "sums": sums.items,
-        "kinds": waste.items,
-        "job": _differences([numbers[each.key] for each in rows]),
-        "attempt": _alike([each.attempt for each in rows]),
-        "line": _differences([each.line for each in rows]),
-        "day": _alike([days.number(each.day) for each in rows]),
-        "amount": _alike(
-            [sums.number(f"{exact(each.amount.amount)} {each.amount.currency}")
-             if each.amount else None for each in rows]
-        ),
-        "high": _alike(
-            [sums.number(f"{exact(each.high.amount)} {each.high.currency}")
-             if each.high else None for each in rows]
-        ),
-        "open": _alike([int(each.is_open) for each in rows]),
-        "waste": _alike([waste.number(" ".join(sorted(each.waste))) for each in rows]),
-    }  # fmt: skip
+        "outcome": shown.outcome,
+        "line": shown.line,
+        "day": shown.at[:10],
+        "attempts": shown.attempts,
+        "confirmed": [f"{exact(each.amount)} {each.currency}" for each in shown.confirmed],
+        "unknown": [f"{exact(each.amount)} {each.currency}" for each in shown.unknown],
+        "input": usage.input_tokens,
+        "output": usage.output_tokens,
+        "total": None if is_sum else usage.total_tokens,
+        "seconds": None if shown.seconds is None else round(shown.seconds, 2),
+        "task": int(shown.is_task),
+        "warnings": [readable(each) for each in shown.warnings],
+        "error": [error.kind, readable(error.message)] if error else [],
+        "waste": sorted(shown.waste),
+    }
+
+
+class _Charges:
+    """A row a Charge, for the costs page: of which Job, when, how much, and what was wrong."""
+
+    def __init__(self) -> None:
+        self._days: Table[str] = Table()
+        self._sums: Table[str] = Table()
+        self._waste: Table[str] = Table()
+        self._rows: list[tuple[int, int, int, int, int | None, int | None, int, int]] = []
+
+    def take(self, job: int, charge: Charge) -> None:
+        """One more, of the Job of this number."""
+        self._rows.append(
+            (charge.line, job, charge.attempt, self._days.number(charge.day),
+             self._sum(charge.amount), self._sum(charge.high), int(charge.is_open),
+             self._waste.number(" ".join(sorted(charge.waste))))
+        )  # fmt: skip
+
+    def _sum(self, money: Money | None) -> int | None:
+        return self._sums.number(f"{exact(money.amount)} {money.currency}") if money else None
+
+    def columns(self) -> Plain:
+        """In the order of the ledger."""
+        rows = sorted(self._rows, key=lambda row: row[:2])
+        lines, jobs, *others = ([row[at] for row in rows] for at in range(8))
+        named = zip(("attempt", "day", "amount", "high", "open", "waste"), others, strict=True)
+        return {
+            "days": self._days.items,
+            "sums": self._sums.items,
+            "kinds": self._waste.items,
+            "line": differences(lines),  # type: ignore[arg-type]
+            "job": differences(jobs),  # type: ignore[arg-type]
+            **{name: alike(column) for name, column in named},
+        }
 
 
 def _label(source: str, original: Original) -> str:
@@ -297,28 +347,3 @@ def _stem(name: str) -> str:
 
 def _thumb_digest(digest: str) -> str:
     return digest[:NAME_DIGITS] if thumbnail_name(digest) else "0" * NAME_DIGITS
-
-
-def _base64(digests: Iterable[str]) -> str:
-    """Digests of one length, one after the other, each in base64url without its padding."""
-    return "".join(
-        base64.urlsafe_b64encode(bytes.fromhex(each)).rstrip(b"=").decode() for each in digests
-    )
-
-
-def _numbers(table: Table[str], value: object) -> object:
-    """Texts by their numbers; a list of them stays one, an empty one is 0."""
-    if isinstance(value, list):
-        return [table.number(each) for each in value] or 0
-    return table.number(str(value))
-
-
-def _alike(values: Sequence[object]) -> object:
-    """The column, or its one value where all are alike."""
-    if values and all(each == values[0] for each in values):
-        return {"all": values[0]}
-    return list(values)
-
-
-def _differences(values: Sequence[int]) -> list[int]:
-    return [value - before for value, before in zip(values, (0, *values), strict=False)]

@@ -7,11 +7,11 @@ finished run and the live view of one that is going on.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Protocol
 
 from retouch.ledger.charges import Charges, Posting
 from retouch.ledger.outcome import Outcome
@@ -22,13 +22,13 @@ from retouch.ledger.records import (
     Failed,
     FileRecord,
     Resolved,
+    Reused,
     RunBegins,
     RunEnds,
     Salvaged,
     Started,
     TermsRecord,
     Unknown,
-    Unsent,
     UsageRecord,
 )
 from retouch.ledger.state import Replay
@@ -117,21 +117,39 @@ class Shown:
     waste: frozenset[str]
 
 
+class Jobs(Protocol):
+    """What the pages are made of: a ledger's Jobs, held in memory (`Gallery`) or looked up.
+
+    `lines` is how many of the ledger's lines are in it. Sources are numbered from 0 in the order
+    in which they were first met.
+    """
+
+    known: Known
+    lines: int
+
+    def shown(self, key: str) -> Shown | None:
+        """One Job; None where nothing says what it was."""
+
+    def each(self) -> Iterator[tuple[Shown, Sequence[Charge]]]:
+        """Every Job with its Charges, in the order in which they were first met."""
+
+    def source_names(self) -> Sequence[str]:
+        """Every source, by number."""
+
+    def source_number(self, name: str) -> int:
+        """A source's number."""
+
+
 class Gallery:
     """Everything to be shown of one ledger; `apply` takes the next Record.
 
-    `changed` is the line at which each Job last changed, the latest at the end; `sources` numbers
-    the sources in the order in which they were first met; `refusals` counts the Attempts of the
-    latest run (which began at
-    `run_line`) that were turned away and may be sent again.
+    `sources` are the numbers of the sources by name; the latest run began at `run_line`.
     """
 
     def __init__(self, known: Known = NOTHING_KNOWN) -> None:
         self.known = known  # may be replaced when the plan is known
         self.state = Replay()
         self.charges: dict[Place, Charge] = {}
-        self.changed: OrderedDict[str, int] = OrderedDict()
-        self.refusals = 0
         self.run_line = 0
         self.sources: dict[str, int] = {}
         self.lines = 0
@@ -140,18 +158,18 @@ class Gallery:
         self._lines: dict[str, int] = {}
         self._attempts: dict[str, list[int]] = {}
 
-    def apply(self, record: AnyRecord) -> None:
-        """Take in the next line's Record."""
-        self.lines += 1
+    def apply(self, record: AnyRecord, line: int | None = None) -> None:
+        """Take in the next Record; `line` is its place where others are left out."""
+        self.lines = self.lines + 1 if line is None else line
         if isinstance(record, RunBegins | RunEnds | Salvaged):
             self.state.apply(record)
             if isinstance(record, RunBegins):
-                self.refusals, self.run_line = 0, self.lines
+                self.run_line = self.lines
             return
         key = record.key
         earlier = self.state.outcomes.get(key)
         self.state.apply(record)
-        if isinstance(record, Started | Done | Failed | Unknown):
+        if isinstance(record, Started | Done | Failed | Unknown | Reused) and record.source:
             self._words.setdefault(key, Words(record.model, record.prompt, record.source))
         words = self._words.get(key)
         if words is not None:
@@ -161,8 +179,6 @@ class Gallery:
         posting = self._ledgered.apply(record)
         if posting is not None:
             self._charge(record, posting, earlier)
-        self.refusals += isinstance(record, Unsent)
-        self._touch(key)
 
     def blemish(self, key: str, kinds: frozenset[str]) -> None:
         """Note what looking at a Job's pictures has shown: blank, unchanged."""
@@ -170,24 +186,20 @@ class Gallery:
         charge = self.charges.get((key, outcome.attempt)) if outcome else None
         if charge is not None:
             charge.waste |= kinds
-        self._touch(key)
 
     def unnamed(self) -> list[str]:
         """Keys of Jobs of which no Record says what they were."""
         return [key for key in self.state.outcomes if key not in self._words]
+
+    def is_named(self, key: str) -> bool:
+        """Whether anything says what a Job was."""
+        return key in self._words
 
     def learn(self, words: Mapping[str, Words]) -> None:
         """Take in what Jobs were, from their plan."""
         for key, each in words.items():
             self._words.setdefault(key, each)
             self.sources.setdefault(each.source, len(self.sources))
-
-    def changed_after(self, line: int) -> Iterator[str]:
-        """The Keys of Jobs that changed after a line, the latest first."""
-        for key, at in reversed(self.changed.items()):
-            if at <= line:
-                return
-            yield key
 
     def counted(self, currency: str, *, after: int = 0) -> Money:
         """What Charges after a line count towards a budget: unknown ones at their ceiling."""
@@ -214,7 +226,7 @@ class Gallery:
         if outcome is None or words is None:
             return None
         decided = outcome.decided
-        charges = [self.charges[key, each] for each in self._attempts.get(key, ())]
+        charges = self.charges_of(key)
         done = decided if isinstance(decided, Done) else None
         usage = decided.usage if isinstance(decided, Done | Failed) else None
         return Shown(
@@ -235,14 +247,27 @@ class Gallery:
             waste=frozenset[str]().union(*(each.waste for each in charges)),
         )
 
-    def all_shown(self) -> list[Shown]:
+    def all_shown(self) -> Iterator[Shown]:
         """Every Job, in the order in which they were first met."""
         every = (self.shown(key) for key in self.state.outcomes)
-        return [each for each in every if each is not None]
+        return (each for each in every if each is not None)
 
-    def _touch(self, key: str) -> None:
-        self.changed[key] = self.lines
-        self.changed.move_to_end(key)
+    def each(self) -> Iterator[tuple[Shown, Sequence[Charge]]]:
+        """Every Job with its Charges, in the order in which they were first met."""
+        for shown in self.all_shown():
+            yield shown, self.charges_of(shown.key)
+
+    def charges_of(self, key: str) -> list[Charge]:
+        """A Job's Charges."""
+        return [self.charges[key, each] for each in self._attempts.get(key, ())]
+
+    def source_names(self) -> Sequence[str]:
+        """Every source, by number."""
+        return list(self.sources)
+
+    def source_number(self, name: str) -> int:
+        """A source's number."""
+        return self.sources[name]
 
     # --- Charges ---------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -20,8 +21,9 @@ import msgspec
 from retouch.errors import LedgerDamaged
 from retouch.ledger import FIRST_PREV, Reader, digest_of
 from retouch.ledger.records import AnyRecord, Done, Failed, FileRecord, decode
-from retouch.money import Money, exact, total
-from retouch.review.gallery import Gallery, Original
+from retouch.money import exact
+from retouch.review.gallery import Known, Original
+from retouch.review.indexed import IndexedGallery
 from retouch.review.marks import NAME as MARKS
 from retouch.review.marks import Mark, Marks, append_marks, read_marks
 from retouch.review.thumbnails import NAME_DIGITS
@@ -34,7 +36,8 @@ _RATED = 20_000  # answers that a rate may be made of
 
 
 class Tail:
-    """The Records of a ledger file as they come; `read` gives those since it was last called.
+    """The Records of a ledger file as they come; `read` gives those since it was last called, each
+    after the byte at which its line begins.
 
     Raises LedgerDamaged where what was read before is no longer there, or what follows does not.
     """
@@ -45,7 +48,7 @@ class Tail:
         self._prev = FIRST_PREV
         self._inode: int | None = None
 
-    def read(self) -> Iterator[AnyRecord]:
+    def read(self) -> Iterator[tuple[int, AnyRecord]]:
         """What is new. Raises LedgerDamaged, StorageFailed."""
         if self._inode is None:
             yield from self._first()
@@ -61,16 +64,20 @@ class Tail:
             for line in file:
                 if not line.endswith(b"\n"):
                     return
-                yield self._parsed(line)
+                begun = self._size
+                yield begun, self._parsed(line)
 
-    def _first(self) -> Iterator[AnyRecord]:
+    def _first(self) -> Iterator[tuple[int, AnyRecord]]:
         """All of it, read with suspicion."""
         try:
             inode = self._path.stat().st_ino
         except FileNotFoundError:
             return
         reader = Reader(self._path)
-        yield from reader
+        begun = 0
+        for record in reader:
+            yield begun, record
+            begun = reader.end.size
         # Of a last line that lacks its newline alone, the newline is still to come.
         size = reader.end.size + reader.end.unfinished
         self._inode, self._size, self._prev = inode, size, reader.end.prev
@@ -123,12 +130,10 @@ class Following:
     Whoever asks holds `lock` while using `gallery` and `marks`.
     """
 
-    def __init__(self, ledger: Path, gallery: Gallery, planned: int | None) -> None:
+    def __init__(self, ledger: Path, known: Known, planned: int | None) -> None:
         self.lock = threading.RLock()
-        self.gallery = gallery
+        self.gallery = IndexedGallery(ledger, known)
         self.marks = Marks()
-        self.files: dict[str, FileRecord] = {}
-        self.thumbnails: dict[str, FileRecord | Original] = {}
         self.marks_taken: list[Mark] = []
         self._folder = ledger.parent
         self._tail = Tail(ledger)
@@ -138,7 +143,11 @@ class Following:
         self._last_at = 0.0
         self._looked_at = 0.0
         self._marks_stamp: tuple[int, int] | None = None
-        self._sources = 0
+        self._originals = {
+            each.digest[:NAME_DIGITS]: each
+            for each in known.originals.values()
+            if each.path is not None
+        }
         self._trouble: LedgerDamaged | None = None
 
     def refresh(self) -> None:
@@ -152,12 +161,11 @@ class Following:
             if self._trouble is not None:
                 raise self._trouble
             try:
-                for record in self._tail.read():
-                    self._take(record)
+                for record in self.gallery.take(self._tail.read()):
+                    self._rate(record)
             except LedgerDamaged as error:
                 self._trouble = error  # what was taken stays shown; nothing is taken twice
                 raise
-            self._know_sources()
             self._read_marks()
 
     def mark(self, mark: Mark) -> None:
@@ -170,48 +178,46 @@ class Following:
     def progress(self) -> Progress:
         """How it goes now."""
         with self.lock:
-            state = self.gallery.state
+            gallery = self.gallery
             now = time.time()
             recent = sum(1 for at in self._answers if now - at <= RATE_SECONDS)
-            planned = state.last_run.jobs if state.last_run else self._planned
-            ceilings = (charge.ceiling for charge in state.open_charges.values())
+            planned = gallery.last_run.jobs if gallery.last_run else self._planned
             return Progress(
-                outcomes=dict(state.counts()),
+                outcomes={state: count for state, count in gallery.counts.items() if count},
                 planned=planned,
-                confirmed=_said(state.totals.confirmed),
-                unknown=_said(total(each for each in ceilings if each is not None)),
+                confirmed=_said(gallery.confirmed),
+                unknown=_said({code: sum_ for code, sum_ in gallery.unknown.items() if sum_}),
                 per_minute=recent,
-                refusals=self.gallery.refusals,
+                refusals=gallery.refusals,
                 idle_seconds=max(0, round(now - self._last_at)) if self._last_at else 0,
-                is_running=state.last_run is not None and state.last_end is None,
+                is_running=gallery.last_run is not None and gallery.last_end is None,
                 last=list(reversed(self._last)),
             )
 
-    def _take(self, record: AnyRecord) -> None:
-        self.gallery.apply(record)
+    def file_at(self, path: str) -> FileRecord | None:
+        """The picture that was last recorded under a path."""
+        with self.lock:
+            return self.gallery.file_at(path)
+
+    def pictured(self, digest: str) -> FileRecord | Original | None:
+        """The picture or source of which these are the first digits of the digest."""
+        with self.lock:
+            return self.gallery.file_of(digest) or self._originals.get(digest)
+
+    def source(self, number: int) -> Original | None:
+        """A source of the plan by its number, if it lies on this machine."""
+        with self.lock:
+            name = self.gallery.source_name(number)
+            return None if name is None else self.gallery.known.originals.get(name)
+
+    def _rate(self, record: AnyRecord) -> None:
+        """What the run's pace is told by."""
         at = _seconds(record.at)
         self._last_at = at
         if isinstance(record, Done | Failed):
             self._answers.append(at)
         if isinstance(record, Done):
-            for index, file in enumerate(record.files):
-                self._know(file)
-                self._last.append((record.key, index))
-        else:
-            for file in getattr(record, "files", ()):
-                self._know(file)
-
-    def _know(self, file: FileRecord) -> None:
-        self.files[file.path] = file
-        self.thumbnails[file.sha256[:NAME_DIGITS]] = file
-
-    def _know_sources(self) -> None:
-        names = list(self.gallery.sources)[self._sources :]
-        self._sources += len(names)
-        for name in names:
-            original = self.gallery.known.originals.get(name)
-            if original is not None and original.path is not None:
-                self.thumbnails[original.digest[:NAME_DIGITS]] = original
+            self._last.extend((record.key, index) for index in range(len(record.files)))
 
     def _read_marks(self) -> None:
         """Read review.jsonl again if it has changed: another window may have written it."""
@@ -236,5 +242,5 @@ def _seconds(at: str) -> float:
         return 0.0
 
 
-def _said(sums: dict[str, Money]) -> list[str]:
-    return [f"{exact(money.amount)} {money.currency}" for money in sums.values()]
+def _said(sums: dict[str, Decimal]) -> list[str]:
+    return [f"{exact(amount)} {code}" for code, amount in sums.items()]

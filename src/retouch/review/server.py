@@ -13,7 +13,7 @@ import hmac
 import secrets
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,7 +27,7 @@ from retouch.engine.outputs import Outputs
 from retouch.errors import RetouchError
 from retouch.ledger.records import FileRecord
 from retouch.review.costs import Costs
-from retouch.review.document import About, Document
+from retouch.review.document import About, Document, Plain
 from retouch.review.gallery import Original
 from retouch.review.live import Following
 from retouch.review.marks import REASON_CHARACTERS, Verdict, mark_now
@@ -43,6 +43,7 @@ TELL_EVERY_SECONDS = 1.0
 JOBS_AT_ONCE = 500  # told to a page in one event
 PICTURES_AT_ONCE = 2  # thumbnails made at the same time
 LISTENERS = 32
+_DIGITS = 12  # of a source's number
 _PAGE_POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
 _POLICY = f"{_PAGE_POLICY}frame-ancestors 'none'"
 _TYPES = {
@@ -232,7 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _thumbnail(self, name: str) -> None:
         review = self.review
-        known = review.following.thumbnails.get(name.removesuffix(".webp"))
+        known = review.following.pictured(name.removesuffix(".webp"))
         if known is None:
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such picture")
         digest, read = known.sha256 if isinstance(known, FileRecord) else known.digest, known
@@ -253,19 +254,15 @@ class _Handler(BaseHTTPRequestHandler):
             return None
 
     def _source(self, number: str) -> None:
-        following = self.review.following
-        with following.lock:
-            names = list(following.gallery.sources)
-            at = int(number) if number.isascii() and number.isdecimal() else len(names)
-            name = names[at] if at < len(names) else ""
-            original = following.gallery.known.originals.get(name)
+        is_number = number.isascii() and number.isdecimal() and len(number) < _DIGITS
+        original = self.review.following.source(int(number)) if is_number else None
         data = None if original is None else self._bytes_of(original)
         if original is None or original.path is None or data is None:
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such source")
         self._send_picture(data, _PICTURES.get(original.path.suffix.lower(), ""))
 
     def _picture(self, path: str) -> None:
-        file = self.review.following.files.get(path)
+        file = self.review.following.file_at(path)
         data = None if file is None else self.review.outputs.read(file)
         if file is None or data is None:
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such picture")
@@ -373,18 +370,25 @@ class _Handler(BaseHTTPRequestHandler):
             except RetouchError as error:
                 self._event("trouble", error.message, line)
             with following.lock:
-                keys = list(following.gallery.changed_after(line))
-                line = following.gallery.lines
-                document = self.review.document()
-                jobs = [each for key in reversed(keys) if (each := document.plain(key))]
+                keys = following.gallery.changed_after(line)
+                upto = following.gallery.lines
                 told = following.marks_taken[marks:]
                 marks = len(following.marks_taken)
-            for at in range(0, len(jobs), JOBS_AT_ONCE):
-                self._event("jobs", jobs[at : at + JOBS_AT_ONCE], line)
+            for at in range(0, len(keys), JOBS_AT_ONCE):
+                some = self._plain(keys[at : at + JOBS_AT_ONCE])
+                # Whoever hears no further than this asks for these again, too.
+                self._event("jobs", some, upto if at + JOBS_AT_ONCE >= len(keys) else line)
+            line = upto
             if told:
                 self._event("marks", msgspec.to_builtins(told), line)
             self._event("progress", following.progress().document(), line)
             self.review.ended.wait(TELL_EVERY_SECONDS)
+
+    def _plain(self, keys: Sequence[str]) -> list[Plain]:
+        """Some Jobs as a page takes them."""
+        with self.review.following.lock:
+            document = self.review.document()
+            return [each for key in keys if (each := document.plain(key))]
 
     def _event(self, name: str, content: object, line: int) -> None:
         data = orjson.dumps(content)
