@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,59 +19,9 @@ from retouch.ledger.records import RunEnds, decode, encode
 from tests.support.albums import Album, common_album, key_of
 from tests.support.browser import REBOUND, Browser
 from tests.support.ledgers import GEMINI
+from tests.support.reviewing import Served, served
 
 KEY = key_of("data/cats/0.png", GEMINI, "white")
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A running review."""
-
-    url: str
-    process: subprocess.Popen[str]
-
-    @property
-    def token(self) -> str:
-        return self.url.partition("token=")[2]
-
-    @property
-    def port(self) -> int:
-        return urlsplit(self.url).port or 0
-
-    def ask(
-        self, method: str, path: str, body: str | None = None, **headers: str
-    ) -> tuple[int, bytes]:
-        """One request by hand; header names with `_` for `-`."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, body, given)
-        reply = connection.getresponse()
-        try:
-            return reply.status, reply.read()
-        finally:
-            connection.close()
-
-
-@contextmanager
-def served(album: Album) -> Iterator[Served]:
-    """The review of an album, ended by Ctrl-C: with 0, and nothing on stderr but what it says."""
-    command = [sys.executable, "-m", "retouch", "review", str(album.manifest), "--no-browser",
-               "--port", "0", "--outputs", str(album.outputs)]  # fmt: skip
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield Served(process.stdout.readline().strip(), process)
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                _, told = process.communicate(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()  # leaving `with` waits for it
-                raise
-    assert process.returncode == 0, told
-    assert "Traceback" not in told
 
 
 @pytest.fixture(scope="module")

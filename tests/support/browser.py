@@ -83,11 +83,11 @@ class Browser:
         """Wait until the page is."""
         self.until(lambda: self.script("return document.documentElement.dataset.ready === ''"))
 
-    def until(self, condition: Callable[[], object]) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = SECONDS) -> None:
         """Wait until something is so; fail when it is late, or when the page no longer answers."""
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + seconds
         # Playwright waits for ever for a page whose script hangs, until its Chromium is gone.
-        cut = threading.Timer(SECONDS + SLACK, _end, [self.mark])
+        cut = threading.Timer(seconds + SLACK, _end, [self.mark])
         cut.start()
         try:
             while not condition():

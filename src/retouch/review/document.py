@@ -8,6 +8,7 @@ well under 2 MB. Jobs are taken one at a time, and none is held. `static/data.js
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ _HIDDEN = {
                  *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000), 0xFEFF)
     if code not in (0x0A, 0x09)
 }  # fmt: skip
+_KEY = re.compile(r"[0-9a-f]{64}")
 _NONE = Original()
 GeometryOf = Callable[[str, FileRecord], Geometry | None]
 """What was measured of an edit of a source (by its name); None: nothing yet."""
@@ -81,7 +83,8 @@ class Document:
         """Everything, for a page that is opened."""
         packed = _Packed(self)
         for shown, charges in self._gallery.each():
-            packed.take(shown, charges)
+            if _KEY.fullmatch(shown.key):  # else no retouch wrote it
+                packed.take(shown, charges)
         return {
             "format": FORMAT,
             "name": readable(about.name),

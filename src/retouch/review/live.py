@@ -106,6 +106,7 @@ class Progress:
     per_minute: int
     refusals: int
     idle_seconds: int
+    has_begun: bool
     is_running: bool
     last: list[tuple[str, int]]
 
@@ -119,6 +120,7 @@ class Progress:
             "per_minute": self.per_minute,
             "refusals": self.refusals,
             "idle_seconds": self.idle_seconds,
+            "has_begun": self.has_begun,
             "is_running": self.is_running,
             "last": [{"key": key, "index": index} for key, index in self.last],
         }
@@ -190,6 +192,7 @@ class Following:
                 per_minute=recent,
                 refusals=gallery.refusals,
                 idle_seconds=max(0, round(now - self._last_at)) if self._last_at else 0,
+                has_begun=gallery.last_run is not None,
                 is_running=gallery.last_run is not None and gallery.last_end is None,
                 last=list(reversed(self._last)),
             )

@@ -24,6 +24,7 @@ from tests.proofs.crash.recorder import Recorder
 from tests.proofs.crash.stage import Stage, recorded
 from tests.proofs.fuzz.targets import TARGETS, fuzz
 from tests.proofs.gateways import Night, figures
+from tests.support.reviewing import grown
 from tests.support.simulation import Campaign, check
 
 REFUSALS = [
@@ -32,6 +33,7 @@ REFUSALS = [
     for keeps in (False, True)
 ]
 INPUTS_A_PIECE = 5000
+FLAT_BYTES = 5_000_000  # 0.5 KB a job; held in memory, a job takes 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,14 @@ def inputs(number: int) -> Counter[str]:
     return Counter({"inputs": INPUTS_A_PIECE})
 
 
+def reviews(_number: int) -> Counter[str]:
+    """A review, with its page open, beside a run of 10,000 jobs."""
+    with _scratch() as folder:
+        grown_by = grown(folder, settled=500, jobs=10_500, step=500)
+    assert grown_by < FLAT_BYTES, f"it grew by {grown_by:,} bytes"
+    return Counter({"jobs": 10_000, "bytes more": max(0, grown_by)})
+
+
 _NOTHING_LOST = "0 bought twice, 0 charges unsaid"
 TOPICS = {
     "power-cuts": Topic("power cuts, simulated", 200, power_cut, _NOTHING_LOST),
@@ -169,4 +179,5 @@ TOPICS = {
         "jobs behind gateways", 20, gateways, "every bill within what is said, 0 bought twice"
     ),
     "inputs": Topic("inputs fuzzed", 200, inputs, "nothing uncaught"),
+    "reviews": Topic("a review beside a run", 1, reviews, "its memory is flat"),
 }

@@ -6,7 +6,7 @@
 /**
  * @typedef {{outcomes: Record<string, number>, planned: number | null, confirmed: string[],
  *   unknown: string[], per_minute: number, refusals: number, idle_seconds: number,
- *   is_running: boolean, last: {key: string, index: number}[]}} Progress
+ *   has_begun: boolean, is_running: boolean, last: {key: string, index: number}[]}} Progress
  */
 
 class Live {
@@ -88,7 +88,7 @@ class Live {
 			? progress.idle_seconds > 30
 				? say("{0} s since the last record", progress.idle_seconds)
 				: ""
-			: say("the run has ended");
+			: say(progress.has_begun ? "the run has ended" : "no run has begun");
 		this.box.replaceChildren(
 			bar,
 			make("dl", {}, ...figures),
