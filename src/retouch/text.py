@@ -45,7 +45,8 @@ def how_many(count: int, noun: str) -> str:
 def one_clean_line(text: str, limit: int = MESSAGE_CHARACTERS) -> str:
     """`text` as one line of at most `limit` characters, free of control and bidi characters."""
     line = " ".join(text[: limit * 8].split())
-    shown = "".join(_visible(character) for character in line)
+    is_plain = line.isascii() and line.isprintable()
+    shown = line if is_plain else "".join(_visible(character) for character in line)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 

@@ -187,7 +187,8 @@ def original_provenance(source: Source) -> Provenance:
 
 
 def provenance_of(source: Source, edit: Edit) -> Provenance:
-    """Where an edit comes from; its share of the job's cost, the first picture taking the rest."""
+    """Where an edit comes from; its share of the job's cost, the first picture taking the rest. A
+    copy at a further place cost nothing, so that the costs of a data set add up to its charges."""
     job, file, done = edit.job, edit.file, edit.done
     cost = done.cost if done else None
     return Provenance(
@@ -203,17 +204,20 @@ def provenance_of(source: Source, edit: Edit) -> Provenance:
         prompt_text=job.prompt.text,
         model=job.model,
         options=orjson.dumps(dict(job.options)).decode(),
-        cost=_share(Decimal(cost.amount), edit.index, edit.of) if cost else None,
+        cost=_share(Decimal(cost.amount), edit) if cost else None,
         currency=cost.currency if cost else None,
         run=done.run if done else None,
     )
 
 
-def _share(amount: Decimal, index: int, of: int) -> Decimal:
-    share = EXACT.divide(amount, Decimal(of)).quantize(AMOUNT_UNIT, ROUND_FLOOR, EXACT)
-    if index:
+def _share(amount: Decimal, edit: Edit) -> Decimal:
+    if edit.is_copy:
+        return Decimal(0).quantize(AMOUNT_UNIT)
+    share = EXACT.divide(amount, Decimal(edit.of)).quantize(AMOUNT_UNIT, ROUND_FLOOR, EXACT)
+    if edit.index:
         return share
-    return EXACT.subtract(amount, EXACT.multiply(share, Decimal(of - 1))).quantize(AMOUNT_UNIT)
+    rest = EXACT.multiply(share, Decimal(edit.of - 1))
+    return EXACT.subtract(amount, rest).quantize(AMOUNT_UNIT)
 
 
 def _sha256(picture: Picture) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from retouch.engine.outputs import Outputs
+from retouch.engine.selection import Selection
 from retouch.errors import InputRefused
 from retouch.export.labelled import labelled
 from retouch.export.left_out import LeftOut
@@ -43,13 +44,17 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A kept picture of a job: its running number in the request, and how many there are."""
+    """A kept picture of a job: its running number in the request, and how many there are.
+
+    `is_copy`: at a further place of the job (another source of the same bytes), paid for once.
+    """
 
     job: Job
     index: int
     of: int
     file: FileRecord
     done: Done | None
+    is_copy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ class Present:
         self._outputs = outputs
         self._rejects = rejects
         self._wish = wish
+        self._selection = Selection(state, outputs)
 
     def require_splits(self) -> None:
         """Raises InputRefused where a split that is asked for does not exist."""
@@ -85,10 +91,11 @@ class Present:
     def items(self, left_out: LeftOut) -> Iterator[Item]:
         """Every picture, lazily; what is not there is told to `left_out`."""
         for lane in self._plan.lanes:
-            for job in lane.jobs():
-                known = labelled(job.source)
-                if self._wants(known):
-                    yield from self._edits(job, known, left_out)
+            for is_copy, jobs in ((False, lane.jobs()), (True, lane.copies())):
+                for job in jobs:
+                    known = labelled(job.source)
+                    if self._wants(known):
+                        yield from self._edits(job, known, left_out, is_copy=is_copy)
         if self._wish.pairs:
             return
         for source in self._plan.inputs:
@@ -102,17 +109,18 @@ class Present:
     def _wants(self, known: Known) -> bool:
         return self._wish.splits is None or known.split in self._wish.splits
 
-    def _edits(self, job: Job, known: Known, left_out: LeftOut) -> Iterator[Item]:
+    def _edits(self, job: Job, known: Known, left_out: LeftOut, *, is_copy: bool) -> Iterator[Item]:
         key = job.key
         outcome = self._state.outcomes.get(key)
         if outcome is None and job.redone:  # rejected, and nothing stands in its place yet
-            yield from self._edits(job.redo(-1), known, left_out)
+            yield from self._edits(job.redo(-1), known, left_out, is_copy=is_copy)
             return
         if outcome is None or not outcome.files:
             left_out.add(_why(outcome), job.source.name, job)
             return
         done = self._state.done(key)
-        for index, file in enumerate(outcome.files):
+        files = self._files(job, outcome)
+        for index, file in enumerate(files):
             if self._rejects.holds(key, index):
                 left_out.rejected += 1
             elif not self._outputs.is_whole(file):
@@ -120,7 +128,17 @@ class Present:
             elif self._wish.pairs and job.source.picture.path is None:
                 left_out.add("is a URL: its own picture is not at hand", job.source.name, job)
             else:
-                yield Item(job.source, known, Edit(job, index, len(outcome.files), file, done))
+                yield Item(job.source, known, Edit(job, index, len(files), file, done, is_copy))
+
+    def _files(self, job: Job, outcome: Outcome) -> tuple[FileRecord, ...]:
+        """The pictures at the Job's own place; where they are not whole, or not there yet, the same
+        from any other place they were delivered to."""
+        if job.key not in self._state.delivered:
+            return outcome.files
+        own = self._selection.here(job)
+        places = (own, *self._state.places(job.key))
+        whole = (files for files in places if files and all(map(self._outputs.is_whole, files)))
+        return next(whole, own or outcome.files)
 
 
 def _why(outcome: Outcome | None) -> str:

@@ -23,11 +23,12 @@ from retouch.pictures import Facts, Role
 LOCKED_SECONDS = 0.2  # how long another plan's writing is waited for
 FRESH_NS = 50_000_000  # a file this young may be written again within one tick of its clock
 _SCHEMA = 2
-_COMMIT_EVERY = 500
+_COMMIT_EVERY = 2_000
 _TABLE = """create table if not exists facts (
     path blob, role text, size integer, mtime_ns integer, ctime_ns integer,
     inode integer, facts blob,
     primary key (path, role)) without rowid"""
+_INSERT = "insert or replace into facts values (?,?,?,?,?,?,?)"
 
 _decoder = msgspec.json.Decoder(Facts)
 _encoder = msgspec.json.Encoder()
@@ -49,7 +50,7 @@ class DigestCache:
 
     def __init__(self, path: Path | None) -> None:
         self._database: sqlite3.Connection | None = None
-        self._unsaved = 0
+        self._unsaved: list[tuple[object, ...]] = []
         if path is not None:
             self._open(path)
 
@@ -106,20 +107,23 @@ class DigestCache:
         size = look.span[1] if look.span else status.st_size
         if time.time_ns() - status.st_mtime_ns < FRESH_NS or size != facts.bytes:
             return
-        if not self._unsaved:
-            self._do("begin")
-        self._do("insert or replace into facts values (?,?,?,?,?,?,?)",
-                 _place(look), look.role, status.st_size, status.st_mtime_ns,
-                 status.st_ctime_ns, _inode(status), _encoder.encode(facts))  # fmt: skip
-        self._unsaved += 1
-        if self._unsaved >= _COMMIT_EVERY:
+        self._unsaved.append((
+            _place(look), look.role, status.st_size, status.st_mtime_ns,
+            status.st_ctime_ns, _inode(status), _encoder.encode(facts)
+        ))  # fmt: skip
+        if len(self._unsaved) >= _COMMIT_EVERY:
             self.save()
 
     def save(self) -> None:
         """Make what was put last."""
-        if self._unsaved:
-            self._do("commit")
-            self._unsaved = 0
+        rows, self._unsaved = self._unsaved, []
+        if rows and self._database is not None:
+            try:
+                self._database.execute("begin")
+                self._database.executemany(_INSERT, rows)
+                self._database.execute("commit")
+            except (sqlite3.Error, OverflowError):
+                self.close()
 
     def _do(self, statement: str, *values: object) -> tuple[object, ...] | None:
         if self._database is None:
@@ -127,7 +131,7 @@ class DigestCache:
         try:
             row: tuple[object, ...] | None = self._database.execute(statement, values).fetchone()
         except (sqlite3.Error, OverflowError):
-            self._unsaved = 0
+            self._unsaved = []
             self.close()
             return None
         return row

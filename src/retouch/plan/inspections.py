@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from retouch.pictures import BadPicture, Facts, Role, inspect
@@ -16,6 +16,7 @@ from retouch.plan.digests import DigestCache
 
 THREADS = 2  # decoding lets other threads run; more would hold more decoded pictures at once
 _CHUNK = 64
+_BATCH = 8  # of these to a thread at a time: a hop costs as much as a tiny picture
 
 OnProgress = Callable[[int], object]
 """Told how many more files were looked at."""
@@ -68,7 +69,9 @@ class Album:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="inspect") as pool:
             while chunk := list(islice(remaining, _CHUNK)):
                 looks = [look for look, _ in chunk]
-                for (look, status), facts in zip(chunk, pool.map(_inspected, looks), strict=True):
+                batches = (looks[at : at + _BATCH] for at in range(0, len(looks), _BATCH))
+                found = chain.from_iterable(pool.map(_inspected, batches))
+                for (look, status), facts in zip(chunk, found, strict=True):
                     self._found[look] = facts
                     if status is not None and isinstance(facts, Facts):
                         self._cache.put(look, status, facts)
@@ -85,5 +88,8 @@ def _status(path: str) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-def _inspected(look: Look) -> Facts | BadPicture:
-    return inspect(Path(look.path), role=look.role, span=look.span, hashed=look.hashed)
+def _inspected(looks: Iterable[Look]) -> list[Facts | BadPicture]:
+    return [
+        inspect(Path(look.path), role=look.role, span=look.span, hashed=look.hashed)
+        for look in looks
+    ]

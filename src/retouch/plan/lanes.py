@@ -76,7 +76,7 @@ def build(
         warnings=_distinct(problems, "warning"),
         bad_sources=tuple(bad),
         inputs=tuple(each.source for each in checked),
-        leaks=tuple(leaks),
+        leaks=leaks,
         has_splits=loaded.manifest.splits is not None,
     )
 
@@ -112,14 +112,14 @@ def _is_hashed(loaded: Loaded, problems: list[Problem]) -> bool:
     return can_hash()
 
 
-def _leaks(loaded: Loaded, checked: list[Checked], problems: list[Problem]) -> list[Leak]:
+def _leaks(loaded: Loaded, checked: list[Checked], problems: list[Problem]) -> tuple[Leak, ...]:
     """What is in two splits, and what is to be said of it."""
     given = loaded.manifest.splits
     if given is None:
-        return []
-    leaks, count = leaks_in(checked, given)
-    problems.extend(leak_problems(loaded, given, leaks, count))
-    return leaks
+        return ()
+    leaks = leaks_in(checked, given)
+    problems.extend(leak_problems(loaded, given, leaks))
+    return leaks.found
 
 
 def _same_work(loaded: Loaded, lanes: list[Lane]) -> Iterator[Problem]:

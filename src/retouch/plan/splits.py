@@ -7,14 +7,13 @@ refused. Leaks are found before anything is paid for.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from itertools import combinations
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import combinations, islice, product
 
 from retouch.errors import Problem
 from retouch.manifest import Loaded, Splits
+from retouch.plan.alike import close, weighed
 from retouch.plan.candidates import Candidate
 from retouch.plan.checked import Checked
 from retouch.plan.choosing import share_of
@@ -25,7 +24,6 @@ from retouch.text import one_clean_line
 
 EXAMPLES = 3
 LEAKS_KEPT = 10_000
-_BLOCK = 2048  # hashes compared with all others at once: 2048 x 100,000 x 8 bytes
 
 
 def in_splits(
@@ -123,75 +121,81 @@ def _straddling(
         yield loaded.problem(("splits", "group"), what, remedy)
 
 
-def leaks_in(checked: Iterable[Checked], given: Splits) -> tuple[list[Leak], int]:
-    """Pictures that are in two splits, at most LEAKS_KEPT, and how many there are."""
+@dataclass(frozen=True, slots=True)
+class Leaks:
+    """Pictures that are in two splits, at most LEAKS_KEPT of them, and how many there are."""
+
+    found: tuple[Leak, ...] = ()
+    exact: int = 0
+    near: int = 0
+
+
+_Contents = dict[str, str]
+"""Pictures' digests, each with the first source that has it."""
+
+
+def leaks_in(checked: Iterable[Checked], given: Splits) -> Leaks:
+    """What is in two splits by its bytes, and what looks the same."""
     by_digest: dict[str, dict[str, str]] = {}
-    looks: dict[str, dict[str, list[str]]] = {}
-    digests: dict[str, str] = {}
+    looks: dict[str, dict[str, _Contents]] = {}
     exact: list[Leak] = []
     for each in checked:
         source = each.source
         split = known_of(source).split
-        digest = source.picture.digest
-        places = by_digest.setdefault(digest, {})
-        if split not in places:
-            exact.extend(
-                Leak("exact", name, source.name, (other, split)) for other, name in places.items()
-            )
-            places[split] = source.name
-            digests[source.name] = digest
+        places = by_digest.setdefault(source.picture.digest, {})
+        if split in places:
+            continue
+        exact.extend(
+            Leak("exact", name, source.name, (other, split)) for other, name in places.items()
+        )
+        places[split] = source.name
         facts = each.facts[0]
         if facts is not None and facts.looks is not None:
-            looks.setdefault(split, {}).setdefault(facts.looks, []).append(source.name)
+            alike = looks.setdefault(split, {}).setdefault(facts.looks, {})
+            alike[source.picture.digest] = source.name
     if given.leaks.exact == "ignore":
         exact = []
-    if given.leaks.near == "ignore":
-        return exact[:LEAKS_KEPT], len(exact)
-    near, count = _near(looks, given.leaks.distance, digests)
-    return [*exact, *near][:LEAKS_KEPT], len(exact) + count
+    near: list[Leak] = []
+    count = 0
+    if given.leaks.near != "ignore":
+        for one, other in combinations(sorted(looks), 2):
+            count += _near((one, other), looks[one], looks[other], given.leaks.distance, near)
+    near.sort(key=lambda leak: leak.distance)
+    return Leaks((*exact, *near)[:LEAKS_KEPT], len(exact), count)
 
 
 def _near(
-    looks: dict[str, dict[str, list[str]]], distance: int, digests: dict[str, str]
-) -> tuple[list[Leak], int]:
-    """Pairs that look the same, nearest first; those of the same bytes are told as such."""
-    if len(looks) < 2:
-        return [], 0
-    found: list[Leak] = []
-    count = 0
-    for one, other in combinations(sorted(looks), 2):
-        for mine, theirs, bits in _close(list(looks[one]), list(looks[other]), distance):
-            for a in looks[one][mine]:
-                for b in looks[other][theirs]:
-                    if digests.get(a, a) == digests.get(b, b):
-                        continue
-                    count += 1
-                    if len(found) < LEAKS_KEPT:
-                        found.append(Leak("near", a, b, (one, other), bits))
-    return sorted(found, key=lambda leak: leak.distance), count
+    splits: tuple[str, str],
+    one: dict[str, _Contents],
+    other: dict[str, _Contents],
+    distance: int,
+    found: list[Leak],
+) -> int:
+    """How many pictures of two splits look the same, but for those of the same bytes; the first
+    of them are added to `found`."""
+    mine, theirs = list(one), list(other)
+    sizes, other_sizes = (
+        [len(looks[each]) for each in hashes] for looks, hashes in ((one, mine), (other, theirs))
+    )
+    count = -sum(len(one[each].keys() & other[each].keys()) for each in one.keys() & other.keys())
+    for rows, columns, bits in close(mine, theirs, distance):
+        count += weighed(rows, columns, sizes, other_sizes)
+        for row, column, differ in zip(rows, columns, bits, strict=True):
+            if len(found) >= LEAKS_KEPT:
+                break
+            pairs = product(one[mine[row]].items(), other[theirs[column]].items())
+            named = (Leak("near", a, b, splits, int(differ)) for (x, a), (y, b) in pairs if x != y)
+            found.extend(islice(named, LEAKS_KEPT - len(found)))
+    return count
 
 
-def _close(mine: list[str], theirs: list[str], distance: int) -> Iterator[tuple[str, str, int]]:
-    """Hashes of two lists that at most `distance` bits tell apart."""
-    numpy: Any = importlib.import_module("numpy")  # comes with OpenCV, which made the hashes
-    there = numpy.array([int(each, 16) for each in theirs], dtype=numpy.uint64)
-    for begin in range(0, len(mine), _BLOCK):
-        block = mine[begin : begin + _BLOCK]
-        here = numpy.array([int(each, 16) for each in block], dtype=numpy.uint64)
-        bits = numpy.bitwise_count(here[:, None] ^ there[None, :])
-        for row, column in zip(*numpy.nonzero(bits <= distance), strict=True):
-            yield block[row], theirs[column], int(bits[row, column])
-
-
-def leak_problems(
-    loaded: Loaded, given: Splits, leaks: list[Leak], count: int
-) -> Iterator[Problem]:
+def leak_problems(loaded: Loaded, given: Splits, leaks: Leaks) -> Iterator[Problem]:
     """What is said of leaks: refused or warned of, each kind once."""
-    for kind, action, how in (
-        ("exact", given.leaks.exact, "the same bytes are in two splits"),
-        ("near", given.leaks.near, "pictures that look the same are in two splits"),
+    for kind, count, action, how in (
+        ("exact", leaks.exact, given.leaks.exact, "the same bytes are in two splits"),
+        ("near", leaks.near, given.leaks.near, "pictures that look the same are in two splits"),
     ):
-        found = [leak for leak in leaks if leak.kind == kind]
+        found = [leak for leak in leaks.found if leak.kind == kind]
         if not found or action == "ignore":
             continue
         pairs = [
@@ -199,8 +203,7 @@ def leak_problems(
             f"{one_clean_line(leak.b, 80)} ({leak.splits[1]})"
             for leak in found[:EXAMPLES]
         ]
-        others = count - sum(leak.kind != kind for leak in leaks)
-        more = f" and {others - EXAMPLES:,} more pairs" if others > EXAMPLES else ""
+        more = f" and {count - EXAMPLES:,} more pairs" if count > EXAMPLES else ""
         remedy = "keep one of each pair; `retouch plan --json` lists them"
         if kind == "exact":
             remedy += f", or write `leaks: {{{kind}: warn}}`"
