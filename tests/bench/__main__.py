@@ -1,7 +1,7 @@
 """`python -m tests.bench [TOPIC ...]`: what things cost here and now, beside references.
 
-A topic is a module with `measure() -> list[Measured]`, listed in TOPICS. All of them take less
-than a minute.
+A topic is a module with `measure() -> list[Measured]`, listed in TOPICS. `datasets` takes minutes,
+the others less than one together.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import bodies, gallery, jobs, ledger, startup, transport
+from tests.bench import bodies, datasets, gallery, jobs, ledger, startup, transport
 from tests.bench.measured import Measured
 
 TOPICS = {
@@ -21,6 +21,7 @@ TOPICS = {
     "jobs": jobs.measure,
     "ledger": ledger.measure,
     "gallery": gallery.measure,
+    "datasets": datasets.measure,
 }
 
 
