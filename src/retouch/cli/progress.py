@@ -1,36 +1,83 @@
-"""What a person sees while a run goes on: one bar on a terminal, plain lines elsewhere; stderr."""
+"""What a person sees while a run goes on: one line on a terminal, plain lines elsewhere; stderr.
+
+On a narrow terminal what says least is left out: how far it is, how much is left and what it costs
+always have room.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Never
+from typing import TYPE_CHECKING, NamedTuple, Never
 
+from rich.cells import cell_len
 from tqdm import tqdm
 
 from retouch.cli.geometry import GeometryLook
+from retouch.engine.budget import Purse
 from retouch.engine.context import JobEnd
 from retouch.engine.selection import Choice
 from retouch.job import Job
-from retouch.money import Money, total
+from retouch.money import Money, shown, total
 from retouch.text import fit_for_terminal
 
 PLAIN_SECONDS = 10.0
+_BETWEEN = " · "
+
+if TYPE_CHECKING:
+    _Bar = tqdm[Never]
+else:
+    _Bar = tqdm  # which knows no type at run time
+
+
+class Pace(NamedTuple):
+    """Seconds since the beginning, and Jobs a second of late (None: not known yet)."""
+
+    elapsed: float
+    rate: float | None
+
+
+class _Line(_Bar):
+    """A bar that is one line of words, as long as the terminal is wide."""
+
+    words: Callable[[Pace], list[str]] | None = None
+
+    def __str__(self) -> str:
+        if self.words is None:
+            return ""
+        found = self.format_dict
+        columns = found["ncols"]
+        pace = Pace(found["elapsed"], found["rate"])
+        return fitting(self.words(pace), columns - 1 if columns else None)
+
+
+def fitting(words: list[str], columns: int | None) -> str:
+    """As many of `words`, from the first on, as `columns` have room for."""
+    while columns is not None and len(words) > 1 and cell_len(_BETWEEN.join(words)) > columns:
+        words = words[:-1]
+    return _BETWEEN.join(words)
 
 
 class Progress:
     """Counts what happens and shows it; an Observer of the batch."""
 
     def __init__(
-        self, bar: tqdm[Never], held: int, look: GeometryLook, *, is_virtual: bool
+        self,
+        bar: tqdm[Never],
+        held: int,
+        look: GeometryLook,
+        *,
+        is_virtual: bool,
+        purse: Purse | None = None,
     ) -> None:
         self._bar = bar
         self._look = look
         self._held = held
         self._is_virtual = is_virtual
+        self._purse = purse
         self._ended: Counter[str] = Counter()
         self._pictures = 0
         self._tokens = 0
@@ -55,11 +102,10 @@ class Progress:
         if end.error is not None and end.ended != "accepted":
             job = end.job
             self.said(f"{job.source.name} · {job.prompt.id} · {job.model}: {end.error.message}")
-        self._bar.set_description_str(self.line, refresh=False)
         self._bar.update(end.ended != "stopped")
         if self._bar.disable and time.monotonic() - self._told >= PLAIN_SECONDS:
             self._told = time.monotonic()
-            print(f"{sum(self._ended.values())}/{self._bar.total} {self.line}", file=sys.stderr)
+            print(self.line, file=sys.stderr)
 
     def passed(self, job: Job, choice: Choice) -> None:
         """Skipped work was counted before the run."""
@@ -70,29 +116,45 @@ class Progress:
 
     @property
     def line(self) -> str:
-        """Counts, pictures, tokens and money so far."""
-        parts = [f"done {self._ended['done']}", f"failed {self._ended['failed']}"]
-        unknown = self._held + self._ended["unknown"]
-        parts += [f"held {unknown}"] if unknown else []
-        parts.append(f"{self._pictures} pictures")
-        parts += [f"{self._tokens:,} tokens"] if self._tokens else []
+        """All there is to tell."""
+        return _BETWEEN.join(self.words())
+
+    def words(self, pace: Pace | None = None) -> list[str]:
+        """What is done, left and paid, and how it goes: what says most first."""
+        jobs = int(self._bar.total or 0)
+        over = sum(self._ended[word] for word in ("done", "failed", "unknown"))
+        left = max(0, jobs - over)
+        parts = [f"{over:,}/{jobs:,}", f"{left:,} left"]
         virtual = " (virtual)" if self._is_virtual else ""
         parts += [f"{money}{virtual}" for money in self._costs.values()]
-        parts += [f"{self._unpriced} unpriced"] if self._unpriced else []
-        return " · ".join(parts)
+        if self._purse is not None and (room := self._purse.left) is not None:
+            parts.append(f"budget left {shown(room.amount)}")
+        held = self._held + self._ended["unknown"]
+        for word, count in (("failed", self._ended["failed"]), ("held", held)):
+            parts += [f"{count:,} {word}"] if count else []
+        parts += [f"{self._unpriced:,} unpriced"] if self._unpriced else []
+        if pace is not None:
+            to_go = f"<{tqdm.format_interval(left / pace.rate)}" if pace.rate and left else ""
+            parts.append(f"{tqdm.format_interval(pace.elapsed)}{to_go}")
+        parts.append(f"{self._pictures:,} pictures")
+        parts += [f"{self._tokens:,} tokens"] if self._tokens else []
+        return parts
 
 
 @contextmanager
-def showing(jobs: int, held: int, look: GeometryLook, *, is_virtual: bool) -> Iterator[Progress]:
-    """Progress over `jobs` Jobs, `held` more being held; `look` is shown each that ended."""
-    with tqdm(
+def showing(
+    jobs: int, held: int, look: GeometryLook, *, is_virtual: bool, purse: Purse | None = None
+) -> Iterator[Progress]:
+    """Progress over `jobs` Jobs, `held` more being held; `look` is shown each that ended. Of
+    `purse` what it leaves is told."""
+    with _Line(
         total=jobs,
-        unit="job",
         file=sys.stderr,
         dynamic_ncols=True,
         smoothing=0.1,
         disable=not sys.stderr.isatty(),
-        bar_format="{percentage:3.0f}% {n_fmt}/{total_fmt} "
-        "[{elapsed}<{remaining}, {rate_fmt}] {desc}",
     ) as bar:
-        yield Progress(bar, held, look, is_virtual=is_virtual)
+        progress = Progress(bar, held, look, is_virtual=is_virtual, purse=purse)
+        bar.words = progress.words
+        bar.refresh()
+        yield progress

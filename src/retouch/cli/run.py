@@ -218,7 +218,7 @@ class _Run:
             await self._begin(ledger, is_virtual=is_virtual)
             limit = self.options.run_options.limit
             shown = jobs if limit is None else min(jobs, limit)
-            with showing(shown, held, look, is_virtual=is_virtual) as progress:
+            with showing(shown, held, look, is_virtual=is_virtual, purse=budget) as progress:
                 batch = Batch(
                     lanes=[lane.lane for lane in lanes],
                     selection=selection,

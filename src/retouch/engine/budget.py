@@ -106,6 +106,17 @@ class Purse:
                 return self._hold(model, amount)
             await self._changed.wait()
 
+    @property
+    def left(self) -> Money | None:
+        """What the tightest cap of the whole run leaves to be reserved; None without one."""
+        reserved = self.reserved.get(None, Decimal(0))
+        rooms = [
+            Money(max(Decimal(0), cap.limit.amount - cap.counted - reserved), cap.limit.currency)
+            for cap in self.caps
+            if cap.model is None
+        ]
+        return min(rooms, key=lambda room: room.amount, default=None)
+
     def _caps(self, model: str) -> bool:
         return any(cap.model in (None, model) for cap in self.caps)
 
