@@ -7,9 +7,13 @@ import json
 import os
 import re
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
+from typing import Literal
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -27,6 +31,7 @@ from retouch.cli.connection import (
 from retouch.cli.geometry import GeometryLook
 from retouch.cli.interrupts import Interrupts
 from retouch.cli.ledgers import Found
+from retouch.cli.notify import notices_of
 from retouch.cli.output import say
 from retouch.cli.progress import Progress, showing
 from retouch.cli.redo import add_redo, redo_of
@@ -42,6 +47,7 @@ from retouch.cli.workspace import (
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
 from retouch.engine.context import Resources
+from retouch.engine.notices import Ending, Notices
 from retouch.engine.outputs import Outputs
 from retouch.engine.prompt_texts import keep_texts
 from retouch.engine.selection import JobStream, LaneCount, Selection, open_shelves, tally
@@ -167,14 +173,22 @@ class _Run:
             )
             connection = connect(workspace, os.environ, self.options.url_map)
             look = GeometryLook()
-            summary = await self._work(ledger, selection, lanes, connection, budget, look=look)
-            await _end(ledger, summary)
+            notices = notices_of(workspace, run_id, connection.secrets)
+            try:
+                summary = await self._work(
+                    ledger, selection, lanes, connection, budget, look=look, notices=notices
+                )
+                await _end(ledger, summary)
+            except RetouchError as error:
+                await _tell_end(notices, ledger, error, error.exit_code)
+                raise
             if ledger.taken is not None and summary.stopped is None:
                 summary.stopped = ledger.taken
             if summary.is_budget_reached:
                 say(left_undone(workspace, self.plan, selection))
             if workspace.is_rehearsal:
                 forget_tasks(workspace, ledger.state)
+            await _tell_end(notices, ledger, summary.reason, summary.exit_code)
         if summary.stopped is None and (line := look.line(workspace.folder, workspace.root)):
             say(line)
         return tell_end(workspace, lanes, summary, ledger.state)
@@ -205,6 +219,7 @@ class _Run:
         budget: Purse,
         *,
         look: GeometryLook,
+        notices: Notices | None,
     ) -> Summary:
         """Run the batch with progress and signals; what was kept is in the ledger whatever
         happens."""
@@ -227,7 +242,43 @@ class _Run:
                     observer=progress,
                 )
                 with Interrupts() as interrupts:
-                    return await _until_done(batch, progress, interrupts)
+                    async with _watching(notices, budget, progress, is_virtual=is_virtual):
+                        return await _until_done(batch, progress, interrupts)
+
+
+@asynccontextmanager
+async def _watching(
+    notices: Notices | None, budget: Purse, progress: Progress, *, is_virtual: bool
+) -> AsyncIterator[None]:
+    """Tell of the budgets as they come to their ends, until the block does."""
+    if notices is None:
+        yield
+        return
+    notices.is_virtual, notices.say = is_virtual, progress.said
+    budget.watch = notices.watch
+    for cap in budget.caps:
+        notices.watch(cap)
+    async with notices.sending():
+        yield
+    notices.say = say
+
+
+async def _tell_end(
+    notices: Notices | None, ledger: Ledger, reason: RetouchError | None, exit_code: int
+) -> None:
+    """Tell of the run's end, also of one that the disk has made."""
+    if notices is not None:
+        state = ledger.state
+        confirmed, high = state.totals.confirmed, state.unknown_high
+        await notices.end(
+            Ending(_outcome(reason), exit_code, state.counts(), confirmed, high, reason)
+        )
+
+
+def _outcome(reason: RetouchError | None) -> Literal["finished", "interrupted", "stopped"]:
+    if reason is None:
+        return "finished"
+    return "interrupted" if isinstance(reason, Interrupted) else "stopped"
 
     def _resources(
         self, transport: Transport, ledger: Ledger, budget: Purse, secrets: tuple[str, ...]
@@ -276,14 +327,11 @@ async def _heed(
 
 
 async def _end(ledger: Ledger, summary: Summary) -> None:
-    outcome = "finished"
-    if summary.stopped is not None or summary.lane_stops:
-        outcome = "interrupted" if isinstance(summary.stopped, Interrupted) else "stopped"
     state = ledger.state
     try:
         await ledger.append(
             RunEnds(
-                outcome=outcome,  # type: ignore[arg-type]  # one of the three words above
+                outcome=_outcome(summary.reason),
                 counts=dict(sorted(state.counts().items())),
                 cost={
                     "confirmed": _amounts(state.totals.confirmed),
@@ -312,6 +360,17 @@ def _seconds(text: str | None) -> float | None:
     return float(written[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[written[2]]
 
 
+def _kept_text(workspace: Workspace) -> bytes:
+    """The manifest without what signs its URLs, and without the path of a hook: often a secret."""
+    text = workspace.loaded.text
+    notify = workspace.loaded.manifest.run.notify
+    if notify is not None and notify.url is not None:
+        parts = urlsplit(notify.url)
+        shown = f"{parts.scheme}://{parts.netloc}/[secret]"
+        text = text.replace(notify.url.encode(), shown.encode())
+    return without_signatures(text)
+
+
 def write_snapshot(workspace: Workspace, plan: Plan) -> None:
     """Write `manifest.yaml` and `plan.json`, each replaced whole. Raises StorageFailed."""
     planned = {
@@ -324,5 +383,5 @@ def write_snapshot(workspace: Workspace, plan: Plan) -> None:
         "lanes": [{"model": lane.model.name, "jobs": lane.jobs_count} for lane in plan.lanes],
     }
     text = json.dumps(planned, ensure_ascii=False, indent=1)
-    replace_whole(workspace.folder / "manifest.yaml", without_signatures(workspace.loaded.text))
+    replace_whole(workspace.folder / "manifest.yaml", _kept_text(workspace))
     replace_whole(workspace.folder / "plan.json", text.encode() + b"\n")

@@ -29,7 +29,7 @@ class Cap:
     """One bound of the budget: what is counted towards it already, and its limit.
 
     `counts_history`: `counted` began with what earlier runs cost, on `day` (UTC, YYYY-MM-DD; the
-    one it is now) or, without it, on any.
+    one it is now) or, without it, on any. `is_full`: a request was refused for it.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Cap:
     model: str | None = None
     counts_history: bool = False
     day: str | None = None
+    is_full: bool = False
 
     def room_for(self, amount: Decimal, reserved: Decimal) -> bool:
         return self.counted + reserved + amount <= self.limit.amount
@@ -49,7 +50,7 @@ class Cap:
     def permit(self, today: str) -> None:
         """Begin anew on a new day; a clock that was set back changes nothing."""
         if self.day is not None and today > self.day:
-            self.day, self.counted = today, Decimal(0)
+            self.day, self.counted, self.is_full = today, Decimal(0), False
 
 
 @dataclass(slots=True)
@@ -69,15 +70,21 @@ class Reservation:
         self.charged = charged.amount if charged else Decimal(0)
 
 
+def _nobody(cap: Cap) -> None:
+    """Nobody watches."""
+
+
 @dataclass(slots=True)
 class Purse:
-    """All caps of a run; without caps everything passes. `today` tells the day in UTC."""
+    """All caps of a run; without caps everything passes. `today` tells the day in UTC; `watch` is
+    told of each cap of which more is counted, or that has refused a request."""
 
     caps: list[Cap] = field(default_factory=list)
     today: Callable[[], str] = utc_today
     reserved: dict[str | None, Decimal] = field(default_factory=dict)
     in_flight: dict[str, int] = field(default_factory=dict)
     learnt: set[str] = field(default_factory=set)
+    watch: Callable[[Cap], None] = _nobody
     _changed: anyio.Event = field(default_factory=anyio.Event)
 
     async def reserve(self, model: str, ceiling: Money | None) -> Reservation:
@@ -100,6 +107,8 @@ class Purse:
             amount = money.amount if money else Decimal(0)
             full = self._first_full(model, amount)
             if full is not None and not self._reserved_for(full):
+                full.is_full = True
+                self.watch(full)
                 raise _reached(full, model, amount)
             is_known = is_learnt or model in self.learnt or not self._caps(model)
             if full is None and (is_known or not self.in_flight.get(model)):
@@ -147,6 +156,7 @@ class Purse:
             for cap in self.caps:
                 if cap.counts(reservation.model, reservation.day):
                     cap.counted += cost
+                    self.watch(cap)
             changed, self._changed = self._changed, anyio.Event()
             changed.set()
 

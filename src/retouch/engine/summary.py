@@ -48,12 +48,16 @@ class Summary:
         return any(isinstance(stop, BudgetReached) for stop in stops)
 
     @property
+    def reason(self) -> RetouchError | None:
+        """Why it ended early: the whole run, else the gravest of its lanes; None if it did not."""
+        lanes = max(self.lane_stops.values(), key=lambda stop: stop.exit_code, default=None)
+        return self.stopped or lanes
+
+    @property
     def exit_code(self) -> int:
         """DESIGN §7: why it stopped, else 1 where something failed or is held, else 0."""
-        if self.stopped is not None:
-            return self.stopped.exit_code
-        if self.lane_stops:
-            return max(error.exit_code for error in self.lane_stops.values())
+        if self.reason is not None:
+            return self.reason.exit_code
         incomplete = self.ended["failed"] + self.ended["unknown"] + self.ended["accepted"]
         held = sum(self.passed[word] for word in ("held", "rejected", "failed", "charged"))
         return 1 if incomplete + held else 0

@@ -20,8 +20,15 @@ from retouch.manifest.model import (
 )
 from retouch.manifest.pricebook import PriceFile, load_prices
 from retouch.manifest.prices import FilePrice, ImagePrice, Price, Sides, TokenTier, sides_in
-from retouch.manifest.run_settings import Budget, ConfirmAbove, PayAgain, RunSettings, UpTo
-from retouch.manifest.urls import UnfitURL, base_url
+from retouch.manifest.run_settings import (
+    Budget,
+    ConfirmAbove,
+    Notify,
+    PayAgain,
+    RunSettings,
+    UpTo,
+)
+from retouch.manifest.urls import UnfitURL, base_url, hook_url
 
 __all__ = [
     "SOURCES",
@@ -38,6 +45,7 @@ __all__ = [
     "Location",
     "Manifest",
     "Model",
+    "Notify",
     "Output",
     "PayAgain",
     "Poll",
@@ -53,6 +61,7 @@ __all__ = [
     "UnfitURL",
     "UpTo",
     "base_url",
+    "hook_url",
     "load",
     "load_prices",
     "offset_of",

@@ -26,7 +26,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
 from retouch.manifest.names import unfit_for_a_path, unfit_for_output
-from retouch.manifest.urls import UnfitURL, base_url
+from retouch.manifest.urls import UnfitURL, base_url, hook_url
 from retouch.money import CODES, currency_meant
 
 JSON = dict[str, Any]  # a JSON Schema: as open as pydantic's own signature for it
@@ -159,6 +159,13 @@ def _base_url(value: str) -> str:
         raise advice(error.what, error.remedy) from None
 
 
+def _hook_url(value: str) -> str:
+    try:
+        return hook_url(value)
+    except UnfitURL as error:
+        raise advice(error.what, error.remedy) from None
+
+
 def _variable_value(value: object) -> str | tuple[str, ...]:
     """A text, or a tuple of at least one; numbers stand as they are written."""
     if not isinstance(value, tuple | list):
@@ -267,6 +274,13 @@ BaseURL = Annotated[
     AfterValidator(_base_url),
     WithJsonSchema({"type": "string", "format": "uri", "pattern": "^https?://[^@?#]+$"}),
 ]
+HookURL = Annotated[
+    str,
+    AfterValidator(_hook_url),
+    WithJsonSchema({"type": "string", "format": "uri", "pattern": "^https?://[^@#]+$"}),
+]
+NoticeAt = Annotated[str, Field(pattern=r"^([1-9][0-9]?%|100%|end)$")]
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 Prefix = Annotated[str, Field(min_length=1), AfterValidator(_prefix)]
 _PLAIN_JSON: JSON = {"type": ["string", "number", "boolean"]}
 Conditions = Annotated[

@@ -25,6 +25,7 @@ from retouch.manifest.kinds import (
     PlainOptions,
     Tags,
     Text,
+    VariableName,
     VariableValue,
     described,
 )
@@ -50,7 +51,7 @@ class Provider(Part):
     fallback_urls: tuple[BaseURL, ...] = Field(
         (), max_length=8, description="Tried in turn for requests that were surely not sent."
     )
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")] | None = Field(
+    api_key_env: VariableName | None = Field(
         "OPENAI_API_KEY",
         description="The name of the environment variable that holds the key, never the key; null "
         "for a server of your own that asks for none.",

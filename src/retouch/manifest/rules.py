@@ -100,7 +100,10 @@ def findings(data: Mapped, dialects: Collection[str] | None) -> Iterator[Finding
         yield from _options(("models", index, "options"), mapping(given.get("options")))
         yield from _poll(("models", index, "poll"), mapping(given.get("poll")))
         yield from _budget(("models", index, "budget"), given.get("budget"))
-    yield from _budget(("run", "budget"), mapping(data.get("run")).get("budget"))
+    run = mapping(data.get("run"))
+    yield from _budget(("run", "budget"), run.get("budget"))
+    if isinstance(notify := run.get("notify"), Mapping):
+        yield from exactly_one(("run", "notify"), notify, ("url", "url_env", "command"))
 
 
 def exactly_one(location: Location, given: Mapped, keys: tuple[str, ...]) -> Iterator[Finding]:

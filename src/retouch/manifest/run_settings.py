@@ -12,8 +12,12 @@ from retouch.manifest.kinds import (
     WORD,
     Amount,
     Currency,
+    HookURL,
+    NoticeAt,
     Number,
     Part,
+    Text,
+    VariableName,
     described,
 )
 
@@ -52,6 +56,31 @@ class PayAgain(Part):
     up_to: UpTo = Field(description="The sum that is never passed; what is left is held.")
 
 
+class Notify(Part):
+    """Who is told while a run goes on. One of `url`, `url_env`, `command`."""
+
+    model_config = described(one_of=("url", "url_env", "command"))
+
+    url: HookURL | None = Field(
+        None, description="Gets one JSON POST a notice; its `text` is a line for people."
+    )
+    url_env: VariableName | None = Field(
+        None, description="The environment variable that holds such a URL, where it is a secret."
+    )
+    command: tuple[Text, ...] = Field(
+        (),
+        max_length=100,
+        description="A program and its arguments, started without a shell: the JSON on its stdin, "
+        "the line for people in RETOUCH_TEXT.",
+    )
+    at: tuple[NoticeAt, ...] = Field(
+        ("80%", "100%", "end"),
+        min_length=1,
+        max_length=20,
+        description="When: shares of each budget, like 80%, and `end`, a run's end.",
+    )
+
+
 def _word_or_terms(value: object) -> str:
     return TERMS if isinstance(value, Mapping | PayAgain) else WORD
 
@@ -68,6 +97,9 @@ class RunSettings(Part):
     budget: Budget | None = Field(None, description="What may be spent. Default: no limit.")
     confirm_above: ConfirmAbove | None = Field(
         None, description="Ask before a run that may cost more; refused where nobody can answer."
+    )
+    notify: Notify | None = Field(
+        None, description="Who is told that a budget comes to its end, or a run to its own."
     )
     retries: int = Field(
         3, ge=0, le=20, description="How often a request that was surely not billed is sent again."

@@ -59,6 +59,36 @@ def base_url(text: str) -> str:
     return _in_one_form(parts, host, port)
 
 
+def hook_url(text: str) -> str:
+    """An address that notices are posted to, as it stands. Raises UnfitURL.
+
+    It may hold a secret in path and query, so no message repeats it.
+    """
+    example = "write it like https://hooks.example.com/a/b"
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        raise UnfitURL("is no URL", example) from None
+    if any(ord(character) <= 32 or ord(character) == 127 for character in text):
+        raise UnfitURL("holds a blank or a control character", example)
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not (_HOST.fullmatch(host) or _is_address(host)):
+        raise UnfitURL("is no http URL with a host", example)
+    if "@" in parts.netloc or parts.fragment:
+        raise UnfitURL("holds credentials before the host, or a fragment", example)
+    if parts.scheme == "http" and not (is_loopback(host) or _is_private(host)):
+        raise UnfitURL(
+            "is http to another network: what a run costs would travel unencrypted",
+            "write https:// (http is for this machine and private addresses)",
+        )
+    return text
+
+
+def _is_private(host: str) -> bool:
+    return _is_address(host) and ip_address(host).is_private
+
+
 def _in_one_form(parts: SplitResult, host: str, port: int | None) -> str:
     path = re.sub(r"/+", "/", parts.path).rstrip("/")
     if _ENDPOINTS.search(path):
