@@ -245,6 +245,23 @@ class _Run:
                     async with _watching(notices, budget, progress, is_virtual=is_virtual):
                         return await _until_done(batch, progress, interrupts)
 
+    def _resources(
+        self, transport: Transport, ledger: Ledger, budget: Purse, secrets: tuple[str, ...]
+    ) -> Resources:
+        workspace = self.workspace
+        manifest = workspace.loaded.manifest
+        return Resources(
+            dialect=workspace.dialect,
+            transport=transport,
+            ledger=ledger,
+            outputs=Outputs(workspace.folder, secrets),
+            budget=budget,
+            price_at=workspace.loaded.price_of,
+            settings=manifest.run,
+            secrets=secrets,
+            unbilled_statuses=frozenset(manifest.provider.unbilled_statuses),
+        )
+
 
 @asynccontextmanager
 async def _watching(
@@ -279,23 +296,6 @@ def _outcome(reason: RetouchError | None) -> Literal["finished", "interrupted", 
     if reason is None:
         return "finished"
     return "interrupted" if isinstance(reason, Interrupted) else "stopped"
-
-    def _resources(
-        self, transport: Transport, ledger: Ledger, budget: Purse, secrets: tuple[str, ...]
-    ) -> Resources:
-        workspace = self.workspace
-        manifest = workspace.loaded.manifest
-        return Resources(
-            dialect=workspace.dialect,
-            transport=transport,
-            ledger=ledger,
-            outputs=Outputs(workspace.folder, secrets),
-            budget=budget,
-            price_at=workspace.loaded.price_of,
-            settings=manifest.run,
-            secrets=secrets,
-            unbilled_statuses=frozenset(manifest.provider.unbilled_statuses),
-        )
 
 
 def _concurrency(workspace: Workspace) -> int:
