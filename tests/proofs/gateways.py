@@ -21,7 +21,7 @@ from retouch.transport import ApiKey, Connection, Transport, open_transport
 from tests.support.gateways import SHAPES, Front, Shape
 from tests.support.provider import Charge, Provider
 from tests.support.virtual import run_in_virtual_time
-from tests.support.workbench import BASE_URL, CANARY, GEMINI, KLING, PRICES, Bench, lane
+from tests.support.workbench import BASE_URL, CANARY, GEMINI, GPT, KLING, PRICES, Bench, filed, lane
 
 # What ends a lane or a Job at once has its own tests; here nights go on.
 PASSING = tuple(shape for shape in SHAPES if shape.right in ("unsent", "unknown"))
@@ -43,7 +43,8 @@ class GatewayBench(Bench):
 
 @dataclass(slots=True)
 class Night:
-    """One run of `jobs` Jobs, two thirds of them synchronous, the others tasks."""
+    """One run of `jobs` Jobs: two thirds of them synchronous, the others tasks; in `openai`, which
+    has no tasks, two thirds as forms, the others as JSON."""
 
     folder: Path
     seed: int
@@ -55,6 +56,7 @@ class Night:
         )
     )
     drawn: tuple[Shape, ...] = PASSING
+    dialect: str = "qiniu"
 
     def play(self) -> tuple[GatewayBench, Front, Summary]:
         """The night, the same each time."""
@@ -65,10 +67,18 @@ class Night:
         front = Front(provider, random.Random(self.seed), self.share, self.drawn)
         limits = Limits(concurrency=8)
         work = GatewayBench(self.folder, provider, self.settings, front=front)
-        lanes = [
-            lane(GEMINI, self.jobs * 2 // 3, limits=limits),
-            lane(KLING, self.jobs - self.jobs * 2 // 3, limits=limits),
-        ]
+        first = self.jobs * 2 // 3
+        if self.dialect == "openai":
+            file = filed(self.folder)
+            lanes = [
+                lane(GPT, first, limits=limits, file=file),
+                lane(GPT, self.jobs - first, limits=limits),
+            ]
+        else:
+            lanes = [
+                lane(GEMINI, first, limits=limits),
+                lane(KLING, self.jobs - first, limits=limits),
+            ]
         summary = await work.run(lanes, run_options=RunOptions(seed=self.seed))
         return work, front, summary
 

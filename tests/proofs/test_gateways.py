@@ -12,14 +12,22 @@ import pytest
 from retouch.manifest import PayAgain, RunSettings, UpTo
 from tests.proofs.gateways import Night, figures
 
+each_dialect = pytest.mark.parametrize("dialect", ["qiniu", "openai"])
+
+
+def in_turn(seeds: int) -> list[tuple[int, str]]:
+    """Seeds shared out between the dialects, so that two take no longer than one."""
+    return [(seed, ("qiniu", "openai")[seed % 2]) for seed in range(seeds)]
+
+
 PATIENT = {"retries": 6, "stop_after_losses": 1_000_000, "stop_after_outage": 86_400.0}
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_a_night_behind_gateways(in_memory: Path, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "dialect"), in_turn(6))
+def test_a_night_behind_gateways(in_memory: Path, seed: int, dialect: str) -> None:
     """True bill within what is said, doubled 0, at least 90 % of what surely did not begin is
     retried by itself (CASES A1, C5)."""
-    work, front, summary = Night(in_memory, seed, 300).play()
+    work, front, summary = Night(in_memory, seed, 300, dialect=dialect).play()
     found = figures(work, front)
     assert summary.stopped is None
     assert not summary.lane_stops
@@ -33,11 +41,13 @@ def on_terms(amount: str, **more: object) -> RunSettings:
     return RunSettings(on_unknown=terms, **PATIENT | more)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_an_unattended_night_is_finished_within_its_sum(in_memory: Path, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "dialect"), in_turn(4))
+def test_an_unattended_night_is_finished_within_its_sum(
+    in_memory: Path, seed: int, dialect: str
+) -> None:
     """20 % of gateway failures and `on_unknown: {retry: 1, up_to: 5 CNY}`: every Job is sent again
     once where an answer was lost, the sum is kept, and only what was lost twice is left."""
-    night = Night(in_memory, seed, 60, share=0.2, settings=on_terms("5"))
+    night = Night(in_memory, seed, 60, share=0.2, settings=on_terms("5"), dialect=dialect)
     work, _, summary = night.play()
     again = summary.again
     assert again.spent is not None
@@ -52,9 +62,10 @@ def test_an_unattended_night_is_finished_within_its_sum(in_memory: Path, seed: i
     assert max(bought.values()) <= 2
 
 
-def test_the_sum_is_never_passed(in_memory: Path) -> None:
+@each_dialect
+def test_the_sum_is_never_passed(in_memory: Path, dialect: str) -> None:
     """Where it does not reach, the others are held as ever, by this run and by the next."""
-    night = Night(in_memory, 7, 60, share=0.3, settings=on_terms("1"))
+    night = Night(in_memory, 7, 60, share=0.3, settings=on_terms("1"), dialect=dialect)
     work, front, summary = night.play()
     again = summary.again
     assert again.spent is not None
@@ -66,8 +77,9 @@ def test_the_sum_is_never_passed(in_memory: Path) -> None:
     assert front.strikes
 
 
-def test_without_terms_nothing_is_paid_for_again(in_memory: Path) -> None:
+@each_dialect
+def test_without_terms_nothing_is_paid_for_again(in_memory: Path, dialect: str) -> None:
     """The same night, held: what was lost stays lost once."""
-    work, _, summary = Night(in_memory, 7, 60, share=0.3).play()
+    work, _, summary = Night(in_memory, 7, 60, share=0.3, dialect=dialect).play()
     assert not summary.again.jobs
     assert max(Counter(charge.request for charge in work.provider.book).values()) == 1

@@ -1,6 +1,7 @@
 """A provider of the tests' own: an ASGI application with its own book of charges.
 
-It speaks the seed's protocol for one synchronous and one task model, at whatever latency and with
+It speaks the seed's protocol for one synchronous and one task model, and OpenAI's (JSON and forms)
+for `gpt-image` models, at whatever latency and with
 whatever mishaps a test asks for, and notes each request with its time. The book is the oracle:
 what it says was charged was charged, whatever the ledger says.
 """
@@ -15,6 +16,7 @@ import re
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import asdict, dataclass, field
+from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +135,9 @@ class Provider:
         self, scope: MutableMapping[str, Any], body: bytes
     ) -> tuple[int, tuple[tuple[str, str], ...], bytes]:
         path, method = scope["path"], scope["method"]
-        authorization = dict(scope["headers"]).get(b"authorization")
-        asked: dict[str, Any] = json.loads(body) if body else {}
+        headers = dict(scope["headers"])
+        authorization = headers.get(b"authorization")
+        asked = asked_in(headers.get(b"content-type", b"").decode(), body)
         self.seen.append(
             Seen(
                 anyio.current_time(),
@@ -220,6 +223,22 @@ class Provider:
         if mishap := next(self.file_mishaps, None):  # type: ignore[call-overload]
             return mishap.status, mishap.headers, mishap.body
         return 200, (("content-type", "image/png"),), png(path)
+
+
+def asked_in(content_type: str, body: bytes) -> dict[str, Any]:
+    """A JSON body's document; a form's texts, and the digests of its files, by their fields."""
+    if not content_type.startswith("multipart/form-data"):
+        return json.loads(body) if body else {}
+    asked: dict[str, Any] = {}
+    form: Any = message_from_bytes(f"Content-Type: {content_type}\r\n\r\n".encode() + body)
+    for part in form.get_payload():
+        name = str(part.get_param("name", header="content-disposition"))
+        data = part.get_payload(decode=True)
+        if part.get_filename():
+            asked.setdefault(name, []).append(hashlib.sha256(data).hexdigest())
+        else:
+            asked[name] = int(data) if data.isdigit() else data.decode()
+    return asked
 
 
 def _digest(asked: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from typing import TypeVar
 import anyio
 
 from retouch.dialects import DIALECTS
-from retouch.dialects.base import Capabilities
+from retouch.dialects.base import Capabilities, Dialect
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
 from retouch.engine.context import JobEnd, Resources
@@ -29,16 +30,23 @@ from retouch.ledger.state import Replay, replay
 from retouch.manifest import Limits, Model, Poll, Price, RunSettings
 from retouch.threads import Threads, in_place
 from retouch.transport import ApiKey, Connection, Transport, open_transport
-from tests.support.provider import Provider
+from tests.support.provider import Provider, png
 
 CANARY = "sk-canary-0123456789abcdef"
-GEMINI, KLING = "gemini-2.5-flash-image", "kling-v2"
+GEMINI, KLING, GPT = "gemini-2.5-flash-image", "kling-v2", "gpt-image-2"
 BASE_URL = "http://127.0.0.1/v1"
 PRICES = {
     GEMINI: Price(
         currency="CNY", input_per_million=Decimal("2.1"), output_per_million=Decimal(210)
     ),
     KLING: Price(currency="CNY", per_image=Decimal("0.20")),
+    GPT: Price(
+        currency="CNY",
+        input_per_million=Decimal(56),
+        output_per_million=Decimal(210),
+        ceiling_input_tokens=1000,
+        ceiling_output_tokens_per_image=1500,
+    ),
 }
 R = TypeVar("R", bound=AnyRecord)
 PriceAt = Callable[[Model, datetime], Price | None]
@@ -71,13 +79,15 @@ def lane(
     n: int = 1,
     limits: Limits | None = None,
     poll: Poll | None = None,
+    file: Picture | None = None,
 ) -> TestLane:
-    """`count` Jobs over URL sources, so that no file is needed."""
+    """`count` Jobs over URL sources, so that no file is needed; or all over `file`, if given, by
+    prompts that differ. What sends files as a form sends URLs as JSON."""
     jobs = tuple(
         Job(
             model=model,
-            prompt=Prompt("white", "make it white"),
-            source=Source(f"{index}.png", _linked(model, index)),
+            prompt=Prompt("white", f"make it white {index}" if file else "make it white"),
+            source=Source(f"{index}.png", file or _linked(model, index)),
             options=(("n", n),),
             terms=Terms(n=n),
             output=f"images/{model}/white/{index}-{{index}}",
@@ -90,7 +100,20 @@ def lane(
         limits=limits or Limits(concurrency=8),
         poll=poll or Poll(interval=1.0, timeout=60.0),
     )
-    return TestLane(given, DIALECTS["qiniu"].capabilities(model), jobs)
+    return TestLane(given, dialect_of(model).capabilities(model), jobs)
+
+
+def dialect_of(model: str) -> Dialect:
+    """The dialect in which the tests' provider sells a model."""
+    return DIALECTS["openai" if model == GPT else "qiniu"]
+
+
+def filed(folder: Path) -> Picture:
+    """A small picture in a file, as a plan would have it."""
+    data, path = png("filed"), folder / "filed.png"
+    path.write_bytes(data)
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return Picture(digest, path=path, media_type="image/png", bytes=len(data), width=8, height=8)
 
 
 def _linked(model: str, index: int) -> Picture:
@@ -157,7 +180,7 @@ class Bench:
                 lanes=lanes,
                 selection=Selection(ledger.state, outputs, (), redo),
                 resources=Resources(
-                    dialect=DIALECTS["qiniu"],
+                    dialect=dialect_of(lanes[0].model.model),
                     transport=transport,
                     ledger=ledger,
                     outputs=outputs,

@@ -147,7 +147,7 @@ class Produced:
     """The work is done; `pictures` may be fewer than asked for, or none. None usage = not said.
 
     `reason`: why there is no picture, in the server's words; `is_refused`: that is the content.
-    `model`: who answered, where the reply names it.
+    `model`: who answered, where the reply names it. `told`: warnings that are also said at once.
     """
 
     pictures: tuple[EncodedPicture | LinkedPicture, ...]
@@ -156,6 +156,7 @@ class Produced:
     reason: str = ""
     is_refused: bool = False
     model: str = ""
+    told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

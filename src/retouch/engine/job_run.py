@@ -385,6 +385,8 @@ class _Life:
                 await self._unknown(attempt, error, task)
                 return
         self.watch.compare_model(produced.model)
+        for text in produced.told:
+            self.watch.warn(text)
         came = delivered(received.files, len(produced.pictures), self.job.images_wanted)
         cost = cost_of(produced.usage, came, self.job, self._price_of(attempt))
         paid = Paid(usage_record(produced.usage), cost)

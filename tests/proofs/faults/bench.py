@@ -57,10 +57,11 @@ class SocketBench(Bench):
             yield transport
 
 
-def lane_of(model: str, large: Path | None = None) -> TestLane:
-    """One Job; with `large` its body holds that file and fills every buffer on the way."""
+def lane_of(model: str, large: Path | None = None, file: Picture | None = None) -> TestLane:
+    """One Job, over `file` if given; with `large` its body holds such a file and fills every buffer
+    on the way."""
     limits, poll = Limits(concurrency=2), Poll(interval=0.05, timeout=30.0)
-    made = lane(model, 1, limits=limits, poll=poll)
+    made = lane(model, 1, limits=limits, poll=poll, file=file)
     if large is None:
         return made
     data = bytes(LARGE_BYTES)

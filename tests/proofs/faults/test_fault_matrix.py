@@ -1,5 +1,7 @@
 """The network fault matrix: every instant x submit, poll, download x sync, task, over sockets.
 
+`form` is synchronous too: OpenAI's dialect, whose body is a form; it has no polls.
+
 The oracle is the provider's durable book, written before a byte is answered. A charge is never
 unsaid and nothing is bought twice; what surely was not charged is sent again; polls and downloads
 are repeated freely.
@@ -24,15 +26,20 @@ from tests.proofs.faults.bench import NO_PROVIDER, Names, SocketBench, certified
 from tests.proofs.faults.instants import INSTANTS, Instant, redirect_to
 from tests.proofs.faults.provider import Answers, BreakingProvider, Stage
 from tests.support.raw_server import Peer, serving
-from tests.support.workbench import GEMINI, KLING, PRICES, TestLane
+from tests.support.workbench import GEMINI, GPT, KLING, PRICES, TestLane, filed
 
 pytestmark = pytest.mark.anyio
 
+KINDS: dict[Stage, tuple[str, ...]] = {
+    "submit": ("sync", "task", "form"),
+    "poll": ("sync", "task"),
+    "download": ("form", "task"),
+}
 CELLS = [
     pytest.param(instant, stage, kind, id=f"{instant.name}-{stage}-{kind}")
     for instant in INSTANTS
-    for stage in ("submit", "poll", "download")
-    for kind in ("sync", "task")
+    for stage, kinds in KINDS.items()
+    for kind in kinds
 ]
 
 
@@ -58,7 +65,7 @@ def provider_of(instant: Instant, stage: Stage, kind: str, folder: Path) -> Brea
         stage,
         instant,
         folder / "book.jsonl",
-        answers="link" if (stage, kind) == ("download", "sync") else answers,
+        answers="link" if stage == "download" and kind != "task" else answers,
         tls=certified() if instant.place == "handshake" else None,
     )
 
@@ -66,8 +73,9 @@ def provider_of(instant: Instant, stage: Stage, kind: str, folder: Path) -> Brea
 def lane_for(instant: Instant, stage: Stage, kind: str, folder: Path) -> TestLane:
     """A large body where only that shows on which side of its last byte a reset came."""
     needs_large = stage == "submit" and instant.place in ("accepted", "head", "body")
-    large = folder / "large.png" if needs_large and kind == "sync" else None
-    return lane_of(GEMINI if kind == "sync" else KLING, large)
+    large = folder / "large.png" if needs_large and kind != "task" else None
+    file = filed(folder) if kind == "form" and large is None else None
+    return lane_of({"sync": GEMINI, "form": GPT, "task": KLING}[kind], large, file)
 
 
 def bench_of(folder: Path, provider: BreakingProvider, instant: Instant) -> SocketBench:
@@ -163,7 +171,7 @@ def expect_submit(
         assert unknown[0].ceiling is not None
         kept = list((work.folder / "quarantine").glob("*"))
         assert bool(kept) == instant.partial
-    elif instant.is_before_the_server or kind == "sync":
+    elif instant.is_before_the_server or kind != "task":
         assert counts == Counter(done=1)
         assert (len(unsent), provider.charges, provider.heard["submit"]) == (1, 1, 1)
         assert unsent[0].error.kind == "network"
@@ -193,7 +201,7 @@ def expect_download(
 ) -> None:
     """A download is tried again, a task asked for a new link; but nothing leads a synchronous
     reply's link anywhere else: paid, said and held."""
-    lost = instant.redirects and kind == "sync"
+    lost = instant.redirects and kind != "task"
     assert counts == (Counter(unknown=1) if lost else Counter(done=1))
 
 

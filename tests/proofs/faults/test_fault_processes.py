@@ -17,6 +17,7 @@ from tests.support.raw_server import Peer, serving
 PRICED = "price: {currency: CNY, per_image: 0.20}"
 MODELS = {
     "picture": f"  - {{model: gemini-2.5-flash-image, {PRICED}}}",
+    "form": f"  - {{model: gpt-image-2, {PRICED}}}",
     "task": f"  - {{model: kling-v2, poll: {{interval: 0.1}}, {PRICED}}}",
 }
 
@@ -31,11 +32,12 @@ def _bought(place: House) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def test_a_lost_answer_is_said_held_and_settled(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("dialect", "kind"), [("qiniu", "picture"), ("openai", "form")])
+def test_a_lost_answer_is_said_held_and_settled(tmp_path: Path, dialect: str, kind: str) -> None:
     """Unknown with its ceiling, exit 1; held by the next run; `--redo unknown` pays again."""
     with breaking(tmp_path, "cut in the reply") as place:
         place.pictures(1)
-        place.manifest(MODELS["picture"])
+        place.manifest(MODELS[kind], dialect=dialect)
         first = place.retouch("run")
         assert first.returncode == 1, first.stderr
         assert place.state.counts() == Counter(unknown=1)
@@ -64,13 +66,14 @@ def test_a_task_is_fetched_through_a_bad_network(tmp_path: Path, stage: str, ins
         assert _bought(place) == 1
 
 
-def test_an_upload_that_was_reset_is_sent_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("dialect", "kind"), [("qiniu", "picture"), ("openai", "form")])
+def test_an_upload_that_was_reset_is_sent_again(tmp_path: Path, dialect: str, kind: str) -> None:
     """The body was larger than what the kernels take in: surely unsent, then done."""
     with breaking(tmp_path, "reset in the body") as place:
         (tmp_path / "pictures").mkdir()
         noise = Image.frombytes("RGB", (2000, 2000), os.urandom(12_000_000))
         noise.save(tmp_path / "pictures/large.png", compress_level=0)
-        place.manifest(MODELS["picture"])
+        place.manifest(MODELS[kind], dialect=dialect)
         done = place.retouch("run")
         assert done.returncode == 0, done.stderr
         assert _bought(place) == 1
