@@ -179,6 +179,7 @@ def test_no_floats_in_money(module: str) -> None:
     """No module that handles money names a float, but for seconds, which are no money; none
     writes a number with a point, or makes one."""
     tree = ast.parse((SOURCES / f"{module}.py").read_text())
+    assert tree.body
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AnnAssign):
             said = ast.unparse(node.returns or node) if isinstance(node, ast.FunctionDef) else ""

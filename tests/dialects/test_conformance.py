@@ -148,7 +148,9 @@ def _check_parameters(parameters: tuple[Parameter, ...]) -> None:
 @each_model
 def test_the_chosen_field_comes_first(dialect: Dialect, model: str) -> None:
     """Asked for one of its fields, the table answers about that field, whatever the number."""
-    for placement in dialect.capabilities(model).placements:
+    placements = dialect.capabilities(model).placements
+    assert placements
+    for placement in placements:
         for images in (1, placement.maximum):
             answer = dialect.capabilities(model, images=images, placement=placement.name)
             assert answer.placements[0] == placement

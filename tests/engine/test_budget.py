@@ -140,4 +140,6 @@ async def test_without_caps_everything_passes() -> None:
     """No budget, no price: no waiting."""
     budget = Purse()
     with budget.holding(await budget.reserve("a", None)) as reservation:
+        assert budget.in_flight == {"a": 1}
         reservation.settle(None)
+    assert (budget.in_flight, budget.reserved) == ({"a": 0}, {"a": 0, None: 0})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -170,6 +171,9 @@ def test_concurrency_stays_between_one_and_its_maximum(events: list[bool], maxim
         else:
             places.succeeded()
         assert 1 <= places.limit <= maximum
+    for _ in range(maximum * maximum):
+        places.succeeded()
+    assert places.limit == maximum
 
 
 @given(st.lists(st.booleans(), max_size=400))
@@ -184,6 +188,8 @@ def test_retries_are_at_most_a_tenth(events: list[bool]) -> None:
         else:
             retries += budget.take()
         assert retries <= RETRY_FLOOR + 0.1 * requests + 1
+    left = sum(budget.take() for _ in range(1000))
+    assert retries + left == math.ceil(RETRY_FLOOR + 0.1 * requests)
 
 
 def test_an_outage_is_not_hammered() -> None:
