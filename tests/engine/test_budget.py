@@ -142,4 +142,4 @@ async def test_without_caps_everything_passes() -> None:
     with budget.holding(await budget.reserve("a", None)) as reservation:
         assert budget.in_flight == {"a": 1}
         reservation.settle(None)
-    assert (budget.in_flight, budget.reserved) == ({"a": 0}, {"a": 0, None: 0})
+    assert (budget.in_flight, budget.reserved) == ({"a": 0}, {"a": Decimal(0), None: Decimal(0)})
