@@ -16,12 +16,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from retouch.cli.ledgers import Found
+from retouch.cli.output import say
 from retouch.cli.workspace import Workspace, make_plan, workspace_of
 from retouch.engine.forecast import forecast_lanes
 from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Selection
 from retouch.ledger.state import Replay
-from retouch.money import Money, total
+from retouch.money import Money
 from retouch.plan import Plan
 from retouch.report import Kept, Period, Tally
 from retouch.report.looks import fingerprint, is_blank, is_same
@@ -33,10 +34,12 @@ from retouch.review.document import About, Document
 from retouch.review.gallery import NOTHING_KNOWN, Gallery, gallery_of
 from retouch.review.known import known_of, words_of
 from retouch.review.marks import Marks, read_marks
+from retouch.review.measuring import Measuring
 from retouch.review.page import FOLDER, costs_alone, write_pages
 from retouch.review.thumbnails import Thumbnails, Wanted
-from retouch.storage.reading import UnreadableFile, read_regular
+from retouch.text import how_many
 
+MEASURED_SECONDS = 60.0
 NAMED = 3  # ledgers in a page's title
 LOOKED_AT = 200  # finished jobs whose pictures are compared with their sources at a run's end
 
@@ -55,6 +58,11 @@ class Subject:
     def folder(self) -> Path:
         """The outputs folder."""
         return self.found.path.parent
+
+    @property
+    def cache(self) -> Path | None:
+        """The folder that holds what was measured; None where no manifest was named."""
+        return self.workspace.root if self.workspace else None
 
 
 def subject_of(found: Found, outputs: Path, *, rehearse: bool, plan: Plan | None = None) -> Subject:
@@ -108,41 +116,51 @@ def refresh_report(subject: Subject) -> Path | None:
     if not subject.found.path.exists():
         return None
     marks = read_marks(subject.folder)
-    return write_report(subject, review_ledger(subject, marks), marks)
+    # The run has measured what it told of; the rest takes a `report`.
+    return write_report(subject, review_ledger(subject, marks), marks, measured_for=0)
 
 
-def write_report(subject: Subject, reviewed: Reviewed, marks: Marks) -> Path:
-    """Write all pages and thumbnails; returns the gallery's path. Raises StorageFailed."""
-    report = subject.folder / FOLDER
+def write_report(
+    subject: Subject, reviewed: Reviewed, marks: Marks, *, measured_for: float = MEASURED_SECONDS
+) -> Path:
+    """Write all pages and thumbnails; returns the gallery's path. How edits lie over their sources
+    is measured for so many seconds at most. Raises StorageFailed."""
+    report, outputs = subject.folder / FOLDER, Outputs(subject.folder)
     gallery = open_gallery(subject)
     for key, kinds in reviewed.looked.items():
         gallery.blemish(key, frozenset(kinds))
-    wanted = list(wanted_thumbnails(gallery, Outputs(subject.folder)))
+    wanted = list(wanted_thumbnails(gallery, outputs))
     with tqdm(
         total=len(wanted), unit="thumbnail", leave=False, disable=not sys.stderr.isatty()
     ) as bar:
         Thumbnails(report).make_all(wanted, partial(bar.update, 1))
     about = about_of(subject, reviewed.review)
-    document = Document(gallery, marks, report).whole(about)
-    write_pages(report, about, document, costs(subject, reviewed, gallery, marks))
+    measuring = Measuring(subject.cache, gallery.known, outputs)
+    _measure(measuring, gallery, measured_for)
+    with measuring.looking_up() as geometry:
+        document = Document(gallery, marks, report, geometry=geometry).whole(about)
+    write_pages(report, about, document, costs(subject, reviewed, gallery))
     return report / "index.html"
+
+
+def _measure(measuring: Measuring, gallery: Gallery, seconds: float) -> None:
+    edits = [(each.words.source, file) for each in gallery.all_shown() for file in each.files]
+    with tqdm(
+        total=len(edits), unit="edit", leave=False, disable=not seconds or not sys.stderr.isatty()
+    ) as bar:
+        left = measuring.measure_all(edits, seconds, partial(bar.update, 1))
+    if left and seconds:
+        say(f"how {how_many(left, 'edit')} lie over their sources was not measured; do this again")
 
 
 def alone(reviewed: Reviewed, ledgers: Sequence[Found]) -> str:
     """The costs of one or more ledgers as one file that needs no other."""
-    galleries = [
-        (gallery_of(found.reader), read_marks(found.path.parent).rejected_keys) for found in ledgers
-    ]
-    wasted = total(
-        money for gallery, rejected in galleries for money in gallery.wasted(rejected).values()
-    )
     names = list(dict.fromkeys(found.path.parent.resolve().name for found in ledgers))
     about = About(", ".join(names[:NAMED]), "", reviewed.review.is_virtual)
     content = costs_of(
         reviewed.review,
         reviewed.durations,
         outlook=Outlook(),
-        wasted={code: money.amount for code, money in wasted.items()},
         command="",
     )
     return costs_alone(about, content)
@@ -163,14 +181,12 @@ def about_of(subject: Subject, review: Review) -> About:
     return About(subject.name, subject.command, review.is_virtual, jobs)
 
 
-def costs(subject: Subject, reviewed: Reviewed, gallery: Gallery, marks: Marks) -> Costs:
+def costs(subject: Subject, reviewed: Reviewed, gallery: Gallery) -> Costs:
     """The costs page's content."""
-    wasted = gallery.wasted(marks.rejected_keys)
     return costs_of(
         reviewed.review,
         reviewed.durations,
         outlook=outlook_of(subject, gallery),
-        wasted={code: money.amount for code, money in wasted.items()},
         command=subject.command,
     )
 
@@ -215,15 +231,7 @@ def wanted_thumbnails(gallery: Gallery, outputs: Outputs) -> Iterable[Wanted]:
     for name in gallery.sources:
         original = gallery.known.originals.get(name)
         if original is not None and original.path is not None:
-            yield original.digest, partial(read_original, original.path)
-
-
-def read_original(path: Path) -> bytes | None:
-    """A source's bytes; None where they are gone."""
-    try:
-        return read_regular(path)
-    except UnreadableFile:
-        return None
+            yield original.digest, original.to_show
 
 
 def look_at(kept: Kept, found: Found) -> frozenset[WasteKind]:

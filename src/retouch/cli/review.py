@@ -94,9 +94,9 @@ def _serve(subject: Subject, port: int, *, has_browser: bool) -> int:
 
     def content() -> Costs:
         reviewed = review_ledger(subject, following.marks, looks=0)
-        return costs(subject, reviewed, open_gallery(subject), following.marks)
+        return costs(subject, reviewed, open_gallery(subject))
 
-    review = ReviewServer(subject.folder, about, following, content)
+    review = ReviewServer(subject.folder, about, following, content, subject.cache)
     try:
         server = review.open(port)
     except OSError as error:

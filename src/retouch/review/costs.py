@@ -139,16 +139,13 @@ def costs_of(
     durations: Durations,
     *,
     outlook: Outlook,
-    wasted: Mapping[str, Decimal],
     command: str,
 ) -> Costs:
-    """The page of a review made with `GROUPINGS`. `wasted` is all waste by currency, each charge
-    in it once; `command` what a retouch command names the manifest by, empty for several."""
+    """The page of a review made with `GROUPINGS`; `command` is what a retouch command names the
+    manifest by, empty for several."""
     with localcontext(EXACT):
         groups = tuple(
-            _group(review, row, outlook, wasted.get(str(row["currency"]), _ZERO))
-            for row in review.totals
-            if row["currency"] is not None
+            _group(review, row, outlook) for row in review.totals if row["currency"] is not None
         )
     unpriced = sum(int(row["unpriced_jobs"] or 0) for row in review.totals)
     return Costs(
@@ -161,8 +158,12 @@ def costs_of(
     )
 
 
-def _group(review: Review, totals: Plain, outlook: Outlook, wasted: Decimal) -> Group:
+def _group(review: Review, totals: Plain, outlook: Outlook) -> Group:
     currency = str(totals["currency"])
+    wasted = sum(
+        (_amount(row["amount"]) for row in review.waste_total if row["currency"] == currency),
+        _ZERO,
+    )
     confirmed, high = _amount(totals["confirmed"]), _amount(totals["unknown_high"])
     spent = {
         (str(row["day"]), str(row["model"])): Spent(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from retouch.money import Money, exact
 from retouch.pictures.geometry import Geometry
 from retouch.review.gallery import Charge, Jobs, Original, Shown
 from retouch.review.marks import Marks
+from retouch.review.measuring import GeometryOf
 from retouch.review.packing import Table, alike, differences, digests, in_base64, numbers
 from retouch.review.thumbnails import NAME_DIGITS, thumbnail_name
 from retouch.text import url_without_query
@@ -35,8 +36,6 @@ _HIDDEN = {
 }  # fmt: skip
 _KEY = re.compile(r"[0-9a-f]{64}")
 _NONE = Original()
-GeometryOf = Callable[[str, FileRecord], Geometry | None]
-"""What was measured of an edit of a source (by its name); None: nothing yet."""
 
 
 def readable(text: str) -> str:
@@ -144,19 +143,16 @@ class Document:
         return self._gallery.source_names()
 
     def moved(self, shown: Shown, file: FileRecord) -> int | None:
-        """How far an edit was measured to lie from where scaling alone would put it, in thousandths
-        of its side; -1: nothing could be measured; None: it was not looked at."""
-        geometry = self._geometry(shown.words.source, file)
-        if geometry is None:
-            return None
-        return -1 if geometry.displacement is None else round(1000 * geometry.displacement)
+        """What a page takes of an edit's geometry."""
+        return moved(self._geometry(shown.words.source, file))
 
     # --- Sources ---------------------------------------------------------------------------
 
     def _href(self, name: str, number: int) -> str:
         """Where a source is, relative to the pages; empty where it is not on this machine."""
-        path = self._gallery.known.originals.get(name, _NONE).path
-        if path is None:
+        original = self._gallery.known.originals.get(name, _NONE)
+        path = original.path
+        if path is None or not (self._is_served or original.is_alone):
             return ""
         if self._is_served:
             return f"../sources/{number}"
@@ -269,6 +265,14 @@ class _Packed:
             },
             "charges": self._charges.columns(),
         }  # fmt: skip
+
+
+def moved(geometry: Geometry | None) -> int | None:
+    """How far an edit was measured to lie from where scaling alone would put it, in thousandths of
+    its side; -1: nothing could be measured; None: it was not looked at."""
+    if geometry is None:
+        return None
+    return -1 if geometry.displacement is None else round(1000 * geometry.displacement)
 
 
 def facts_of(shown: Shown) -> Plain:

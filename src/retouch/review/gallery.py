@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
+from retouch.job import Picture
 from retouch.ledger.charges import Charges, Posting
 from retouch.ledger.outcome import Outcome
 from retouch.ledger.records import (
@@ -33,25 +34,61 @@ from retouch.ledger.records import (
 )
 from retouch.ledger.state import Replay
 from retouch.money import Money, total
+from retouch.pictures import SourceChanged, payload
 from retouch.report.waste import waste_of_done, waste_of_failure
+from retouch.storage.reading import UnreadableFile, read_regular
 
 Place = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """A source as it lies on this machine: what is shown as "before".
+    """A source as its plan knows it: what is shown as "before".
 
-    `digest` is the SHA-256 of its bytes in hex, `path` None where it is a URL; `width`, `height`
-    in pixels, None where not known.
+    `width` and `height` are in pixels, as it is sent; None where not known.
     """
 
-    path: Path | None = None
-    digest: str = ""
+    picture: Picture | None = None
     width: int | None = None
     height: int | None = None
     label: str | None = None
     split: str = ""
+
+    @property
+    def path(self) -> Path | None:
+        """Its file on this machine; None for a URL."""
+        return self.picture.path if self.picture else None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether its file holds nothing else."""
+        return self.picture is not None and self.picture.span is None
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of its bytes in hex; empty for a URL."""
+        return self.picture.digest.removeprefix("sha256:") if self.picture and self.path else ""
+
+    def as_stored(self) -> bytes | None:
+        """Its bytes; None where they are gone."""
+        if self.picture is None or self.picture.path is None:
+            return None
+        try:
+            return read_regular(self.picture.path, span=self.picture.span)
+        except UnreadableFile:
+            return None
+
+    def as_sent(self) -> bytes | None:
+        """Its bytes as a model sees them; None where they are gone or have changed."""
+        try:
+            return payload(self.picture) if self.picture and self.picture.path else None
+        except (SourceChanged, OSError, ValueError):
+            return None
+
+    def to_show(self) -> bytes | None:
+        """What a picture of it can be made of: what no browser reads was converted to be sent."""
+        is_converted = self.picture is not None and "convert" in self.picture.transforms
+        return (self.as_sent() if is_converted else None) or self.as_stored()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,14 +247,6 @@ class Gallery:
         )
         sums = total(each for each in given if each is not None)
         return sums.get(currency, Money(Decimal(0), currency))
-
-    def wasted(self, rejected: frozenset[str]) -> dict[str, Money]:
-        """What was bought in vain, by currency: each confirmed Charge once, whatever its kinds."""
-        return total(
-            each.amount
-            for each in self.charges.values()
-            if each.amount is not None and (each.waste or each.key in rejected)
-        )
 
     def shown(self, key: str) -> Shown | None:
         """One Job; None where nothing says what it was."""

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from retouch.job import Source
+from retouch.pictures.geometry import size_of
 from retouch.plan import Plan
+from retouch.plan.columns import Columns
 from retouch.plan.templates import Template
 from retouch.review.gallery import Known, Original, Words
-
-_FILE = "sha256:"
 
 
 def known_of(plan: Plan) -> Known:
     """The sources and prompts of a plan; also of one with problems, as far as it goes."""
-    originals = {
-        source.name: Original(
-            path=source.picture.path,
-            digest=source.picture.digest.removeprefix(_FILE) if source.picture.path else "",
-            width=source.picture.width,
-            height=source.picture.height,
-            label=source.columns.get("label"),
-            split=source.columns.get("split", ""),
-        )
-        for source in plan.inputs
-    }
+    originals = {source.name: _original(source) for source in plan.inputs}
     prompts = {
         variant.id: variant.text or _said(variant.template)
         for lane in plan.lanes
@@ -43,6 +34,14 @@ def words_of(plan: Plan, keys: Iterable[str]) -> dict[str, Words]:
         for job in lane.jobs()
         if job.key in wanted
     }
+
+
+def _original(source: Source) -> Original:
+    columns, picture = source.columns, source.picture
+    width, height = size_of(columns) or (picture.width, picture.height)
+    split = columns.split if isinstance(columns, Columns) else columns.get("split", "")
+    label = columns.get("label") or columns.get("labels")
+    return Original(picture, width, height, label, split)
 
 
 def _said(template: Template) -> str:

@@ -13,7 +13,8 @@ import hmac
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,15 +27,16 @@ import orjson
 from retouch.engine.outputs import Outputs
 from retouch.errors import RetouchError
 from retouch.ledger.records import FileRecord
+from retouch.pictures import sniff
 from retouch.review.costs import Costs
-from retouch.review.document import About, Document, Plain
+from retouch.review.document import About, Document, Plain, moved
 from retouch.review.gallery import Original
 from retouch.review.live import Following
 from retouch.review.marks import REASON_CHARACTERS, Verdict, mark_now
+from retouch.review.measuring import Measuring
 from retouch.review.page import FOLDER, STATIC, costs_page, data_script, index_page, static
 from retouch.review.thumbnails import FOLDER as THUMBS
 from retouch.review.thumbnails import Thumbnails
-from retouch.storage.reading import UnreadableFile, read_regular
 
 ADDRESS = "127.0.0.1"
 BODY_BYTES = 8192
@@ -67,10 +69,16 @@ class Judgement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReviewServer:
-    """The server of one outputs folder. `costs` makes the costs page's content anew."""
+    """The server of one outputs folder. `costs` makes the costs page's content anew, `cache` is the
+    folder that remembers what was measured."""
 
     def __init__(
-        self, folder: Path, about: About, following: Following, costs: Callable[[], Costs]
+        self,
+        folder: Path,
+        about: About,
+        following: Following,
+        costs: Callable[[], Costs],
+        cache: Path | None = None,
     ) -> None:
         self.folder = folder
         self.about = about
@@ -78,16 +86,21 @@ class ReviewServer:
         self.costs = costs
         self.token = secrets.token_urlsafe(24)
         self.outputs = Outputs(folder)
+        self.measuring = Measuring(cache, following.gallery.known, self.outputs)
         self.thumbnails = Thumbnails(folder / FOLDER)
         self.making = threading.BoundedSemaphore(PICTURES_AT_ONCE)
         self.listeners = threading.BoundedSemaphore(LISTENERS)
         self.ended = threading.Event()
         self.port = 0
 
-    def document(self) -> Document:
-        """The pages' document as it stands; hold `following.lock`."""
-        following = self.following
-        return Document(following.gallery, following.marks, self.folder / FOLDER, is_served=True)
+    @contextmanager
+    def document(self) -> Iterator[Document]:
+        """The pages' document as it stands, for one thread, with `following.lock` held."""
+        following, report = self.following, self.folder / FOLDER
+        with following.lock, self.measuring.looking_up() as geometry:
+            yield Document(
+                following.gallery, following.marks, report, geometry=geometry, is_served=True
+            )
 
     def open(self, port: int) -> ThreadingHTTPServer:
         """Listen; 0 is any port. Raises OSError."""
@@ -202,6 +215,8 @@ class _Handler(BaseHTTPRequestHandler):
         head, _, rest = place.partition("/")
         if place == "events":
             self._stream()
+        elif place == "geometry":
+            self._tell_geometry()
         elif head == FOLDER:
             self._report(rest)
         elif head == "sources":
@@ -220,9 +235,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(page.encode(), _TYPES[".html"])
         elif name == "data/gallery.js":
             review.following.refresh()
-            with review.following.lock:
-                document = review.document().whole(review.about)
-            self._send(data_script(document), _TYPES[".js"])
+            with review.document() as document:
+                whole = document.whole(review.about)
+            self._send(data_script(whole), _TYPES[".js"])
         elif name.startswith("static/") and name.removeprefix("static/") in STATIC:
             file = name.removeprefix("static/")
             self._send(static(file), _TYPES[Path(file).suffix])
@@ -246,20 +261,28 @@ class _Handler(BaseHTTPRequestHandler):
     def _bytes_of(self, known: FileRecord | Original) -> bytes | None:
         if isinstance(known, FileRecord):
             return self.review.outputs.read(known)
-        if known.path is None:
-            return None
-        try:
-            return read_regular(known.path)
-        except UnreadableFile:
-            return None
+        return known.to_show()
 
     def _source(self, number: str) -> None:
         is_number = number.isascii() and number.isdecimal() and len(number) < _DIGITS
         original = self.review.following.source(int(number)) if is_number else None
-        data = None if original is None else self._bytes_of(original)
+        data = None if original is None else original.as_stored()
         if original is None or original.path is None or data is None:
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such source")
-        self._send_picture(data, _PICTURES.get(original.path.suffix.lower(), ""))
+        self._send_picture(data, sniff(data) or _PICTURES.get(original.path.suffix.lower(), ""))
+
+    def _tell_geometry(self) -> None:
+        """How one edit lies over its source, measured if it was not before."""
+        query = parse_qs(urlsplit(self.path).query)
+        key, index = query.get("key", [""])[0], query.get("index", [""])[0]
+        with self.review.following.lock:
+            shown = self.review.following.gallery.shown(key)
+        at = int(index) if index.isascii() and index.isdecimal() and len(index) < _DIGITS else 0
+        if shown is None or at >= len(shown.files):
+            raise _Refused(HTTPStatus.NOT_FOUND, "there is no such picture")
+        with self.review.making:
+            found = self.review.measuring.measure(shown.words.source, shown.files[at])
+        self._send(orjson.dumps({"moved": moved(found)}), "application/json")
 
     def _picture(self, path: str) -> None:
         file = self.review.following.file_at(path)
@@ -386,8 +409,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _plain(self, keys: Sequence[str]) -> list[Plain]:
         """Some Jobs as a page takes them."""
-        with self.review.following.lock:
-            document = self.review.document()
+        with self.review.document() as document:
             return [each for key in keys if (each := document.plain(key))]
 
     def _event(self, name: str, content: object, line: int) -> None:

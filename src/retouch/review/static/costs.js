@@ -27,10 +27,7 @@ function readCharges(store, marks) {
 			return [];
 		}
 		const waste = packed.kinds[valueAt(packed.waste, at)].split(" ").filter(Boolean);
-		if (
-			!waste.includes("rejected") &&
-			job.shots.some((shot) => marks.of(shot)?.mark === "reject")
-		) {
+		if (!waste.includes("rejected") && marks.rejects(job)) {
 			waste.push("rejected");
 		}
 		return [

@@ -8,7 +8,8 @@
  * @typedef {{name: string, href: string, thumb: string, label: string, split: string,
  *   width: number | null, height: number | null, at: number}} SourceItem
  * @typedef {{model: string, prompt: string, at: number}} Column
- * @typedef {{path: string, digest: string, width: number, height: number}} PictureItem
+ * @typedef {{path: string, digest: string, width: number, height: number,
+ *   moved: number | null}} PictureItem
  * @typedef {{key: string, source: SourceItem, column: Column, outcome: string, line: number,
  *   day: string, attempts: number, confirmed: string[], unknown: string[],
  *   input: number | null, output: number | null, total: number | null, seconds: number | null,
@@ -148,6 +149,7 @@ class Store {
 					digest: hexAt(pictures.digest, picture, 32),
 					width: valueAt(pictures.width, picture),
 					height: valueAt(pictures.height, picture),
+					moved: valueAt(pictures.moved, picture),
 				});
 			}
 			next += count;
@@ -263,6 +265,31 @@ function costOf(job) {
 /** @param {Job} job @returns {number} for sorting */
 function amountOf(job) {
 	return [...job.confirmed, ...job.unknown].reduce((sum, each) => sum + Number.parseFloat(each), 0);
+}
+
+const SAME_ASPECT = 0.02;
+const MOVED = 20; // thousandths of a side: pictures/geometry.py has the same
+
+/**
+ * How an edit lies over its source, in words; "" where nothing is to be said.
+ * @param {Shot} shot
+ */
+function layOf({ job: { source }, picture }) {
+	if (!picture || !source.width || !source.height) {
+		return "";
+	}
+	const change = (picture.width * source.height) / (picture.height * source.width);
+	const isChanged = Math.max(change, 1 / change) > 1 + SAME_ASPECT;
+	if (picture.moved === null) {
+		return isChanged ? say("aspect changed") : "";
+	}
+	if (picture.moved < 0) {
+		return say(isChanged ? "aspect changed, not measurable" : "not measurable");
+	}
+	if (picture.moved > MOVED) {
+		return say(isChanged ? "cropped or padded" : "moved {0} %", picture.moved / 10);
+	}
+	return say(isChanged ? "stretched" : "in place");
 }
 
 /** @param {Job} job @returns {number} all tokens of its last answer */

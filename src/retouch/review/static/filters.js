@@ -58,17 +58,14 @@ class Filters {
 			(!chosen.split || chosen.split === job.source.split) &&
 			(!chosen.outcome || chosen.outcome === job.outcome) &&
 			(!chosen.mark || chosen.mark === mark) &&
-			(!chosen.waste || this.matchesWaste(job, mark)) &&
+			(!chosen.waste || this.matchesWaste(job)) &&
 			(!chosen.q || this.matchesText(shot, chosen.q.toLowerCase()))
 		);
 	}
 
-	/**
-	 * @param {Job} job
-	 * @param {string} mark
-	 */
-	matchesWaste(job, mark) {
-		const kinds = mark === "reject" ? [...job.waste, "rejected"] : job.waste;
+	/** @param {Job} job */
+	matchesWaste(job) {
+		const kinds = this.marks.rejects(job) ? [...job.waste, "rejected"] : job.waste;
 		if (this.chosen.waste === "none") {
 			return kinds.length === 0;
 		}

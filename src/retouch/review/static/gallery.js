@@ -10,7 +10,7 @@ function openGallery(packed) {
 	const store = new Store(packed);
 	const marks = new MarkBook(store);
 	const filters = new Filters(store, marks);
-	const viewer = new Viewer(store, marks);
+	const viewer = new Viewer(store, marks, (shot) => redraw(shot));
 	const asking = found("asking", HTMLDialogElement);
 	const reason = found("reason", HTMLInputElement);
 	const help = found("help", HTMLDialogElement);
@@ -204,6 +204,9 @@ function openGallery(packed) {
 	addEventListener("beforeprint", () => grid.drawForPaper(PAPER_ROWS));
 	addEventListener("afterprint", () => grid.draw());
 
+	if (matchMedia("(max-width: 46rem)").matches && !Object.keys(filters.chosen).length) {
+		found("filters-box", HTMLDetailsElement).open = false;
+	}
 	filters.fill();
 	layOut();
 	goTo(filters.chosen.at);

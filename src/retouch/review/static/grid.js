@@ -4,7 +4,7 @@
 // The grid: a row a source, a column a model and prompt, variants one below the other. Only rows
 // near the view are in the document, so ten thousand pictures scroll like ten.
 
-const CARD_HEIGHT = 190;
+const CARD_HEIGHT = 208; // both as in style.css
 const CARD_WIDTH = 184;
 const ROW_GAP = 12;
 const OVERSCAN = 600;
@@ -196,6 +196,7 @@ class Grid {
 			"data-mark": mark?.mark ?? "",
 			"aria-current": isCurrent ? "true" : null,
 		});
+		const notes = notesOf(shot, mark);
 		const what = [job.source.name, job.column.prompt, sayWord(job.outcome)].join(", ");
 		const shown = shot.picture
 			? picture(thumbOf(shot), what, pictureLink(shot))
@@ -220,8 +221,18 @@ class Grid {
 				),
 				...verdicts,
 			),
-			make("div", { class: "soft" }, factsInShort(shot, mark)),
+			make(
+				"div",
+				{ class: "soft facts" },
+				make("span", {}, effortOf(shot)),
+				shot.picture ? make("code", { title: shot.picture.digest }, shortDigest(shot.picture)) : "",
+			),
+			make("div", { class: "soft" }, sizeOf(shot)),
 		);
+		if (notes.length) {
+			const words = notes.join(" · ");
+			card.append(make("div", { class: "notes", title: words }, make("bdi", {}, words)));
+		}
 		card.addEventListener("click", () => this.actions.open(shot));
 		return card;
 	}
@@ -432,32 +443,38 @@ function picture(thumb, text, whole) {
 	return image;
 }
 
+/** @param {PictureItem} shown */
+function shortDigest({ digest }) {
+	return digest === NO_DIGEST ? "" : digest.slice(0, 7);
+}
+
 /**
+ * What stands over the picture: the mark, and what may be wrong with it.
  * @param {Shot} shot
  * @param {Mark | null} mark
  */
-function factsInShort({ job, picture: shown }, mark) {
-	const parts = [];
-	if (mark) {
-		parts.push(
-			mark.mark === "keep"
-				? say("kept")
-				: mark.reason
-					? say("rejected: {0}", mark.reason)
-					: say("rejected"),
-		);
+function notesOf({ job }, mark) {
+	const notes = [...job.warnings.map((each) => `⚠ ${each}`), ...job.waste.map(sayWord)];
+	if (mark?.mark === "reject") {
+		notes.unshift(mark.reason ? say("rejected: {0}", mark.reason) : say("rejected"));
+	} else if (mark?.mark === "keep") {
+		notes.unshift(say("kept"));
 	}
-	if (job.warnings.length) {
-		parts.push(`⚠ ${job.warnings[0]}`);
-	}
-	if (job.waste.length) {
-		parts.push(job.waste.map(sayWord).join(", "));
-	}
-	if (job.seconds !== null) {
-		parts.push(say("{0} s", job.seconds));
-	}
-	if (shown) {
-		parts.push(`${shown.width}×${shown.height}`);
-	}
-	return make("bdi", {}, parts.join(" · "));
+	return notes;
+}
+
+/** @param {Shot} shot @returns {string} how long it took, and the tokens it took */
+function effortOf({ job }) {
+	const tokens = tokensOf(job);
+	const parts = [
+		job.seconds === null ? "" : say("{0} s", job.seconds),
+		tokens ? say("{0} tok.", tokens.toLocaleString("en-US")) : "",
+	];
+	return parts.filter(Boolean).join(" · ");
+}
+
+/** @param {Shot} shot */
+function sizeOf(shot) {
+	const { picture: shown } = shot;
+	return shown ? [`${shown.width}×${shown.height}`, layOf(shot)].filter(Boolean).join(" · ") : "";
 }

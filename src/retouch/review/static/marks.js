@@ -43,6 +43,12 @@ class MarkBook {
 		return !mark || mark.mark === "none" ? null : mark;
 	}
 
+	/** @param {Job} job @returns {boolean} whether it is to be done again: as `Marks.rejected_keys` */
+	rejects(job) {
+		const said = job.shots.map((shot) => this.of(shot)?.mark);
+		return said.includes("reject") && !said.includes("keep");
+	}
+
 	/** @returns {{keep: number, reject: number}} */
 	counts() {
 		const counted = { keep: 0, reject: 0 };

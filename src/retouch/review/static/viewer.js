@@ -9,10 +9,12 @@ class Viewer {
 	/**
 	 * @param {Store} store
 	 * @param {MarkBook} marks
+	 * @param {(shot: Shot) => void} changed told of a picture of which more is known now
 	 */
-	constructor(store, marks) {
+	constructor(store, marks, changed) {
 		this.store = store;
 		this.marks = marks;
+		this.changed = changed;
 		/** @type {Shot | null} */
 		this.shot = null;
 		this.dialog = found("viewer", HTMLDialogElement);
@@ -47,6 +49,9 @@ class Viewer {
 		this.slider.disabled = !(hasBefore && hasAfter);
 		this.divide(!hasBefore ? 0 : hasAfter ? 50 : 100);
 		this.facts.replaceChildren(...this.factRows(shot));
+		if (this.store.isServed) {
+			void this.measure(shot);
+		}
 		if (!this.dialog.open) {
 			this.dialog.showModal();
 			this.dialog.focus();
@@ -55,6 +60,20 @@ class Viewer {
 
 	close() {
 		this.dialog.close();
+	}
+
+	/** @param {Shot} shot asks how it lies over its source, where nobody has measured that yet */
+	async measure(shot) {
+		const { picture: shown, job, index } = shot;
+		if (!shown || shown.moved !== null || !job.source.href) {
+			return;
+		}
+		const query = new URLSearchParams({ key: job.key, index: String(index) });
+		const answer = await fetch(`../geometry?${query}`).catch(() => null);
+		if (answer?.ok) {
+			shown.moved = (await answer.json()).moved;
+			this.changed(shot);
+		}
 	}
 
 	/** Goes on to the next way to look: both, before alone, after alone. */
@@ -186,16 +205,12 @@ function tokensInWords(job) {
 }
 
 /** @param {Shot} shot */
-function geometryOf({ job: { source }, picture: shown }) {
+function geometryOf(shot) {
+	const { picture: shown } = shot;
+	const { source } = shot.job;
 	if (!shown) {
 		return "";
 	}
-	const size = `${shown.width}×${shown.height}`;
-	if (!source.width || !source.height) {
-		return size;
-	}
-	const change = (shown.width * source.height) / (shown.height * source.width);
-	const isChanged = Math.abs(change - 1) > 0.02;
-	const was = say("was {0}", `${source.width}×${source.height}`);
-	return [size, was, isChanged ? say("aspect changed") : ""].filter(Boolean).join(" · ");
+	const was = source.width ? say("was {0}", `${source.width}×${source.height}`) : "";
+	return [`${shown.width}×${shown.height}`, was, layOf(shot)].filter(Boolean).join(" · ");
 }
