@@ -30,6 +30,12 @@ def png(red: int, green: int, blue: int, size: tuple[int, int] = (48, 36)) -> by
     return written.getvalue()
 
 
+def size_of(data: bytes) -> tuple[int, int]:
+    """A picture's width and height in pixels."""
+    with Image.open(BytesIO(data)) as picture:
+        return picture.size
+
+
 def key_of(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
@@ -65,36 +71,57 @@ class Album:
         """Put a source where its name says."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png(40 * number % 256, 90, 160))
+        if not path.exists():
+            path.write_bytes(png(40 * number % 256, 90, 160))
 
     def finished(
-        self, source: str, model: str, prompt: str, *, n: int = 1, **more: object
+        self,
+        source: str,
+        model: str,
+        prompt: str,
+        *,
+        n: int = 1,
+        pictures: Sequence[bytes] = (),
+        **more: object,
     ) -> Iterator[AnyRecord]:
-        """The records of a Job that is done, its pictures written."""
+        """The records of a Job that is done, its pictures written: `n` plain ones, or those
+        given."""
         key = key_of(source, model, prompt)
+        red, green = int(key[:2], 16), int(key[2:4], 16)
+        given = pictures or [png(red, green, 40 * index) for index in range(n)]
+        files = self.files(source, model, prompt, given)
+        words: dict[str, Any] = {"key": key, "model": model, "prompt": prompt, "source": source}
+        yield started(0, **words)
+        yield done(0, **({"files": files} | words | more))
+
+    def files(
+        self, source: str, model: str, prompt: str, pictures: Sequence[bytes]
+    ) -> tuple[FileRecord, ...]:
+        """A Job's pictures, written where they belong."""
         stem = source.removeprefix("data/").rpartition(".")[0]
         files = []
-        for index in range(n):
-            data = png(int(key[:2], 16), int(key[2:4], 16), 40 * index)
+        for index, data in enumerate(pictures):
             place = self.folder / "images" / model / prompt / f"{stem}-{index}.png"
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(data)
+            width, height = size_of(data)
             files.append(
                 FileRecord(
                     path=place.relative_to(self.folder).as_posix(),
                     sha256=hashlib.sha256(data).hexdigest(),
                     bytes=len(data),
                     media_type="image/png",
-                    width=48,
-                    height=36,
+                    width=width,
+                    height=height,
                 )
             )
-        words: dict[str, Any] = {"key": key, "model": model, "prompt": prompt, "source": source}
-        yield started(0, **words)
-        yield done(0, **({"files": tuple(files)} | words | more))
+        return tuple(files)
 
-    def write(self, records: Sequence[AnyRecord], sources: Sequence[str] = ()) -> Album:
-        """Write the manifest, its sources and the ledger."""
+    def write(
+        self, records: Sequence[AnyRecord], sources: Sequence[str] = (), more: str = ""
+    ) -> Album:
+        """Write the manifest (with `more` at its end), its sources that are not there, and the
+        ledger."""
         for number, name in enumerate(sources):
             self.source(name, number)
         self.root.mkdir(parents=True, exist_ok=True)
@@ -105,7 +132,7 @@ class Album:
             "models:\n- model: gemini-2.5-flash-image\n"
             "  price: {currency: CNY, per_image: 0.2715}\n- model: kling-v2\n"
             "  price: {currency: CNY, per_image: 0.2}\n"
-            "run: {budget: {total: 20, currency: CNY}}\n",
+            f"run: {{budget: {{total: 20, currency: CNY}}}}\n{more}",
             "utf-8",
         )
         write_ledger(self.folder / "ledger.jsonl", [begins(), *records])

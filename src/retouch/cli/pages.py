@@ -15,10 +15,12 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
+from retouch.cli.allowances import runways, utc_today
 from retouch.cli.ledgers import Found
 from retouch.cli.output import say
 from retouch.cli.workspace import Workspace, make_plan, workspace_of
-from retouch.engine.forecast import forecast_lanes
+from retouch.costs.allowance import Span
+from retouch.engine.forecast import LaneForecast, forecast_lanes
 from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Selection
 from retouch.ledger.state import Replay
@@ -199,24 +201,37 @@ def outlook_of(subject: Subject, gallery: Gallery) -> Outlook:
     workspace, plan = subject.workspace, subject.plan
     if workspace is None:
         return Outlook()
-    expected = _expected(workspace, plan, gallery.state) if plan else {}
+    state = gallery.state
+    forecasts = _forecasts(workspace, plan, state) if plan else None
+    expected = _expected(forecasts or ())
     setting = workspace.loaded.manifest.run.budget
     amount = (setting.total or setting.amount) if setting else None
     if setting is None or amount is None:
         return Outlook(expected=expected)
-    is_of_all = setting.total is not None or gallery.state.runs == 1
+    is_of_all = setting.total is not None or state.runs == 1
     counts = gallery.counted(setting.currency, after=0 if is_of_all else gallery.run_line)
-    return Outlook(Money(amount, setting.currency), counts, is_of_all, expected)
+    span: Span = "total" if setting.total is not None else "run"
+    runway = next(
+        (each for each in runways(workspace, state, forecasts, utc_today())
+         if each.allowance.model is None and each.allowance.span == span),
+        None,
+    )  # fmt: skip
+    return Outlook(Money(amount, setting.currency), counts, is_of_all, expected, runway)
 
 
-def _expected(workspace: Workspace, plan: Plan, state: Replay) -> Mapping[str, Decimal]:
-    """What is left will likely cost; nothing where nobody can say, or nothing is left."""
+def _forecasts(workspace: Workspace, plan: Plan, state: Replay) -> Sequence[LaneForecast] | None:
+    """What is left to be sent; None where nobody can say, or nothing is left."""
     settled = sum(1 for each in state.outcomes.values() if each.state in ("done", "reused"))
     if plan.problems or plan.jobs_count <= settled:
-        return {}
+        return None
     selection = Selection(state, Outputs(workspace.folder))
+    return forecast_lanes(plan, selection, workspace.prices, workspace.neighbours())
+
+
+def _expected(forecasts: Iterable[LaneForecast]) -> Mapping[str, Decimal]:
+    """What is left will likely cost, by currency."""
     expected: dict[str, Decimal] = {}
-    for lane in forecast_lanes(plan, selection, workspace.prices, workspace.neighbours()):
+    for lane in forecasts:
         likely, currency = lane.estimate.cost.likely, lane.estimate.currency
         if lane.count.to_send and likely is not None and currency is not None:
             expected[currency] = expected.get(currency, Decimal(0)) + likely

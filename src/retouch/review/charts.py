@@ -14,7 +14,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 WIDTH, HEIGHT = 860, 240
-LEFT, BOTTOM, TOP = 58, 26, 12
+LEFT, BOTTOM, TOP = 66, 26, 12
 DAYS_SHOWN = 60  # more, and a bar is a week
 SERIES = 8  # colours that are told apart; the last is for all others
 _LABELS = 12  # under the bars
@@ -34,10 +34,11 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A label at a place of an axis."""
+    """A label at a place of an axis; `anchor` as SVG has it."""
 
     at: float
     text: str
+    anchor: str = "start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +136,7 @@ def cumulative_of(
         else "",
         expected=rest,
         bound=None if budget is None else scale.y(float(budget)),
-        x_ticks=tuple(
-            Tick(places[at] - 30, days[at][5:])
-            for at in sorted({1, (len(days) + 1) // 2, len(days) - 1})
-        ),
+        x_ticks=_ends(places, days),
         y_ticks=scale.ticks,
     )  # fmt: skip
 
@@ -260,6 +258,13 @@ def _labels(periods: Sequence[str], step: float) -> tuple[Tick, ...]:
         Tick(LEFT + at * step + step * 0.12, periods[at][5:])
         for at in range(0, len(periods), every)
     )
+
+
+def _ends(places: Sequence[float], days: Sequence[str]) -> tuple[Tick, ...]:
+    """Labels under the first, the middle and the last day of a line."""
+    last = len(days) - 1
+    anchors = {(last + 1) // 2: "middle", 1: "start", last: "end"}
+    return tuple(Tick(places[at], days[at][5:], anchors[at]) for at in sorted(anchors))
 
 
 def _running(spent: Ledgered, days: Sequence[str]) -> tuple[list[float], list[float]]:

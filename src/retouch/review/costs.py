@@ -11,6 +11,7 @@ from decimal import Decimal, localcontext
 from itertools import pairwise
 from urllib.parse import urlencode
 
+from retouch.costs.allowance import Runway
 from retouch.money import EXACT, Money, shown
 from retouch.report import Grouping
 from retouch.report.rows import Plain, Review
@@ -42,23 +43,38 @@ _ADVICE = {
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """What the manifest adds to its ledger: `budget` with what `counts` towards it already,
-    whether it `is_of_all` runs, and what the Jobs that are left will likely cost (`expected`, by
-    currency)."""
+    whether it `is_of_all` runs, how far it goes (`runway`), and what the Jobs that are left will
+    likely cost (`expected`, by currency)."""
 
     budget: Money | None = None
     counts: Money | None = None
     is_of_all: bool = True
     expected: Mapping[str, Decimal] = field(default_factory=dict)
+    runway: Runway | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A sentence with its values put in; the page says it in its reader's language."""
+
+    key: str
+    values: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """In English."""
+        return self.key.format(*self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A large figure; `note` stands below it in small, `link` leads to its jobs."""
+    """A large figure; `note` and `said` stand below it in small, `link` leads to its jobs."""
 
     name: str
     value: str
     note: str = ""
     link: str = ""
+    said: tuple[Said, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +108,7 @@ class WasteLine:
     kind: str
     jobs: str
     amount: str
+    high: str
     link: str
 
 
@@ -109,6 +126,7 @@ class Group:
     has_unknown: bool
     waste: tuple[WasteLine, ...]
     waste_total: str
+    waste_high: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +178,11 @@ def costs_of(
 
 def _group(review: Review, totals: Plain, outlook: Outlook) -> Group:
     currency = str(totals["currency"])
-    wasted = sum(
-        (_amount(row["amount"]) for row in review.waste_total if row["currency"] == currency),
-        _ZERO,
-    )
+    all_waste = next((row for row in review.waste_total if row["currency"] == currency), None)
+    wasted = _amount(all_waste["amount"]) if all_waste else _ZERO
+    waste_high = _amount(all_waste["amount_high"]) if all_waste else _ZERO
     confirmed, high = _amount(totals["confirmed"]), _amount(totals["unknown_high"])
+    sums = (confirmed, high, wasted, waste_high)
     spent = {
         (str(row["day"]), str(row["model"])): Spent(
             _amount(row["confirmed"]), _amount(row["unknown_high"])
@@ -177,7 +195,7 @@ def _group(review: Review, totals: Plain, outlook: Outlook) -> Group:
     bound = budget.amount if budget and outlook.is_of_all else None
     return Group(
         currency=currency,
-        tiles=tuple(_tiles(review, currency, (confirmed, high, wasted), outlook, budget)),
+        tiles=tuple(_tiles(review, currency, sums, outlook, budget)),
         breakdowns=tuple(
             each
             for grouping in review.by
@@ -194,24 +212,25 @@ def _group(review: Review, totals: Plain, outlook: Outlook) -> Group:
         has_unknown=high > 0,
         waste=tuple(
             WasteLine(
-                str(row["kind"]), f"{row['jobs']:,}", shown(_amount(row["amount"])),
+                str(row["kind"]), f"{row['jobs']:,}", shown(_amount(row["amount"])), _high(row),
                 _link(currency=currency, waste=str(row["kind"])),
             )
             for row in review.waste
             if row["currency"] == currency
         ),
         waste_total=shown(wasted),
+        waste_high=_high(all_waste) if all_waste else "",
     )  # fmt: skip
 
 
 def _tiles(
     review: Review,
     currency: str,
-    sums: tuple[Decimal, Decimal, Decimal],
+    sums: tuple[Decimal, Decimal, Decimal, Decimal],
     outlook: Outlook,
     budget: Money | None,
 ) -> Iterable[Tile]:
-    confirmed, high, wasted = sums
+    confirmed, high, wasted, waste_high = sums
     yield Tile("confirmed", shown(confirmed), "", _link(currency=currency, charge="confirmed"))
     yield Tile(
         "at most",
@@ -219,10 +238,13 @@ def _tiles(
         f"+ {shown(high)}" if high else "",
         _link(currency=currency, charge="unknown") if high else "",
     )
-    yield Tile("waste", shown(wasted), "", _link(currency=currency, waste="any") if wasted else "")
+    note = f"≤ {shown(waste_high)}" if waste_high > wasted else ""
+    link = _link(currency=currency, waste="any") if wasted or note else ""
+    yield Tile("waste", shown(wasted), note, link)
     if budget is not None:
         left = budget.amount - (outlook.counts.amount if outlook.counts else confirmed + high)
-        yield Tile("budget left", shown(left), f"/ {shown(budget.amount)}")
+        said = tuple(_lasting(outlook.runway)) if outlook.runway else ()
+        yield Tile("budget left", shown(left), f"/ {shown(budget.amount)}", said=said)
     kept = sum(int(row["kept"] or 0) for row in _rows(review, ("model",), currency))
     if kept:
         note = f"≤ {shown((confirmed + high) / kept)}" if high else ""
@@ -233,6 +255,18 @@ def _tiles(
         sign = "+" if amount > before else "−" if amount < before else "±"
         value = f"{sign}{shown(abs(amount - before))}"
         yield Tile("change on the month before", value, f"{month}: {shown(amount)}")
+
+
+def _lasting(runway: Runway) -> Iterable[Said]:
+    """How far the budget goes."""
+    if not runway.jobs:
+        return
+    if runway.lasts is not None:
+        is_enough = runway.lasts == runway.jobs
+        key = "enough for the {0} jobs left" if is_enough else "lasts for {1} of {0} jobs left"
+        yield Said(key, (f"{runway.jobs:,}", f"{runway.lasts:,}"))
+    if runway.until and runway.per_day:
+        yield Said("until {0} at {1} a day", (runway.until, shown(runway.per_day)))
 
 
 def _change(review: Review, currency: str) -> tuple[str, Decimal, Decimal] | None:
@@ -260,6 +294,8 @@ def _breakdown(
     lines = [
         _line(row, grouping, currency, all_confirmed) for row in _rows(review, grouping, currency)
     ]
+    if grouping[0] == "day":
+        lines.reverse()  # the latest days are looked for
     top = len(lines) if len(lines) <= TOP + 1 else TOP
     return Breakdown(", ".join(grouping), tuple(lines[:top]), tuple(lines[top:]))
 
@@ -294,6 +330,12 @@ def _failure(row: Plain, command: str) -> FailureLine:
 
 def _rows(review: Review, grouping: Grouping, currency: str) -> list[Plain]:
     return [row for row in review.by.get(grouping, ()) if row["currency"] == currency]
+
+
+def _high(row: Plain) -> str:
+    """The most that waste may come to, where that is more than is confirmed."""
+    high = _amount(row["amount_high"])
+    return shown(high) if high > _amount(row["amount"]) else ""
 
 
 def _amount(value: object) -> Decimal:

@@ -15,7 +15,6 @@ from typing import Protocol
 
 from retouch.job import Picture
 from retouch.ledger.charges import Charges, Posting
-from retouch.ledger.outcome import Outcome
 from retouch.ledger.records import (
     AnyRecord,
     Done,
@@ -194,6 +193,7 @@ class Gallery:
         self._words: dict[str, Words] = {}
         self._lines: dict[str, int] = {}
         self._attempts: dict[str, list[int]] = {}
+        self._kept: dict[str, int] = {}  # the Attempt whose pictures stand
 
     def apply(self, record: AnyRecord, line: int | None = None) -> None:
         """Take in the next Record; `line` is its place where others are left out."""
@@ -215,7 +215,7 @@ class Gallery:
             self._lines[key] = self.lines
         posting = self._ledgered.apply(record)
         if posting is not None:
-            self._charge(record, posting, earlier)
+            self._charge(record, posting)
 
     def blemish(self, key: str, kinds: frozenset[str]) -> None:
         """Note what looking at a Job's pictures has shown: blank, unchanged."""
@@ -300,7 +300,7 @@ class Gallery:
 
     # --- Charges ---------------------------------------------------------------------------
 
-    def _charge(self, record: AnyRecord, posting: Posting, earlier: Outcome | None) -> None:
+    def _charge(self, record: AnyRecord, posting: Posting) -> None:
         """Follow what a Record did to an Attempt's Charge."""
         of, _, verdict, paid = posting[:4]
         place = (of.key, of.attempt)
@@ -317,10 +317,11 @@ class Gallery:
         charge.amount = paid.money if paid else None
         charge.high = of.ceiling if charge.is_open else None
         charge.waste = _waste(record, of.terms) or charge.waste
-        if isinstance(record, Done) and earlier is not None and earlier.state == "done":
-            before = self.charges.get((of.key, earlier.attempt))
+        if isinstance(record, Done):
+            before = self.charges.get((of.key, self._kept.get(of.key, of.attempt)))
             if before is not None and before is not charge:
                 before.waste |= {"replaced"}
+            self._kept[of.key] = of.attempt
 
 
 def _waste(record: AnyRecord, terms: TermsRecord | None) -> frozenset[str]:

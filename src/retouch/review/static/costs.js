@@ -141,11 +141,9 @@ translatePage();
 for (const each of document.querySelectorAll("[data-word]")) {
 	each.textContent = sayWord(each.textContent ?? "");
 }
-for (const each of document.querySelectorAll("[data-say-with]")) {
-	each.textContent = say(
-		each.textContent ?? "",
-		...(each.getAttribute("data-say-with") ?? "").split(" "),
-	);
+for (const each of document.querySelectorAll("[data-say-key]")) {
+	const values = (each.getAttribute("data-say-values") ?? "").split(" ");
+	each.textContent = say(each.getAttribute("data-say-key") ?? "", ...values);
 }
 if (globalThis.retouchGallery) {
 	openCosts(globalThis.retouchGallery);

@@ -287,7 +287,7 @@ function layOf({ job: { source }, picture }) {
 		return say(isChanged ? "aspect changed, not measurable" : "not measurable");
 	}
 	if (picture.moved > MOVED) {
-		return say(isChanged ? "cropped or padded" : "moved {0} %", picture.moved / 10);
+		return say(isChanged ? "reframed" : "moved {0} %", picture.moved / 10);
 	}
 	return say(isChanged ? "stretched" : "in place");
 }

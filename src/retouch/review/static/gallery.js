@@ -4,6 +4,7 @@
 // The gallery page: puts its parts together and listens to keyboard and filters.
 
 const PAPER_ROWS = 300;
+const PAPER_WIDTH = 1000; // CSS pixels that fit beside each other on the smaller of A4 and Letter, turned
 
 /** @param {any} packed */
 function openGallery(packed) {
@@ -201,7 +202,14 @@ function openGallery(packed) {
 		}
 	}
 
-	addEventListener("beforeprint", () => grid.drawForPaper(PAPER_ROWS));
+	addEventListener("beforeprint", () => {
+		grid.drawForPaper(PAPER_ROWS);
+		const zoom = Math.min(1, PAPER_WIDTH / grid.width);
+		grid.view.style.setProperty("--paper-zoom", String(zoom));
+		if (grid.rows.length > PAPER_ROWS) {
+			tell(say("the first {0} of {1} rows", PAPER_ROWS, grid.rows.length));
+		}
+	});
 	addEventListener("afterprint", () => grid.draw());
 
 	if (matchMedia("(max-width: 46rem)").matches && !Object.keys(filters.chosen).length) {

@@ -73,10 +73,9 @@ class Grid {
 			return row;
 		});
 		this.drawHead();
-		const width = (this.columns.length + 1) * CARD_WIDTH;
 		this.body.style.height = `${top}px`;
-		this.body.style.width = `${width}px`;
-		this.head.style.width = `${width}px`;
+		this.body.style.width = `${this.width}px`;
+		this.head.style.width = `${this.width}px`;
 		this.view.setAttribute("aria-rowcount", String(this.rows.length + 1));
 		this.view.setAttribute("aria-colcount", String(this.columns.length + 1));
 		for (const row of this.drawn.values()) {
@@ -84,6 +83,11 @@ class Grid {
 		}
 		this.drawn.clear();
 		this.draw();
+	}
+
+	/** How wide all columns are together, in CSS pixels. */
+	get width() {
+		return (this.columns.length + 1) * CARD_WIDTH;
 	}
 
 	drawHead() {
@@ -203,7 +207,7 @@ class Grid {
 			: make(
 					"div",
 					{ class: "no-picture" },
-					make("b", {}, sayWord(job.outcome)),
+					make("b", {}, [job.outcome, ...job.error.slice(0, 1)].map(sayWord).join(" · ")),
 					make("span", {}, job.error[1] ?? ""),
 				);
 		const verdicts = shot.picture
