@@ -21,6 +21,7 @@ import orjson
 from retouch.text import url_without_signature
 
 KEY_SCHEMA = 2  # frozen: tests/test_job.py holds golden keys
+KEY_DIGITS = 12  # of a Key: enough to name a Job to people, and for them to name it
 
 OptionValue: TypeAlias = "str | int | float | bool | tuple[OptionValue, ...] | Members | None"
 Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain] | None"

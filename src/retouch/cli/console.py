@@ -127,8 +127,8 @@ def _words(text: str) -> list[str]:
     words = [""]
     for one in text:
         width, ended = cell_len(one), words[-1][-1:]
-        breaks = width > 1 or ended in ("/", " ") or cell_len(ended) > 1
-        if words[-1] and breaks and width and one not in _NEVER_FIRST:
+        breaks = (width > 1 or ended == "/" or cell_len(ended) > 1) and one not in _NEVER_FIRST
+        if words[-1] and width and (breaks or (ended == " " and one != " ")):
             words.append("")
         words[-1] += one
     return [word for word in words if word]

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from retouch.job import KEY_DIGITS
 from retouch.ledger.decision import Redo, Send, decide
 from retouch.ledger.records import Failed
 from retouch.ledger.state import Replay
 from retouch.text import one_clean_line
 
-_KEY_DIGITS = 12
 _SAID = 5  # different messages: more are counted
 _SENT = "next run sends it"
 _REMEDIES = {
@@ -80,7 +80,7 @@ def print_failures(failures: Sequence[Failure]) -> None:
     headings = ("key", "source", "prompt", "model", "error", "what to do", "message")
     rows = [
         (
-            each.record.key[:_KEY_DIGITS],
+            each.record.key[:KEY_DIGITS],
             one_clean_line(each.record.source, 200),
             one_clean_line(each.record.prompt, 100),
             one_clean_line(each.record.model, 100),

@@ -11,13 +11,15 @@ from rich.text import Text
 
 from retouch.cli.console import print_table, stdout_console
 from retouch.dialects.bill import Bill
-from retouch.money import exact, shown
+from retouch.job import KEY_DIGITS
+from retouch.money import exact
 from retouch.reconcile.differences import Difference, Reconciliation
 from retouch.report.rows import Plain, Review
 from retouch.report.sheets import NO_PRICE, VIRTUAL, Sheet, foot, heads, places_of, sheets
 from retouch.text import how_many, one_clean_line
 
 AGREEING_SHOWN = 8  # rows that agree: more are counted
+SUSPECTS_SHOWN = 20  # requests and lines of the bill that nobody can explain
 
 
 SHOWN_ROWS = 20
@@ -27,7 +29,6 @@ _LEAST_FIRST = (
     "unpriced_jobs", "prompt", "amount_high", "kept",
 )  # fmt: skip
 SHOWN_CHARGES = 100
-_KEY_DIGITS = 12
 
 
 def print_review(review: Review) -> None:
@@ -76,16 +77,12 @@ def _charge_cell(row: Plain, name: str) -> str:
 
 
 def _print_sheet(console: Console, sheet: Sheet) -> None:
-    chosen = [index for index, name in enumerate(sheet.names) if _has_room(sheet, name)]
-    names = [sheet.names[index] for index in chosen]
+    names = sheet.names
     is_number = [sheet.is_number(name) for name in names]
-    rows = [
-        [_cut(sheet.names[index], cells[index]) for index in chosen]
-        for cells in sheet.cells[:SHOWN_ROWS]
-    ]
+    rows = [list(map(_cut, names, cells)) for cells in sheet.cells[:SHOWN_ROWS]]
     print_table(
         console,
-        [sheet.headings[index] for index in chosen],
+        sheet.headings,
         rows,
         right=[place for place, number in enumerate(is_number) if number],
         folded=[
@@ -96,13 +93,8 @@ def _print_sheet(console: Console, sheet: Sheet) -> None:
     )
 
 
-def _has_room(sheet: Sheet, name: str) -> bool:
-    """Breakdowns have many columns: their shares are for the page."""
-    return name != "share" or not sheet.title.startswith("By ")
-
-
 def _cut(name: str, text: str) -> str:
-    return text[:_KEY_DIGITS] if name == "key" else text
+    return text[:KEY_DIGITS] if name == "key" else text
 
 
 def print_reconciliation(found: Reconciliation, bill: Bill, *, is_virtual: bool) -> None:
@@ -118,19 +110,37 @@ def print_reconciliation(found: Reconciliation, bill: Bill, *, is_virtual: bool)
         return
     sums = [row for row in found.totals if row.currency or row.measure != "amount"]
     totals = sums if len(found.differences) > len(found.totals) else []
-    headings = ("day", "model", "in", "ours", "theirs", "difference", "")
+    headings: tuple[str, ...] = ("day", "model", "in", "ours", "theirs", "apart", "")
     told = [row for row in found.differences if not _agrees(row)]
     folded = len(found.differences) - len(told)
     if folded <= AGREEING_SHOWN:
         told, folded = list(found.differences), 0
-    rows = _differences(told, totals)
-    print_table(console, headings, rows, right=(3, 4, 5), folded=(1, 6))
+    rows = list(_differences(told, totals))
+    units = {row[2] for row in rows}
+    if len(units) == 1:  # said once, above
+        headings, rows = _without(headings, 2), [_without(row, 2) for row in rows]
+    last = len(headings) - 1
+    print_table(
+        console,
+        headings,
+        rows,
+        right=(last - 3, last - 2, last - 1),
+        folded=(last,),
+        title=f"in {units.pop()}" if len(units) == 1 else None,
+    )
     if folded:
         console.print(f"{how_many(folded, 'row')} that agree, not shown (--json has all)")
-    for line in dict.fromkeys(
-        f"{row.day} {row.model}: {each.text}" for row in found.unexplained for each in row.suspects
-    ):
-        console.print(Text(one_clean_line(line)))
+    suspects = list(
+        dict.fromkeys(
+            f"{row.day} {row.model}: {each.text}"
+            for row in found.unexplained
+            for each in row.suspects
+        )
+    )
+    for line in suspects[:SUSPECTS_SHOWN]:
+        console.print(Text(one_clean_line(line)), soft_wrap=True)
+    if len(suspects) > SUSPECTS_SHOWN:
+        console.print(f"... {len(suspects) - SUSPECTS_SHOWN:,} more, not shown (--json has all)")
     for other in found.others:
         amount = other.measures.get("amount")
         said = "no amount" if amount is None else f"{exact(amount)} {other.currency or ''}".strip()
@@ -141,6 +151,10 @@ def print_reconciliation(found: Reconciliation, bill: Bill, *, is_virtual: bool)
         compared = f"compared was {one_clean_line(used, 40)}; " if used else ""
         console.print(Text(f"{compared}columns of money that are not used: {names}"))
     console.print(_verdict(found))
+
+
+def _without(cells: tuple[str, ...], place: int) -> tuple[str, ...]:
+    return (*cells[:place], *cells[place + 1 :])
 
 
 def _agrees(row: Difference) -> bool:
@@ -168,7 +182,6 @@ def _differences(
     every = (*totals, *rows)
     amounts = [row for row in every if row.measure == "amount"]
     places = places_of(each for row in amounts for each in (row.ours, row.theirs))
-    finer = max(places, places_of(row.theirs - row.ours for row in amounts))
     for row in every:
         gap = row.theirs - row.ours
         yield (
@@ -177,8 +190,8 @@ def _differences(
             row.currency or _unit(row),
             "-" if row.unpriced and not row.ours else _number(row, row.ours, places),
             _number(row, row.theirs, places),
-            _number(row, gap, finer) if gap else "-",
-            "" if row in totals else _remark(row),
+            _number(row, gap, places) if gap else "-",
+            "" if row in totals else _remark(row, places),
         )
 
 
@@ -186,12 +199,11 @@ def _unit(row: Difference) -> str:
     return NO_PRICE if row.measure == "amount" and row.unpriced else row.measure
 
 
-def _remark(row: Difference) -> str:
+def _remark(row: Difference, places: int) -> str:
     unpriced = f"{row.unpriced:,} without a price" if row.unpriced else ""
     if row.unexplained:
-        rest = (
-            f"unexplained: {shown(row.unexplained) if row.measure == 'amount' else row.unexplained}"
-        )
+        part = f": {_number(row, row.unexplained, places)}"
+        rest = f"unexplained{part if row.unexplained != row.theirs - row.ours else ''}"
         return f"{rest}; {unpriced}" if unpriced else rest
     if unpriced:
         return unpriced
@@ -203,4 +215,10 @@ def _remark(row: Difference) -> str:
 
 
 def _number(row: Difference, value: Decimal, places: int) -> str:
-    return f"{value:,.{places}f}" if row.measure == "amount" else f"{value:,}"
+    """An amount to so many decimals; one that they would show as nothing is `<0.01`."""
+    if row.measure != "amount":
+        return f"{value:,}"
+    least = Decimal(1).scaleb(-places)
+    if 0 < abs(value) < least / 2:
+        return f"{'-' if value < 0 else ''}<{least}"
+    return f"{value:,.{places}f}"

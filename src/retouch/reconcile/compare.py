@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal, localcontext
 
 from retouch.dialects.bill import Bill, Line, Measure
+from retouch.job import KEY_DIGITS
 from retouch.money import EXACT, Money
 from retouch.reconcile.differences import ZERO, Difference, Finding, Reconciliation, Suspect
 from retouch.reconcile.matching import Left, is_itemised, offsets, unmatched
@@ -306,7 +307,7 @@ def _of_ours(entry: OwnCharge, word: str) -> Suspect:
     amount = entry.measures.get("amount")
     cost = f", {amount} {entry.currency}" if amount is not None else ""
     task = f", task {entry.task}" if entry.task else ""
-    text = f"{word}{entry.source}, {entry.prompt}{cost}{task}, key {entry.key}"
+    text = f"{word}{entry.source}, {entry.prompt}{cost}{task}, key {entry.key[:KEY_DIGITS]}"
     return Suspect(text, key=entry.key)
 
 

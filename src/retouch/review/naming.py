@@ -9,11 +9,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from retouch.errors import InputRefused
+from retouch.job import KEY_DIGITS
 from retouch.review.gallery import Gallery, Shown
 from retouch.storage.reading import UnreadableFile, read_regular
 from retouch.text import one_clean_line
 
-KEY_DIGITS = 12
 Place = tuple[str, int | None]
 _KEY = re.compile(rf"[0-9a-f]{{{KEY_DIGITS},64}}")
 _MAGIC = re.compile(r"[*?[]")
