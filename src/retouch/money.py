@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 
+NO_CURRENCY = "XXX"
+"""ISO 4217's code where no currency is involved: what a server of one's own charges, nothing."""
+NONE_LOCAL = "none: local"
 EXACT = Context(prec=60)  # 10^12 with 12 decimals, over 10^9 records, is 33 digits
 
 CODES = frozenset(
@@ -43,6 +46,8 @@ class Money:
         return Money(EXACT.add(self.amount, other.amount), self.currency)
 
     def __str__(self) -> str:
+        if self.currency == NO_CURRENCY and not self.amount:
+            return NONE_LOCAL
         return f"{shown(self.amount)} {self.currency}"
 
 

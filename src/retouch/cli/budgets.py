@@ -132,9 +132,13 @@ def _amount(said: str, workspace: Workspace) -> Money:
         raise InputRefused(
             f"--budget: {', '.join(unpriced)} has no price, so no budget can hold it"
         )
-    currencies = {price.currency for price in prices.values() if price is not None}
+    currencies = {
+        price.currency for price in prices.values() if price is not None and not price.local
+    }
     amount, currency = amount_of("--budget", said)
-    if currencies != {currency or min(currencies)}:
+    if not currencies and not currency:
+        raise InputRefused(f"--budget {said}: nothing here costs anything; add the currency")
+    if currencies and currencies != {currency or min(currencies)}:
         shown = " and ".join(sorted(currencies))
         raise InputRefused(f"--budget {said}: the prices are in {shown}")
     return Money(amount, currency or min(currencies))

@@ -33,7 +33,7 @@ from retouch.engine.selection import Selection, open_shelves
 from retouch.errors import Problem
 from retouch.job import Job
 from retouch.ledger import read
-from retouch.money import EXACT, exact, shown
+from retouch.money import EXACT, NO_CURRENCY, Money, exact, shown
 from retouch.plan import Plan, known_of
 from retouch.text import how_many, one_clean_line
 
@@ -250,7 +250,7 @@ def _table(forecasts: list[LaneForecast]) -> tuple[list[str], list[list[str]]]:
 def _totals(forecasts: list[LaneForecast]) -> Iterator[str]:
     """What all lanes together would cost, where several would; each currency for itself."""
     sending = [each.estimate for each in forecasts if each.count.to_send]
-    currencies = sorted({each.currency for each in sending if each.currency})
+    currencies = sorted({each.currency for each in sending if each.currency} - {NO_CURRENCY})
     for currency in currencies if len(sending) > 1 else ():
         costs = [each.cost for each in sending if each.currency == currency]
         bounds = [[getattr(cost, name) for cost in costs] for name in ("low", "likely", "high")]
@@ -265,7 +265,7 @@ def _cost(estimate: Estimate) -> str:
 
 def _range(cost: Range, currency: str) -> str:
     if cost.low == cost.likely == cost.high and cost.likely is not None:
-        return f"{shown(cost.likely)} {currency}"
+        return str(Money(cost.likely, currency))
     parts = (
         "?" if amount is None else shown(amount) for amount in (cost.low, cost.likely, cost.high)
     )

@@ -21,7 +21,7 @@ from retouch.engine.budget import Purse
 from retouch.engine.context import JobEnd
 from retouch.engine.selection import Choice
 from retouch.job import Job
-from retouch.money import Money, shown, total
+from retouch.money import NO_CURRENCY, Money, shown, total
 from retouch.text import fit_for_terminal
 
 PLAIN_SECONDS = 10.0
@@ -95,7 +95,9 @@ class Progress:
         self._pictures += len(end.files)
         if end.paid.usage is not None:
             self._tokens += end.paid.usage.total_tokens or 0
-        if end.paid.cost is not None:
+        if end.paid.cost is not None and end.paid.cost.currency == NO_CURRENCY:
+            pass  # nothing is paid to a server of one's own
+        elif end.paid.cost is not None:
             self._costs = total([*self._costs.values(), end.paid.cost.money])
         elif end.ended == "done":
             self._unpriced += 1

@@ -25,7 +25,7 @@ from retouch.ledger.decision import Redo
 from retouch.ledger.outcome import Outcome
 from retouch.ledger.records import Failed, Unknown
 from retouch.ledger.state import Replay, open_keys
-from retouch.money import Money, exact
+from retouch.money import NO_CURRENCY, Money, exact
 from retouch.review.marks import counts_with, read_marks
 from retouch.text import how_many, one_clean_line
 
@@ -185,6 +185,8 @@ def _print(
     for money in state.totals.confirmed.values():
         print(f"confirmed {money}{virtual}")
     for money in state.unknown_high.values():
+        if money.currency == NO_CURRENCY:
+            continue
         print(f"unknown between 0 and {money}{virtual}")
     if state.totals.unpriced:
         print(f"{state.totals.unpriced:,} charged attempts are unpriced")

@@ -18,7 +18,7 @@ from retouch.dialects.base import Capabilities, Usage
 from retouch.job import Job
 from retouch.ledger.state import Replay
 from retouch.manifest import Limits, Price
-from retouch.money import EXACT, Money, shown
+from retouch.money import EXACT, NONE_LOCAL, Money, shown
 
 THIN = 20  # records: below this a spread says little
 _SIGMAS = 3
@@ -66,6 +66,7 @@ class Range:
 
 
 NOTHING_KNOWN = Range(None, None, None)
+NOTHING_TO_PAY = Range(Decimal(0), Decimal(0), Decimal(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +94,14 @@ def estimate(demand: Demand, history: History) -> Estimate:
     price, job = demand.price, demand.example
     with localcontext(EXACT):
         if job is None:
-            zero = Decimal(0)
-            cost = Range(zero, zero, zero) if price else NOTHING_KNOWN
+            cost = NOTHING_TO_PAY if price else NOTHING_KNOWN
             return Estimate(price.currency if price else None, cost, "nothing to send", 0)
         samples = history.like(job)
         tokens = _likely_tokens(demand, job, samples)
         if price is None:
             return Estimate(None, NOTHING_KNOWN, "unpriced", tokens)
+        if price.local:
+            return Estimate(price.currency, NOTHING_TO_PAY, NONE_LOCAL, tokens)
         costs = list(_costs(job, price, samples))
         if costs:
             return _from_history(demand, price, costs, tokens)

@@ -84,7 +84,7 @@ def cost_at(
     """What `usage` costs at `price` for a Job that asked for this size and quality."""
     with localcontext(EXACT):
         amount = price.per_request or Decimal(0)
-        basis: Basis = "none" if price.per_request is None else "request"
+        basis: Basis = "none" if price.per_request is None else "request"  # `none`: local
         if price.per_image is not None or price.per_megapixel is not None:
             billed = pictures.billed(usage.images)
             made = None if billed is None else _of_pictures(price, billed, pictures, size, quality)

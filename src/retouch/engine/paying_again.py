@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from retouch.engine.budget import Cap, Purse, Reservation
 from retouch.errors import BudgetReached
 from retouch.manifest import PayAgain, RunSettings
-from retouch.money import Money
+from retouch.money import NO_CURRENCY, Money
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class PayingAgain:
         """Room for one more Attempt of a Job that lost `lost`; None: it stays unknown."""
         if lost > self.unknowns or self.up_to is None:
             return None
-        if ceiling is None or ceiling.currency != self.up_to.currency:
+        if ceiling is None or ceiling.currency not in (self.up_to.currency, NO_CURRENCY):
             self.held += 1
             return None
         try:

@@ -118,7 +118,7 @@ def _part_in(annotation: Any) -> type[BaseModel] | None:  # a type, as typing ha
 def _said(error: ErrorDetails, document: Document) -> tuple[str, str]:
     """What is wrong at an error's location, and what to write instead."""
     location = error["loc"]
-    name = _named(location)
+    name = named(location)
     context: Mapping[str, Any] = error.get("ctx", {})
     kind = error["type"]
     if kind == "missing":
@@ -139,7 +139,7 @@ def _said(error: ErrorDetails, document: Document) -> tuple[str, str]:
     return f"{name}: {error['msg']}", "correct it"
 
 
-def _named(location: Location) -> str:
+def named(location: Location) -> str:
     """What stands at a location, for the beginning of a sentence."""
     words = f"`{key_name(location)}`"
     return f"an item of {words}" if isinstance(location[-1], int) else words

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time
 
 from retouch.manifest.document import Data, Location
+from retouch.manifest.messages import named
 from retouch.manifest.rules import Finding, Mapped, items, mapping
 from retouch.money import CODES
 from retouch.text import one_clean_line
@@ -15,6 +16,7 @@ _KINDS = {"text_input_per_million", "image_input_per_million"}
 _INPUTS = {"input_per_million", "tiers", *_KINDS}
 _OUTPUT_KINDS = {"image_output_per_million", "text_output_per_million"}
 _OUTPUTS = {"output_per_million", *_OUTPUT_KINDS}
+_BESIDE_LOCAL = {"local", "id", "model", "source", "valid_from", "valid_to"}
 _PRODUCED = {*_OUTPUTS, "tiers", "per_image", "per_image_by", "per_megapixel"}
 
 
@@ -69,6 +71,12 @@ def _beyond_budget(
 def incomplete_price(location: Location, given: Mapped) -> Iterator[Finding]:
     """Complains of a price that leaves out a part of the bill, or says one twice."""
     stated = {key for key, value in given.items() if value is not None}
+    if "local" in stated:
+        yield from _local(location, stated)
+        return
+    if "currency" not in stated:
+        what = f"{named((*location, 'currency'))} is missing"
+        yield Finding(location, what, "add `currency: ...`")
     yield from _kinds(location, stated)
     if "tiers" in stated:
         yield from _tiers((*location, "tiers"), given["tiers"], stated)
@@ -76,6 +84,16 @@ def incomplete_price(location: Location, given: Mapped) -> Iterator[Finding]:
     first, last = _moment(given.get("valid_from")), _moment(given.get("valid_to"))
     if first and last and first > last:
         yield Finding((*location, "valid_to"), "the price ends before it begins", "exchange them")
+
+
+def _local(location: Location, stated: set[str]) -> Iterator[Finding]:
+    """Complains of what a price of one's own server states besides that it is one."""
+    for key in sorted(stated - _BESIDE_LOCAL):
+        yield Finding(
+            (*location, key),
+            f"a `local` price is nothing, and has no `{one_clean_line(key, 60)}`",
+            "take `local` out, or this",
+        )
 
 
 def _kinds(location: Location, stated: set[str]) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from typing import Literal
 from pydantic import Field
 
 from retouch.manifest.kinds import Amount, Currency, Fraction, Moment, Part, Text, UtcOffset
+from retouch.money import NO_CURRENCY
 
 _SIDES = re.compile(r"(\d{1,6})x(\d{1,6})")
 _MEGAPIXEL = Decimal(1_000_000)
@@ -83,7 +84,15 @@ class Price(Part):
         None,
         description="How records name this price. Default: `price-` and a digest of its terms.",
     )
-    currency: Currency = Field(description="ISO 4217 code, like CNY or USD.")
+    local: Literal[True] | None = Field(
+        None,
+        description="The server is your own and charges nothing: the cost is `none: local`, and "
+        "is never called unpriced. Stands alone, without a currency.",
+    )
+    currency: Currency = Field(
+        NO_CURRENCY,
+        description="ISO 4217 code, like CNY or USD. Left out with `local` alone.",
+    )
     valid_from: Moment | None = Field(
         None,
         description="First day the price holds, from its midnight in the price file's "
@@ -166,6 +175,8 @@ class Price(Part):
         """How records name this price: its id, or a digest that changes with its terms."""
         if self.id is not None:
             return self.id
+        if self.local:
+            return "local"
         terms = self.model_dump_json(exclude={"id"}, exclude_none=True, exclude_defaults=True)
         return f"price-{hashlib.sha256(terms.encode()).hexdigest()[:8]}"
 

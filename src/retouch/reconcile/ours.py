@@ -10,7 +10,7 @@ from decimal import Decimal
 from retouch.dialects.bill import Measure
 from retouch.ledger.charges import Charge, Charges, Posting
 from retouch.ledger.records import AmountRecord, AnyRecord, Done, Failed, Resolved
-from retouch.money import Money
+from retouch.money import NO_CURRENCY, Money
 from retouch.report.sums import Period
 
 Cell = tuple[str, str]  # a day in the bill's zone, and a model
@@ -126,6 +126,8 @@ class Ours:
         if paid is not None:
             measures["amount"] = Decimal(paid.amount)
         currency = paid.currency if paid else None
+        if currency == NO_CURRENCY:
+            return  # work of one's own server is on nobody's bill
         words = (charge.model, charge.prompt, charge.source, charge.task, currency)
         entry = OwnCharge(charge.key, self._local(at), *words, measures)
         if self._period.holds(entry.cell[0]):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
-from retouch.money import EXACT
+from retouch.money import EXACT, NO_CURRENCY, NONE_LOCAL
 from retouch.report.rows import AMOUNTS, Plain, Review, Value
 from retouch.report.sums import IN_TIME, Grouping
 from retouch.text import one_clean_line
@@ -166,6 +166,8 @@ def _shown(name: str, value: Value, places: int) -> str:
         return NO_PRICE if name == "currency" else "-"
     if isinstance(value, int):
         return f"{value:,}"
+    if name == "currency" and value == NO_CURRENCY:
+        return NONE_LOCAL
     if isinstance(value, dict):  # an earlier sum is for programs; people get the change
         return "-"
     if name in AMOUNTS:

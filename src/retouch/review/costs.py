@@ -12,7 +12,7 @@ from itertools import pairwise
 from urllib.parse import urlencode
 
 from retouch.costs.allowance import Runway
-from retouch.money import EXACT, Money, shown
+from retouch.money import EXACT, NO_CURRENCY, NONE_LOCAL, Money, shown
 from retouch.report import Grouping
 from retouch.report.rows import Plain, Review
 from retouch.review.charts import (
@@ -127,6 +127,11 @@ class Group:
     waste: tuple[WasteLine, ...]
     waste_total: str
     waste_high: str
+
+    @property
+    def title(self) -> str:
+        """What heads it."""
+        return NONE_LOCAL if self.currency == NO_CURRENCY else self.currency
 
 
 @dataclass(frozen=True, slots=True)

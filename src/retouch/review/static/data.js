@@ -243,6 +243,9 @@ function money(sums) {
 /** @param {string} sum `0.271532 CNY`; @returns {string} to four places, so that it can be compared by eye */
 function shortAmount(sum) {
 	const [amount = "", currency = ""] = sum.split(" ");
+	if (currency === "XXX") {
+		return "none: local"; // ISO 4217's code for no currency: a server of one's own
+	}
 	const shown = Number.parseFloat(amount).toLocaleString("en-US", {
 		minimumFractionDigits: 2,
 		maximumFractionDigits: 4,
