@@ -22,6 +22,7 @@ from retouch.engine.pacing import (
     RetryBudget,
     backoff_seconds,
     retry_after_seconds,
+    wait_asked,
 )
 from tests.support.sliding import fullest
 
@@ -281,3 +282,33 @@ def test_polls_back_off_to_a_cap_however_long_a_task_takes(
     """The billionth poll of a Task waits no longer (and breaks no sooner) than the tenth."""
     wait = PollPace(interval).wait_seconds(asked, random.Random(seed))
     assert 0.8 * interval <= wait <= 1.2 * interval * POLL_CAP_FACTOR + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("1s", 1), ("6m0s", 360), ("20ms", 0.02), ("1h2m3.5s", RETRY_AFTER_CAP_SECONDS),
+        ("1m30.5s", 90.5), ("12", 12), ("0", None), ("-1", None), ("0s", None), ("", None),
+        ("soon", None), ("6m0", None), ("s", None), ("1s" * 40, None),
+        ("2026-11-29T15:00:00Z", None),
+    ],
+)  # fmt: skip
+def test_a_limits_reset_is_read(value: str, seconds: float | None) -> None:
+    """OpenAI's durations, Azure's plain seconds; what is none is none."""
+    headers = {"x-ratelimit-reset-tokens": value}
+    assert wait_asked(headers, None, NOW) == seconds
+
+
+def test_a_reset_counts_for_what_is_used_up_and_where_nothing_better_is_said() -> None:
+    """The longest of the limits used up; Retry-After and the body's words come first."""
+    limits = {
+        "x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "12s",
+        "x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "40s",
+        "x-ratelimit-remaining-images": "3", "x-ratelimit-reset-images": "5m",
+    }  # fmt: skip
+    assert wait_asked(limits, None, NOW) == 40
+    assert wait_asked(limits, 7.0, NOW) == 7
+    assert wait_asked(limits | {"retry-after-ms": "1500"}, 7.0, NOW) == 1.5
+    assert wait_asked(limits | {"retry-after": "3"}, None, NOW) == 3
+    left = {"x-ratelimit-remaining-requests": "59", "x-ratelimit-reset-requests": "1s"}
+    assert wait_asked(left, None, NOW) is None

@@ -162,10 +162,16 @@ def _for_seconds(seconds: float, mishap: Mishap) -> Iterator[Mishap | None]:
         told(429, [{"error": {"message": "x", "details": [{"retryDelay": "30s"}]}}]),
         told(429, {"error": {"message": "x"}}, ("date", "Sun, 01 Mar 2009 12:00:00 GMT"),
              ("retry-after", "Sun, 01 Mar 2009 12:00:30 GMT")),
+        told(429, {"error": {"message": "x"}}, ("x-ratelimit-remaining-requests", "0"),
+             ("x-ratelimit-reset-requests", "30s"), ("x-ratelimit-remaining-tokens", "149984"),
+             ("x-ratelimit-reset-tokens", "6m0s")),
+        told(429, {"error": {"message": "Please try again in 30s."}},
+             ("x-ratelimit-reset-tokens", "6m0s")),
     ],
 )  # fmt: skip
 async def test_a_wait_is_heeded_however_it_is_told(in_memory: Path, mishap: Mishap) -> None:
-    """C7: in milliseconds, in the body, in words, by a clock that is years off."""
+    """C7: in milliseconds, in the body, in words, by a clock that is years off, by the limit that
+    is used up (and not by one that is not)."""
     provider = Provider(seconds=1.0, mishaps=[mishap])
     work = bench(in_memory, provider)
     await work.run([lane(GEMINI, 4, limits=ONE)])

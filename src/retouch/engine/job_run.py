@@ -34,7 +34,7 @@ from retouch.engine.classify import (
 from retouch.engine.context import Context, Ended, JobEnd, LaneTools
 from retouch.engine.lane_watch import NO_HEADERS, LaneWatch
 from retouch.engine.limiter import Permit
-from retouch.engine.pacing import backoff_seconds, capped_wait, retry_after_seconds
+from retouch.engine.pacing import backoff_seconds, wait_asked
 from retouch.engine.polling import Ending, Stopped, TimedOut
 from retouch.engine.recorder import NOTHING_PAID, Paid, Recorder, usage_record
 from retouch.engine.results import Received
@@ -556,9 +556,7 @@ class _Life:
             self.lane.limiter.overrun(self._permit)
         if verdict.is_network:
             self._endpoint += 1
-        asked = retry_after_seconds(verdict.headers, self.context.wall_clock()) or capped_wait(
-            verdict.wait_seconds
-        )
+        asked = wait_asked(verdict.headers, verdict.wait_seconds, self.context.wall_clock())
         if asked is not None:
             self.lane.limiter.penalize(asked)
         await self.lane.stop.sleep((asked or 0.0) + backoff_seconds(retry, self.context.chance))

@@ -17,7 +17,7 @@ from retouch.dialects.base import Rejected
 from retouch.engine.classify import NotCharged, error_of
 from retouch.engine.context import Context, LaneTools
 from retouch.engine.limiter import Permit
-from retouch.engine.pacing import capped_wait, retry_after_seconds
+from retouch.engine.pacing import wait_asked
 from retouch.engine.recorder import Recorder
 from retouch.errors import Refused, WorkRefused
 from retouch.job import Job
@@ -131,9 +131,7 @@ class LaneWatch:
     def _when_to_come_back(self, headers: Mapping[str, str], told: float | None) -> str:
         """What the server said of it, in words; "" where it said nothing."""
         now = self._context.wall_clock()
-        asked = retry_after_seconds(headers, now, cap=COME_BACK_CAP_SECONDS) or capped_wait(
-            told, COME_BACK_CAP_SECONDS
-        )
+        asked = wait_asked(headers, told, now, COME_BACK_CAP_SECONDS)
         if asked is None:
             return ""
         when = now + timedelta(seconds=asked)

@@ -10,9 +10,10 @@ Times are seconds of a monotonic clock, passed in.
 from __future__ import annotations
 
 import random
+import re
 import statistics
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -28,7 +29,12 @@ RETRY_FLOOR = 10
 POLL_FIRST_SHARE = 0.7
 POLL_GROWTH = 1.5
 POLL_CAP_FACTOR = 8
+LONGEST_NUMBER = 64
 _NOTHING = 1e-9
+_RESET = "x-ratelimit-reset-"
+_UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|us|µs|d|h|m|s)")
+_DURATION = re.compile(rf"(?:{_PART.pattern})+")
 
 
 @dataclass(slots=True, eq=False)
@@ -173,6 +179,24 @@ def backoff_seconds(retry: int, chance: random.Random) -> float:
     )
 
 
+def wait_asked(
+    headers: Mapping[str, str],
+    told: float | None,
+    wall_clock: datetime,
+    cap: float = RETRY_AFTER_CAP_SECONDS,
+) -> float | None:
+    """How long a server asks to be left alone, in seconds, capped; None where it does not.
+
+    Retry-After says it best, then what the body `told`; else the limit that is used up says when it
+    is whole again.
+    """
+    return (
+        retry_after_seconds(headers, wall_clock, cap)
+        or capped_wait(told, cap)
+        or capped_wait(max(_resets(headers), default=None), cap)
+    )
+
+
 def retry_after_seconds(
     headers: Mapping[str, str], wall_clock: datetime, cap: float = RETRY_AFTER_CAP_SECONDS
 ) -> float | None:
@@ -195,6 +219,26 @@ def retry_after_seconds(
     return capped_wait(seconds, cap)
 
 
+def _resets(headers: Mapping[str, str]) -> Iterator[float]:
+    """Seconds until each limit that is used up is whole again: `x-ratelimit-reset-requests: 1s`,
+    `x-ratelimit-reset-tokens: 6m0s`. A limit of which something remains is not what was met, and
+    these headers stand on every reply. Source: OpenAI's guide "Rate limits"."""
+    for name, value in headers.items():
+        kind = name.removeprefix(_RESET)
+        remaining = _number(headers.get(f"x-ratelimit-remaining-{kind}", ""))
+        if kind != name and (remaining is None or remaining <= 0):
+            seconds = _duration(value.strip())
+            if seconds is not None:
+                yield seconds
+
+
+def _duration(value: str) -> float | None:
+    """`6m0s`, `1h2m3.5s`, `20ms` or plain seconds, as seconds; None for none."""
+    if len(value) <= LONGEST_NUMBER and _DURATION.fullmatch(value):
+        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value))
+    return _number(value)
+
+
 def capped_wait(seconds: float | None, cap: float = RETRY_AFTER_CAP_SECONDS) -> float | None:
     """A wait that a server asked for, at most `cap`; None where it is none."""
     if seconds is None or not 0 < seconds < float("inf"):
@@ -204,7 +248,7 @@ def capped_wait(seconds: float | None, cap: float = RETRY_AFTER_CAP_SECONDS) -> 
 
 def _number(value: str) -> float | None:
     try:
-        return float(value) if len(value) <= 64 else None
+        return float(value) if len(value) <= LONGEST_NUMBER else None
     except ValueError:
         return None
 
