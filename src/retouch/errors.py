@@ -8,6 +8,7 @@ RetouchError                 exit 1
     LedgerTaken              exit 4   somebody else writes the ledger: nothing more is sent
     WorkRefused              exit 4   no more work is sent; results can still be fetched
   StorageFailed              exit 5   a disk said no; names the path
+  BucketFailed               exit 5   a bucket said no; names its address. It stops no job
   BudgetReached              exit 6   going on could pass the budget
   Interrupted                exit 130 the user stopped the run
 
@@ -99,6 +100,13 @@ class WorkRefused(Refused):
 
 class StorageFailed(RetouchError):
     """The disk refused a write; sending stopped at once and nothing recorded was lost."""
+
+    exit_code = 5
+
+
+class BucketFailed(RetouchError):
+    """A bucket could not be read or written. Not a StorageFailed: what a run keeps, it keeps here,
+    so that a bucket alone never ends it."""
 
     exit_code = 5
 

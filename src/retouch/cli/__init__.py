@@ -35,6 +35,8 @@ COMMANDS = {
     "data set",
     "export": "the finished data set: pictures, labels, provenance and a digest, in a trainer's "
     "format",
+    "mirror": "bring the mirror in a bucket up to date, and compare it by digest; sends nothing",
+    "fetch": "a mirror's ledger and pictures onto this machine, to go on from here",
     "prune": "list pictures that no present job of the manifest owns; --yes moves them to pruned/",
     "schema": "print the JSON Schema of a manifest, for editors that check as you type",
     "init": "write a commented manifest to start from",

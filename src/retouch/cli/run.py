@@ -31,6 +31,7 @@ from retouch.cli.connection import (
 from retouch.cli.geometry import GeometryLook
 from retouch.cli.interrupts import Interrupts
 from retouch.cli.ledgers import Found
+from retouch.cli.mirroring import close_mirror, kept_up, mirrored
 from retouch.cli.notify import notices_of
 from retouch.cli.output import say
 from retouch.cli.progress import Progress, showing
@@ -47,6 +48,7 @@ from retouch.cli.workspace import (
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
 from retouch.engine.context import Resources
+from retouch.engine.mirror import Mirror
 from retouch.engine.notices import Ending, Notices
 from retouch.engine.outputs import Outputs
 from retouch.engine.prompt_texts import keep_texts
@@ -77,6 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_budget(parser)
     parser.add_argument(
         "--no-report", action="store_true", help="write no gallery and costs page at the end"
+    )
+    parser.add_argument(
+        "--no-mirror", action="store_true", help="copy nothing to output.mirror this time"
     )
     add_yes(parser)
     add_url_map(parser)
@@ -110,8 +115,12 @@ def run(arguments: argparse.Namespace) -> int:
     connections = None if workspace.is_rehearsal else connections_allowed(concurrency)
     redo = redo_of(arguments.redo, workspace, plan)
     make_folder(workspace.folder)
-    with exclusive(workspace.folder) as hold:
-        code = anyio.run(_Run(workspace, hold, plan, redo, options, connections).go)
+    wanted = not arguments.no_mirror
+    with (
+        exclusive(workspace.folder) as hold,
+        mirrored(workspace, rehearse=arguments.rehearse, wanted=wanted) as mirror,
+    ):
+        code = anyio.run(_Run(workspace, hold, plan, redo, options, connections, mirror).go)
         if not arguments.no_report and code != StorageFailed.exit_code:
             _write_report(workspace, plan, rehearse=arguments.rehearse)
     return code
@@ -145,6 +154,7 @@ class _Run:
     redo: Redo
     options: _Options
     connections: int | None
+    mirror: Mirror | None
 
     async def go(self) -> int:
         """Open the ledger, see what is to be done, do it, say how it ended."""
@@ -182,8 +192,10 @@ class _Run:
             except RetouchError as error:
                 await _tell_end(notices, ledger, error, error.exit_code)
                 raise
-            if ledger.taken is not None and summary.stopped is None:
-                summary.stopped = ledger.taken
+            if ledger.taken is not None:
+                summary.stopped = summary.stopped or ledger.taken
+                if self.mirror is not None:
+                    self.mirror.abandon()
             if summary.is_budget_reached:
                 say(left_undone(workspace, self.plan, selection))
             if workspace.is_rehearsal:
@@ -242,8 +254,11 @@ class _Run:
                     observer=progress,
                 )
                 with Interrupts() as interrupts:
-                    async with _watching(notices, budget, progress, is_virtual=is_virtual):
-                        return await _until_done(batch, progress, interrupts)
+                    async with (
+                        _watching(notices, budget, progress, is_virtual=is_virtual),
+                        kept_up(self.mirror, ledger, batch, progress.said),
+                    ):
+                        return await _until_done(batch, progress, interrupts, self.mirror)
 
     def _resources(
         self, transport: Transport, ledger: Ledger, budget: Purse, secrets: tuple[str, ...]
@@ -260,6 +275,7 @@ class _Run:
             settings=manifest.run,
             secrets=secrets,
             unbilled_statuses=frozenset(manifest.provider.unbilled_statuses),
+            mirror=self.mirror,
         )
 
 
@@ -303,17 +319,23 @@ def _concurrency(workspace: Workspace) -> int:
     return sum(model.limits.concurrency for model in workspace.loaded.manifest.models)
 
 
-async def _until_done(batch: Batch, progress: Progress, interrupts: Interrupts) -> Summary:
+async def _until_done(
+    batch: Batch, progress: Progress, interrupts: Interrupts, mirror: Mirror | None
+) -> Summary:
     """Run the batch; the first signal lets it end in order, the second stops it now."""
     async with anyio.create_task_group() as group:
-        group.start_soon(_heed, interrupts, batch, progress, group.cancel_scope)
+        group.start_soon(_heed, interrupts, batch, progress, group.cancel_scope, mirror)
         await batch.run()
         group.cancel_scope.cancel()
     return batch.summary
 
 
 async def _heed(
-    interrupts: Interrupts, batch: Batch, progress: Progress, scope: anyio.CancelScope
+    interrupts: Interrupts,
+    batch: Batch,
+    progress: Progress,
+    scope: anyio.CancelScope,
+    mirror: Mirror | None,
 ) -> None:
     await interrupts.next()
     batch.stop(Interrupted("interrupted; run again to go on"))
@@ -323,6 +345,8 @@ async def _heed(
         "Press Ctrl-C again to stop now (their charge will be unknown)"
     )
     await interrupts.next()
+    if mirror is not None:
+        mirror.give_up()
     scope.cancel()
 
 

@@ -244,6 +244,8 @@ class Batch:
                 found = await self._context.threads(partial(when_free, deliver))
                 files = tuple(file for file in found if file is not None)
                 if len(files) == len(offer.files):
+                    if self._context.mirror is not None:
+                        await self._context.mirror.copy(files)
                     await self._ledger.append(self._reused(job, offer.ledger, files))
                     self._pass(job, offer)
                     return None

@@ -12,6 +12,7 @@ from retouch.dialects.base import Capabilities, Dialect
 from retouch.engine.breaker import Losses, Refusals
 from retouch.engine.budget import Purse
 from retouch.engine.limiter import Limiter, Stop
+from retouch.engine.mirror import Mirror
 from retouch.engine.outputs import Outputs
 from retouch.engine.paying_again import PayingAgain
 from retouch.engine.polling import Polls
@@ -56,6 +57,7 @@ class Resources:
     secrets: tuple[str, ...] = ()
     unbilled_statuses: frozenset[int] = frozenset()
     threads: Threads = in_thread
+    mirror: Mirror | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

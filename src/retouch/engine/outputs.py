@@ -16,6 +16,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import msgspec
 
@@ -31,6 +32,7 @@ from retouch.storage.durable import (
 )
 from retouch.text import body_without_secrets
 
+Restored = Literal["kept", "changed", "taken"]
 SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 ROOM_PER_PICTURE_BYTES = 2_000_000
 READ_CAP_BYTES = 256 * 1024 * 1024
@@ -84,6 +86,17 @@ class Outputs:
             width=width,
             height=height,
         )
+
+    def restore(self, file: FileRecord, data: bytes) -> Restored:
+        """Put a recorded picture back in its place; blocks until durable, raises StorageFailed.
+        Bytes that are not the recorded ones are not kept, and nothing is written over."""
+        if len(data) != file.bytes or hashlib.sha256(data).hexdigest() != file.sha256:
+            return "changed"
+        if _leads_out(file.path) or os.path.lexists(f"{self.folder}/{file.path}"):
+            return "taken"
+        stem, dot, suffix = file.path.rpartition(".")
+        self._store(stem, dot + suffix, data, file.sha256)
+        return "kept"
 
     def deliver(self, stem: str, there: Outputs, file: FileRecord) -> FileRecord | None:
         """A recorded picture of `there` under one more name here; None where its bytes are gone or

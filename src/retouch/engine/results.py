@@ -21,6 +21,7 @@ import anyio
 import pybase64
 
 from retouch.dialects.base import EncodedPicture, LinkedPicture, Produced
+from retouch.engine.mirror import Mirror
 from retouch.engine.outputs import Outputs
 from retouch.engine.pacing import backoff_seconds
 from retouch.job import Job
@@ -121,8 +122,9 @@ async def receive(
     outputs: Outputs,
     download: Download,
     threads: Threads,
+    mirror: Mirror | None = None,
 ) -> Received:
-    """Keep every picture of a result. Raises StorageFailed."""
+    """Keep every picture of a result, and copy it to the mirror. Raises StorageFailed."""
     files: list[FileRecord] = []
     problems: list[str] = []
     failed: DownloadFailed | None = None
@@ -134,8 +136,10 @@ async def receive(
     for index, picture in enumerate(pictures):
         one = _One(job, attempt, index, outputs)
         got = await _kept(picture, one, download, threads)
-        if isinstance(got, FileRecord):
-            files.append(got)
+        if isinstance(got, _Kept):
+            files.append(got.file)
+            if mirror is not None:
+                await mirror.put(got.file, got.data)
             warnings += [f"picture {index}: {warning}" for warning in one.warnings]
         elif isinstance(got, DownloadFailed):
             failed = failed if failed is not None and failed.expired else got
@@ -147,22 +151,23 @@ async def receive(
 
 async def _kept(
     picture: EncodedPicture | LinkedPicture, one: _One, download: Download, threads: Threads
-) -> FileRecord | DownloadFailed | str:
+) -> _Kept | DownloadFailed | str:
     """The picture kept; or how its download failed; or what is wrong with it."""
     if isinstance(picture, EncodedPicture):
         decoded = _decoded(picture)
         if decoded is None:
             return "is not base64"
-        return await threads(partial(one.keep, decoded)) or _NONE
+        file = await threads(partial(one.keep, decoded))
+        return _NONE if file is None else _Kept(file, decoded)
     data = b""
     for _ in range(FETCHES):
         got = await download(picture.url)
         if isinstance(got, DownloadFailed):
             return got
         data = got.data
-        kept = await threads(partial(one.keep, data))
-        if kept is not None:
-            return kept
+        file = await threads(partial(one.keep, data))
+        if file is not None:
+            return _Kept(file, data)
         await threads(partial(one.quarantine, data))
         if not _was_harmed(data):
             return _NONE
@@ -195,6 +200,14 @@ def _digest(picture: EncodedPicture | LinkedPicture) -> str:
 def _was_harmed(data: bytes) -> bool:
     """Whether what is no whole picture may have been one: it begins like one, or is a text."""
     return sniff(data) is not None or called(data) in _TEXTS
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A picture that is durable here, and its bytes."""
+
+    file: FileRecord
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,4 +101,5 @@ async def fetch(job: Job, attempt: int, produced: Produced, context: Context) ->
             wall_clock=context.wall_clock,
         ),
         threads=context.threads,
+        mirror=context.mirror,
     )

@@ -86,6 +86,11 @@ class Ledger:
         self._last_at = datetime.min.replace(tzinfo=UTC)
         self._head_at: datetime | None = None
 
+    @property
+    def durable_bytes(self) -> int:
+        """How long the ledger is, as far as it is surely on disk; 0 once it was lost."""
+        return 0 if self.taken is not None else self._size
+
     async def append(self, *records: AnyRecord) -> None:
         """Append the Records, next to each other, and return once they are durable.
 

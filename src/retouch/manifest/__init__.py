@@ -28,6 +28,7 @@ from retouch.manifest.run_settings import (
     RunSettings,
     UpTo,
 )
+from retouch.manifest.storage import Publish, Storage
 from retouch.manifest.urls import UnfitURL, base_url, hook_url
 
 __all__ = [
@@ -53,10 +54,12 @@ __all__ = [
     "PriceFile",
     "PromptTemplate",
     "Provider",
+    "Publish",
     "RunSettings",
     "Sample",
     "Sides",
     "Splits",
+    "Storage",
     "TokenTier",
     "UnfitURL",
     "UpTo",

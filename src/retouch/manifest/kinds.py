@@ -196,6 +196,7 @@ def _written(value: object) -> str:
 
 # Which of a union's members is meant; in locations of problems they are left out.
 WORD, TERMS = "\0word", "\0terms"
+ONE, SEVERAL = "\0one", "\0several"
 
 
 def _conditions(value: object) -> object:

@@ -31,6 +31,7 @@ from retouch.manifest.kinds import (
 )
 from retouch.manifest.prices import Price, PriceTable
 from retouch.manifest.run_settings import Budget, RunSettings
+from retouch.manifest.storage import BucketAddress, Publish, Storage, StorageEntries
 
 SUPPORTED_VERSIONS = (1,)
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -192,6 +193,11 @@ class Output(Part):
         DEFAULT_OUTPUT_PATH,
         description="Path of each picture under images/, without suffix.",
     )
+    mirror: BucketAddress | None = Field(
+        None,
+        description="A folder in a bucket, like s3://bucket/cats: every picture is copied there "
+        "once it is kept here, the ledger and the report at a run's end.",
+    )
 
 
 class Combine(Part):
@@ -236,11 +242,22 @@ class Manifest(Part):
         {}, description="Words of your own, like `team: vision`, that reviews can go by."
     )
     output: Output = Field(Output(), description="Where pictures go.")
+    storage: StorageEntries = Field(
+        (), description="How buckets are reached; a list, each with `bucket`, where they differ."
+    )
+    publish: Publish | None = Field(
+        None, description="Lets models that take only URLs have pictures from this disk."
+    )
     reuse: tuple[Text, ...] = Field(
         (),
         description="Ledgers of other manifests, like outputs/cats/ledger.jsonl: what they paid "
         "for is taken over instead of bought again.",
     )
+
+    @property
+    def storages(self) -> tuple[Storage, ...]:
+        """What is said of buckets, an entry each."""
+        return (self.storage,) if isinstance(self.storage, Storage) else self.storage
 
 
 def manifest_schema() -> JSON:

@@ -95,6 +95,7 @@ def findings(data: Mapped, dialects: Collection[str] | None) -> Iterator[Finding
     yield from _repeated(data, "prompts", "id")
     yield from _same_lanes(data)
     yield from _splits(data.get("splits"))
+    yield from _storage(data.get("storage"))
     yield from _combine(data)
     for index, given in items(data.get("models")):
         yield from _options(("models", index, "options"), mapping(given.get("options")))
@@ -153,6 +154,20 @@ def _splits(given: Data) -> Iterator[Finding]:
     yield from exactly_one(("splits",), given, ("from", "column", "ratios"))
     if given.get("seed") and "ratios" not in given:
         yield Finding(("splits", "seed"), "`seed` goes with `ratios` alone", "remove it")
+
+
+def _storage(given: Data) -> Iterator[Finding]:
+    """Entries that are about the same bucket."""
+    seen: dict[str, int] = {}
+    for index, entry in items(given):
+        name = entry.get("bucket", "")
+        if not isinstance(name, str):
+            continue
+        first = seen.setdefault(name, index)
+        if first != index:
+            about = f"bucket `{one_clean_line(name, 60)}`" if name else "all other buckets"
+            what = f"two entries are about {about} (the first is number {first + 1})"
+            yield Finding(("storage", index), what, "write one, or name another `bucket`")
 
 
 def _combine(data: Mapped) -> Iterator[Finding]:
