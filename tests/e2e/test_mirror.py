@@ -1,4 +1,4 @@
-"""The real program with a mirror on a real S3 server; the oracles are the provider's book and boto3."""
+"""The real program with a mirror on a real S3 server; oracles: the provider's book, and boto3."""
 
 from __future__ import annotations
 
@@ -120,40 +120,44 @@ def test_every_third_call_fails_and_nothing_is_lost(
         assert_equal(place, s3, mirror)
 
 
-def test_a_server_that_is_gone_fails_no_job_and_is_caught_up(tmp_path: Path) -> None:
+def test_a_server_that_is_gone_fails_no_job_and_is_caught_up(
+    tmp_path: Path, s3: S3Server, mirror: BucketURL
+) -> None:
     """Stopped in mid-run: every picture is kept and `done`, what lacks is said, exit 1; back
     again, `retouch mirror` completes it."""
-    with seaweed() as s3, house(tmp_path, seconds=0.05) as place:
-        mirror = s3.new_bucket() / "m"
+    with house(tmp_path, seconds=0.05) as place:
         set_up(place, s3, mirror, 40)
         process = place.start("run")
         place.wait_until(lambda: len(place.book) >= 10, process)
         s3.stop()
-        out, errors = process.communicate(timeout=120)
+        try:
+            _, errors = process.communicate(timeout=120)
+        finally:
+            s3.start()
         assert process.returncode == 1, errors
         assert "the mirror lacks" in errors
         assert "retouch mirror" in errors
         assert place.state.counts() == Counter(done=40)
         assert len(place.book) == 40
-        s3.start()
         done = place.retouch("mirror")
         assert done.returncode == 0, done.stderr
         assert_equal(place, s3, mirror)
 
 
-def test_a_server_that_comes_back_in_mid_run_is_caught_up_at_the_end(tmp_path: Path) -> None:
+def test_a_server_that_comes_back_in_mid_run_is_caught_up_at_the_end(
+    tmp_path: Path, s3: S3Server, mirror: BucketURL
+) -> None:
     """Stopped and started while the run goes on: exit 0, nothing missing."""
-    with seaweed() as s3, house(tmp_path, seconds=0.3) as place:
-        mirror = s3.new_bucket() / "m"
-        set_up(place, s3, mirror, 80)
+    with house(tmp_path, seconds=0.3) as place:
+        set_up(place, s3, mirror, 40)
         process = place.start("run")
         place.wait_until(lambda: len(place.book) >= 10, process)
         s3.stop()
         time.sleep(0.5)
         s3.start()
-        out, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
-        assert len(place.book) == 80
+        assert len(place.book) == 40
         assert_equal(place, s3, mirror)
 
 
@@ -234,7 +238,7 @@ def test_two_machines_at_once_the_second_is_refused(
         assert not (tmp_path / "second/manifest/ledger.jsonl").exists()
         fetched = place.retouch_on("fetch", str(mirror), "--to", "third")
         assert fetched.returncode == 4, fetched.stderr
-        out, errors = first.communicate(timeout=60)
+        _, errors = first.communicate(timeout=60)
         assert first.returncode == 0, errors
         assert len(place.book) == 30
 

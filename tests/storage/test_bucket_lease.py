@@ -19,7 +19,7 @@ def lease(server: S3Server, url: BucketURL, token: str) -> BucketLease:
 
 
 def test_held_then_released(any_s3: S3Server) -> None:
-    """The second is refused and told who; once released it is free, and its folder knows its own."""
+    """The second is refused and told who; released it is free; its folder knows its own."""
     url = any_s3.new_bucket() / "lease/x.json"
     mine = lease(any_s3, url, "mine")
     assert mine.take().left_by is None
@@ -62,7 +62,9 @@ def test_of_many_at_once_one_has_it(
     assert len(taken) == 1
 
 
-def test_one_that_is_renewed_no_more_was_left(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_is_renewed_no_more_was_left(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By the store's clock; whoever comes learns who left it."""
     monkeypatch.setattr(bucket_lease, "STALE_SECONDS", 1.5)
     url = s3.new_bucket() / "lease.json"
@@ -71,10 +73,10 @@ def test_one_that_is_renewed_no_more_was_left(s3: S3Server, monkeypatch: pytest.
     time.sleep(3)
     found = lease(s3, url, "next").take()
     assert found.left_by is not None
-    assert found.left_by.token == "dead"  # noqa: S105 - a folder's
+    assert found.left_by.token == "dead"
     lost_to = dead.renew()
     assert lost_to is not None
-    assert lost_to.token == "next"  # noqa: S105 - a folder's
+    assert lost_to.token == "next"
 
 
 def test_a_foreign_object_in_its_place_is_refused(s3: S3Server) -> None:

@@ -22,7 +22,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from retouch.storage.bucket_access import BucketSettings
 from retouch.storage.bucket_url import BucketURL
@@ -89,15 +91,15 @@ class S3Server:
         }
 
 
-def client(server: S3Server):  # type: ignore[no-untyped-def]  # boto3 has no types of its own
+def client(server: S3Server) -> Any:  # boto3 has no types of its own
     """boto3's, which is what most people have."""
-    import boto3  # noqa: PLC0415 - slow, and of no use to most tests
-    from botocore.config import Config  # noqa: PLC0415
+    boto3 = import_module("boto3")  # slow, and of no use to most tests
+    config = import_module("botocore.config").Config
 
     return boto3.client(
         "s3", endpoint_url=server.endpoint, region_name="us-east-1", aws_access_key_id=KEY,
         aws_secret_access_key=SECRET,
-        config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 8}),
+        config=config(s3={"addressing_style": "path"}, retries={"max_attempts": 8}),
     )  # fmt: skip
 
 
@@ -123,7 +125,10 @@ def seaweed() -> Iterator[S3Server]:
              "actions": actions}
             for who, key, secret, actions in (
                 ("all", KEY, SECRET, ["Admin", "Read", "Write", "List", "Tagging"]),
-                *((who, f"AK{who.upper()}", f"secret-of-{who}", may) for who, may in OTHERS.items()),
+                *(
+                    (who, f"AK{who.upper()}", f"secret-of-{who}", may)
+                    for who, may in OTHERS.items()
+                ),
             )
         ]  # fmt: skip
         (folder / "s3.json").write_text(json.dumps({"identities": identities}))
@@ -159,7 +164,11 @@ def _process(words: list[str], folder: Path, endpoint: str) -> Iterator[S3Server
         log = (folder / "log").open("ab")
         running.append(
             subprocess.Popen(
-                words, cwd=folder, stdout=log, stderr=log, start_new_session=True,
+                words,
+                cwd=folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
                 env=os.environ | {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},  # volumes a bucket
             )
         )
@@ -218,7 +227,9 @@ class Broken:
 
 
 @contextmanager
-def broken(behind: S3Server, mishap: Mishap, *, every: int = 1) -> Iterator[tuple[S3Server, Broken]]:
+def broken(
+    behind: S3Server, mishap: Mishap, *, every: int = 1
+) -> Iterator[tuple[S3Server, Broken]]:
     """A proxy in front of a server whose every n-th request has the mishap. The signature covers
     the proxy's own Host, which is kept."""
     state = Broken(behind, mishap, every)
@@ -247,13 +258,12 @@ class _Forwarding(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length") or 0)
         self.body = self.rfile.read(length)
         self.told.paths.append(f"{self.command} {self.path}")
-        if self.told.is_next_broken():
-            if self.told.mishap(self):
-                self.told.broken += 1
-                return
+        if self.told.is_next_broken() and self.told.mishap(self):
+            self.told.broken += 1
+            return
         self.pass_on(self.forward())
 
-    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any  # noqa: N815 - the base's names
 
     def forward(self) -> tuple[int, list[tuple[str, str]], bytes]:
         """What the server behind answers."""
@@ -275,7 +285,7 @@ class _Forwarding(BaseHTTPRequestHandler):
         for name, value in headers:
             if name.lower() not in skipped:
                 self.send_header(name, value)
-        length = dict((name.lower(), value) for name, value in headers).get("content-length")
+        length = {name.lower(): value for name, value in headers}.get("content-length")
         size = length if self.command == "HEAD" and length else str(len(body))
         self.send_header("content-length", size)
         self.end_headers()
@@ -284,7 +294,7 @@ class _Forwarding(BaseHTTPRequestHandler):
 
     def refuse(self, status: int, code: str, more: str = "", **headers: str) -> bool:
         """Answer with S3's error document."""
-        text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>a proxy's</Message>{more}</Error>"
+        text = f"<Error><Code>{code}</Code><Message>a proxy's</Message>{more}</Error>"
         self.pass_on((status, [("content-type", "application/xml"), *headers.items()],
                       text.encode()))  # fmt: skip
         return True
@@ -327,9 +337,7 @@ def in_region(region: str, *, by: str) -> Mishap:
             return False
         if by == "header" or not scope:
             return request.refuse(301, "PermanentRedirect", **{"x-amz-bucket-region": region})
-        return request.refuse(
-            400, "AuthorizationHeaderMalformed", f"<Region>{region}</Region>"
-        )
+        return request.refuse(400, "AuthorizationHeaderMalformed", f"<Region>{region}</Region>")
 
     return mishap
 

@@ -81,7 +81,7 @@ class Mirror:
         self._folder = folder
         self._ledger = "ledger.jsonl"
         self._lease = BucketLease(bucket, url / f"lease/{self._ledger}.json", _token_of(folder))
-        self._is_held = False
+        self._is_held = self._was_held = False
         self._sent = 0  # bytes of the ledger that are there
         self._is_off = False
         self._is_abandoned = False
@@ -106,16 +106,15 @@ class Mirror:
         Raises Refused where another machine goes on, or has gone on, from this mirror; BucketFault
         where the bucket cannot be written.
         """
-        taken = self._lease.take()
+        taken = self._lease.take(over=False)
         if taken.left_by is not None:
-            self._lease.put_back(taken.left_by)
             raise Refused(
                 f"{self.url}: the last run from this mirror did not end ({taken.left_by.said}), "
                 "and what it sent last may not be in the ledger here; nothing was sent",
                 hint=f"run again there; or `retouch fetch {self.url} --to {self._folder.parent}` "
                 "goes on here, and holds what may have been sent",
             )
-        self._is_held = True
+        self._is_held = self._was_held = True
         try:
             self._sent = self._compared()
         except Refused:
@@ -153,8 +152,8 @@ class Mirror:
         raise Refused(
             f"{self.url}: the ledger there is not the beginning of the one here: another machine "
             "has gone on from this mirror; nothing was sent",
-            hint=f"`retouch fetch {self.url} --to {self._folder.parent}` brings it here, if nothing "
-            "was sent here since; else mirror to a folder of its own",
+            hint=f"`retouch fetch {self.url} --to {self._folder.parent}` brings it here, if "
+            "nothing was sent here since; else mirror to a folder of its own",
         )
 
     # --- While a run goes on -----------------------------------------------------------------
@@ -235,10 +234,14 @@ class Mirror:
                 stop(error)
                 return
 
+    def _left(self, said: str) -> Refused:
+        return Refused(f"{self.url}: {said} left this mirror without an end")
+
     def _beat(self) -> str | None:
         """Who has the mirror in our place, as a sentence; None while it is ours."""
         if not self._is_held:  # it could not be had when the run began
-            self._lease.take()
+            if left_by := self._lease.take(over=False).left_by:
+                raise self._left(left_by.said)
             self._sent = self._compared()
             self._is_held = True
             return None
@@ -274,7 +277,7 @@ class Mirror:
         patience = time.monotonic() + END_SECONDS
         while True:
             copied = self._finished(quick=quick, compare=compare)
-            is_over = quick or time.monotonic() > patience
+            is_over = quick or time.monotonic() > patience or not self._was_held
             if is_over or copied.fault is None or not copied.fault.may_pass:
                 return copied
             time.sleep(PAUSE_SECONDS)
@@ -286,8 +289,9 @@ class Mirror:
             copied.left = ["the ledger's end"]
             return copied
         try:
+            if not self._is_held and (left_by := self._lease.take(over=False).left_by):
+                raise self._left(left_by.said)
             if not self._is_held:
-                self._lease.take()
                 self._sent = self._compared()
                 self._is_held = True
             if not quick:

@@ -66,11 +66,14 @@ class BucketLease:
         self._etag: str | None = None
         self._compares = True  # whether the store writes over only what was read
 
-    def take(self) -> Taken:
-        """Have the lease. Raises Refused naming the holder, BucketFault."""
+    def take(self, *, over: bool = True) -> Taken:
+        """Have the lease; not `over` one that another machine left, which stays as it is. Raises
+        Refused naming the holder, BucketFault."""
         for _ in range(_TRIES):
             there = self._read()
             left_by = self._free(*there) if there else None
+            if left_by is not None and not over:
+                return Taken(left_by)
             if not self._write(there[1] if there else ""):
                 continue
             if there is None or there[0].token != self._mine.token:
@@ -93,12 +96,6 @@ class BucketLease:
             there = self._read()
             return there[0] if there and there[0].token != self._mine.token else None
         return None
-
-    def put_back(self, holder: Holder) -> None:
-        """Leave the lease as another machine left it: it is not gone on from here after all."""
-        mine, self._mine = self._mine, holder
-        self._write(self._etag or "")
-        self._mine, self._etag = mine, None
 
     def release(self) -> None:
         """Say that the holder ended in order. Raises BucketFault."""
