@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
         code = anyio.run(_Run(workspace, hold, plan, redo, options, connections, mirror).go)
         if not arguments.no_report and code != StorageFailed.exit_code:
             _write_report(workspace, plan, rehearse=arguments.rehearse)
-    return code
+        return close_mirror(mirror, code)
 
 
 def _write_report(workspace: Workspace, plan: Plan, *, rehearse: bool) -> None:
