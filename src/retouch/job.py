@@ -67,7 +67,7 @@ class Source:
     """One input image with its mask, its further images and its columns.
 
     `name` is the path relative to the input's root, or the URL without its query: what records and
-    reports call it.
+    reports call it. `segmentation` is a label: it is never sent, and no part of a Key.
     """
 
     name: str
@@ -75,6 +75,7 @@ class Source:
     mask: Picture | None = None
     images: tuple[Picture, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
+    segmentation: Picture | None = None
 
 
 def plain_text(text: str) -> str:

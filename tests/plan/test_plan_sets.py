@@ -153,16 +153,24 @@ def test_captions_and_keypoints_of_coco_are_known(studio: Studio, tmp_path: Path
 
 
 def test_further_files_of_a_row_are_found_beside_it(studio: Studio, tmp_path: Path) -> None:
-    """`*_file_name` columns, and a mask that a column begins, are relative to the metadata."""
+    """`*_file_name` columns are relative to their metadata, as Hugging Face has them; a mask and a
+    segmentation that such a column names are found."""
     for name in ("train/a.png", "train/masks/a.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(picture(mode="L") if "masks" in name else picture())
-    row = {"file_name": "a.png", "mask_file_name": "train/masks/a.png"}
+    row = {"file_name": "a.png", "mask_file_name": "masks/a.png"}
     (tmp_path / "train/metadata.jsonl").write_text(json.dumps(row) + "\n")
-    given = {"imagefolder": str(tmp_path), "mask": "{mask_file_name}"}
-    (job,) = jobs(studio.plan(inputs=[given], prompts="x", models="gpt-image-1"))
+    given = {
+        "imagefolder": str(tmp_path), "mask": "{mask_file_name}",
+        "segmentation": "{mask_file_name}",
+    }  # fmt: skip
+    plan = studio.plan(inputs=[given], prompts="x", models="gpt-image-1")
+    (job,) = jobs(plan)
+    assert "pictures are in no metadata" not in said(plan.warnings)
     assert job.source.mask is not None
+    assert job.source.segmentation is not None
     assert job.source.mask.path == tmp_path / "train/masks/a.png"
+    assert job.source.segmentation.path == job.source.mask.path
 
 
 def test_shares_that_rounding_carried_past_the_edge_are_taken(

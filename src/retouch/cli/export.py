@@ -163,6 +163,8 @@ def _tell(workspace: Workspace, result: Result, format_name: str) -> None:
         )
     if format_name in ("yolo", "voc") and not result.shape.has_instances:
         say(f"there are no boxes, and {format_name} has no place for the class of a whole picture")
+    if format_name in ("yolo", "coco") and result.shape.has_segmentations:
+        say(f"{format_name} has no place for segmentations: they are not in it")
     if result.left_out.rejected:
         say(f"{how_many(result.left_out.rejected, 'rejected picture')} left out")
     lines = result.left_out.told()

@@ -28,6 +28,9 @@ def picture_schema(shape: Shape) -> pa.Schema:
     if shape.has_pairs:
         fields.append(("input_image", _IMAGE))
         features["input_image"] = {"_type": "Image"}
+    if shape.has_segmentations:
+        fields.append(("segmentation", _IMAGE))
+        features["segmentation"] = {"_type": "Image"}
     if shape.has_labels:
         fields.append(("label", pa.int64()))
         features["label"] = _classes(shape)

@@ -151,15 +151,14 @@ def compare(present: Present, maker: Maker, cache: GeometryCache, digest: str) -
     """Work out the digests of what is there (`present` with all originals)."""
     found, sums = Comparison(), DatasetDigest()
     for item in present.items(LeftOut()):
-        annotations = item.known.annotations
         if item.edit is None:
-            sums.add(original_provenance(item.source), item.known.split, annotations)
+            sums.add(original_provenance(item.source), item.known)
             continue
         if not maker.is_as_recorded(item.edit):
             found.changed.append(item.edit.file.path)
         pair = (item.source.picture.identity, item.edit.file.sha256)
         if not maker.is_misplaced(item, cache.get(pair)):
-            sums.add(provenance_of(item.source, item.edit), item.known.split, annotations)
+            sums.add(provenance_of(item.source, item.edit), item.known)
             found.pictures += 1
     tried = islice(sums.choices(), _CHOICES_TRIED)
     found.match = next((groups for groups in tried if sums.hexdigest(groups) == digest), None)

@@ -112,7 +112,9 @@ def export(
 
 def _seen(items: Iterable[Item], rules: Rules) -> Iterator[Seen]:
     for item in items:
-        yield item.known.split, item.edit is not None, rules.carried(item.known.annotations)
+        known = item.known
+        is_segmented = rules.segmentation(known) is not None
+        yield known.split, item.edit is not None, rules.carried(known.annotations), is_segmented
 
 
 class _Export:
@@ -155,7 +157,7 @@ class _Export:
 
     def _count(self, item: Item, exported: Exported, path: str, table: ProvenanceTable) -> None:
         facts, known = exported.provenance, item.known
-        self._digest.add(facts, known.split, known.annotations)
+        self._digest.add(facts, known)
         table.add(path, known.split, facts, known.annotations)
         self.result.pictures += 1
         self.result.originals += facts.is_original

@@ -3,9 +3,9 @@
 Free of times, places, names of files and of what an export makes of the pictures (format, size,
 type). A picture is the JSON list [key, source's digest, output's digest, split, label, labels] (key
 "" for an original, a source given by URL is `url:` and its name); its SHA-256 is one line. The
-annotations' digest is made in the same way of the pictures that have instances or carried cells,
-with the annotations added to the list. The data set's digest is the SHA-256 of the sorted lines,
-each ended by a newline, and of the annotations' digest.
+annotations' digest is made in the same way of the pictures that have instances, carried cells or a
+segmentation, with the annotations (and the segmentation's digest) added to the list. The data set's
+digest is the SHA-256 of the sorted lines, each ended by a newline, and of the annotations' digest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from itertools import chain, combinations
 import orjson
 
 from retouch.export.pictures import Provenance
-from retouch.plan.annotations import Annotations
+from retouch.plan.known import Known
 
 Group = tuple[str, bool]
 """A split, and whether its originals are meant."""
@@ -38,16 +38,16 @@ class DatasetDigest:
     def __init__(self) -> None:
         self._groups: dict[Group, Lines] = {}
 
-    def add(self, facts: Provenance, split: str, annotations: Annotations) -> None:
-        """Take in one picture; the annotations are the source's own, before anything moved."""
-        lines = self._lines((split, facts.is_original))
-        row = row_of(facts, split, annotations.label, annotations.labels)
+    def add(self, facts: Provenance, known: Known) -> None:
+        """Take in one picture; what is known is the source's own, before anything moved."""
+        annotations, pixels = known.annotations, known.segmentation
+        lines = self._lines((known.split, facts.is_original))
+        row = row_of(facts, known.split, annotations.label, annotations.labels)
         lines.pictures.append(_sha256(row))
-        if annotations.instances or annotations.columns:
-            placed = asdict(annotations)
-            lines.annotations.append(
-                _sha256([*row, orjson.dumps(placed, option=orjson.OPT_SORT_KEYS).decode()])
-            )
+        if annotations.instances or annotations.columns or pixels is not None:
+            placed = orjson.dumps(asdict(annotations), option=orjson.OPT_SORT_KEYS).decode()
+            said = [*row, placed, *([pixels.digest] if pixels is not None else ())]
+            lines.annotations.append(_sha256(said))
 
     def add_row(self, group: Group, row: list[object]) -> None:
         """Take in a picture of which only its provenance is at hand."""

@@ -16,6 +16,7 @@ from retouch.export.streams import Streaming
 from retouch.manifest.names import same_path
 from retouch.plan.paths import fit_part
 
+SEGMENTATIONS = "segmentations"
 INPUTS = "inputs"  # beside the labels, for `datasets` takes no path that leaves the split's folder
 
 
@@ -36,6 +37,10 @@ class ImageFolder(Streaming):
         row: dict[str, Json] = {"file_name": name}
         if picture.before is not None:
             row["input_image_file_name"] = self._input(picture.split, picture.before)
+        if picture.segmentation is not None:
+            row["segmentation_file_name"] = f"{SEGMENTATIONS}/{picture.segmentation.name}"
+            pixels = f"{picture.split}/{SEGMENTATIONS}/{picture.segmentation.name}"
+            self.folder.add(pixels, picture.segmentation.data)
         row |= without_nulls(cells(picture, self.shape), picture, self.shape)
         line = orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
         self.stream(f"{picture.split}/metadata.jsonl").write(line)
@@ -52,7 +57,7 @@ class ImageFolder(Streaming):
 
 def _folders(classes: Iterable[str]) -> dict[str, str]:
     """A folder for each class, each different on every file system, and none that of sources."""
-    taken = {same_path(INPUTS)}
+    taken = {same_path(INPUTS), same_path(SEGMENTATIONS)}
     found: dict[str, str] = {}
     for label in classes:
         name = fit_part(label)

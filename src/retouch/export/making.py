@@ -16,11 +16,20 @@ from retouch.export.pictures import Exported, File, Placing, Provenance
 from retouch.export.placing import Mode, place, unplaced
 from retouch.export.present import Edit, Item
 from retouch.export.rendering import SUFFIXES, ImageFormat, Rendered, Unrenderable, rendered
+from retouch.export.segmentation import fitted
 from retouch.job import Picture, Source
 from retouch.money import EXACT
 from retouch.pictures import SourceChanged, payload
-from retouch.pictures.geometry import Geometry, Size, changes_aspect, measure_geometry, size_of
+from retouch.pictures.geometry import (
+    Affine,
+    Geometry,
+    Size,
+    changes_aspect,
+    measure_geometry,
+    size_of,
+)
 from retouch.plan.annotations import Annotations
+from retouch.plan.known import Known
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,14 @@ class Rules:
         """What of a source's annotations goes out at all."""
         is_dropped = "drop" in (self.carry, self.geometry)
         return unplaced(annotations) if is_dropped else annotations
+
+    def segmentation(self, known: Known) -> Picture | None:
+        """The picture of labels that goes out with a source's pictures."""
+        return None if "drop" in (self.carry, self.geometry) else known.segmentation
+
+    def has_places(self, known: Known) -> bool:
+        """Whether something lies somewhere in the picture, and must follow an edit."""
+        return self.carried(known.annotations).has_places or self.segmentation(known) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +104,7 @@ class Maker:
         return (
             item.edit is not None
             and item.source.picture.path is not None
-            and self._rules.carried(item.known.annotations).has_places
+            and self._rules.has_places(item.known)
         )
 
     def is_as_recorded(self, edit: Edit) -> bool:
@@ -98,7 +115,7 @@ class Maker:
         """Whether an edit is left out because its labels cannot follow it. Only a change of aspect
         makes that possible, so few pictures are measured."""
         edit, size = item.edit, size_of(item.source.columns)
-        if edit is None or not self._rules.carried(item.known.annotations).has_places:
+        if edit is None or not self._rules.has_places(item.known):
             return False
         output = (edit.file.width, edit.file.height)
         if size is not None and measured is None and changes_aspect(size, output):
@@ -117,7 +134,13 @@ class Maker:
         whole = rendered(payload(sent), media_type, size, None, self._rules.image_format)
         facts = original_provenance(source)
         annotations = self._rules.carried(order.item.known.annotations)
-        exported = Exported(_file(order.name, whole), order.item.known.split, annotations, facts)
+        exported = Exported(
+            _file(order.name, whole),
+            order.item.known.split,
+            annotations,
+            facts,
+            segmentation=self._segmentation(order, None, size, whole.size),
+        )
         return Made(exported)
 
     def _edited(self, order: Order, edit: Edit) -> Made:
@@ -146,6 +169,12 @@ class Maker:
             provenance_of(source, edit),
             placing,
             self._before(order) if self._rules.pairs else None,
+            self._segmentation(
+                order,
+                geometry.affine if placing == "registered" and geometry else None,
+                output,
+                whole.size,
+            ),
         )
         return Made(
             exported, geometry=geometry, is_resized=None if size is None else size != output
@@ -155,13 +184,22 @@ class Maker:
         self, item: Item, size: Size | None, output: Size, geometry: Geometry | None
     ) -> tuple[Annotations, Placing] | str:
         annotations = self._rules.carried(item.known.annotations)
-        if not annotations.has_places:
+        if not self._rules.has_places(item.known):
             return annotations, ""
         if size is None:
             return "its source is a URL of a size that is not known: its labels cannot follow"
         mode: Mode = "register" if self._rules.geometry == "register" else "scale"
         placed = place(annotations, size, output, geometry, mode)
         return placed if isinstance(placed, str) else (placed.annotations, placed.placing)
+
+    def _segmentation(
+        self, order: Order, affine: Affine | None, output: Size, wanted: Size
+    ) -> File | None:
+        """The picture of labels, where the exported picture has what it says."""
+        picture = self._rules.segmentation(order.item.known)
+        if picture is None:
+            return None
+        return File(f"{order.name}.png", fitted(payload(picture), affine, output, wanted), *wanted)
 
     def _before(self, order: Order) -> File:
         """The source as it was sent."""

@@ -42,7 +42,8 @@ class Parquet(Streaming):
         """Write one row, once its group is full."""
         split = self._split(picture.split)
         split.rows.append(self._row(picture))
-        split.bytes += len(picture.file.data) + (len(picture.before.data) if picture.before else 0)
+        files = (picture.file, picture.before, picture.segmentation)
+        split.bytes += sum(len(each.data) for each in files if each is not None)
         if split.bytes >= GROUP_BYTES or len(split.rows) >= GROUP_ROWS:
             self._flush(split)
         return f"{split.path}/{picture.file.name}"
@@ -60,6 +61,8 @@ class Parquet(Streaming):
         row: dict[str, Cell] = {"image": _image(picture.file)}
         if picture.before is not None:
             row["input_image"] = _image(picture.before)
+        if picture.segmentation is not None:
+            row["segmentation"] = _image(picture.segmentation)
         return row | {
             name: fitted(value, self._schema.field(name).type) for name, value in named.items()
         }

@@ -22,8 +22,11 @@ be measured; "" where nothing in the labels lies anywhere in the picture."""
 
 OWN_COLUMNS = (
     "file_name", "image", "label", "labels", "prompt", "prompt_text", "source", "key", "model",
-    "original", "geometry", "input_image", "input_image_file_name", "edit_prompt",
+    "original", "geometry", "input_image", "input_image_file_name", "edit_prompt", "segmentation",
 )  # fmt: skip
+
+NAMES_A_FILE = "_file_name"
+"""How the name of a column of paths ends (Hugging Face): such a column is read as pictures."""
 
 _OF_EDITS = ("prompt", "prompt_text", "key", "model", "edit_prompt")
 
@@ -80,7 +83,8 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """One picture of the data set; `before` is its source where pairs are exported.
+    """One picture of the data set; `before` is its source where pairs are exported, `segmentation`
+    its label picture where it has one.
 
     `annotations` lie where the exported file has them.
     """
@@ -91,6 +95,7 @@ class Exported:
     provenance: Provenance
     placing: Placing = ""
     before: File | None = None
+    segmentation: File | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,7 @@ class Shape:
     has_keypoints: bool = False
     has_places: bool = False
     has_pairs: bool = False
+    has_segmentations: bool = False
 
     def number(self, label: str) -> int:
         """A class's number, from 0."""
@@ -159,8 +165,9 @@ def without_nulls(named: dict[str, Json], picture: Exported, shape: Shape) -> di
 
 
 def free_name(name: str) -> str:
-    """A carried column's name where it is not one of the data set's own."""
-    return f"{name}_" if name in OWN_COLUMNS else name
+    """A carried column's name where it is not one of the data set's own, nor one that readers
+    take for the path of a further picture, which does not lie here."""
+    return f"{name}_" if name in OWN_COLUMNS or name.endswith(NAMES_A_FILE) else name
 
 
 def objects(instances: Iterable[Instance], shape: Shape) -> dict[str, Json]:

@@ -9,8 +9,8 @@ import orjson
 from retouch.export.pictures import Json, Shape
 from retouch.plan.annotations import Annotations, Instance
 
-Seen = tuple[str, bool, Annotations]
-"""A picture's split, whether it is an edit, and its annotations."""
+Seen = tuple[str, bool, Annotations] | tuple[str, bool, Annotations, bool]
+"""A picture's split, whether it is an edit, its annotations, and whether it has a segmentation."""
 
 
 class _Gathering:
@@ -23,10 +23,14 @@ class _Gathering:
         self.columns: dict[str, dict[object, Json]] = {}
         self.keypoint_names: dict[str, tuple[str, ...]] = {}
         self.has_labels = self.has_several_labels = self.has_places = False
+        self.has_segmentations = False
         self.instances = self.outlined = 0
 
-    def take(self, split: str, is_edit: bool, annotations: Annotations) -> None:
+    def take(
+        self, split: str, is_edit: bool, annotations: Annotations, is_segmented: bool = False
+    ) -> None:
         self.splits[split] = None
+        self.has_segmentations |= is_segmented
         if is_edit:
             self.edited.add(split)
         if annotations.label is not None:
@@ -34,7 +38,7 @@ class _Gathering:
             self.has_labels = True
         self.classes.update(annotations.labels)
         self.has_several_labels |= len(annotations.labels) > (annotations.label is not None)
-        self.has_places |= annotations.has_places
+        self.has_places |= annotations.has_places or is_segmented
         for name, text in annotations.columns:
             value = orjson.loads(text)
             self.columns.setdefault(name, {}).setdefault(_kind(value), value)
@@ -73,6 +77,7 @@ def shape_of(pictures: Iterable[Seen], *, has_pairs: bool) -> Shape:
         has_keypoints=bool(found.keypoint_names),
         has_places=found.has_places,
         has_pairs=has_pairs,
+        has_segmentations=found.has_segmentations,
     )
 
 

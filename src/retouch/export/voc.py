@@ -1,5 +1,6 @@
 """Pascal VOC: `JPEGImages/`, an XML file a picture in `Annotations/`, and the splits' lists of
-names in `ImageSets/Main/`. Corners are whole pixels, as the readers want them.
+names in `ImageSets/Main/`; segmentations in `SegmentationClass/`, listed in
+`ImageSets/Segmentation/`. Corners are whole pixels, as the readers want them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ class Voc(Streaming):
         self.folder.add(path, picture.file.data)
         document = "\n".join(_document(picture)) + "\n"
         self.folder.add(f"Annotations/{picture.file.stem}.xml", document.encode())
+        if picture.segmentation is not None:
+            pixels = picture.segmentation
+            self.folder.add(f"SegmentationClass/{pixels.name}", pixels.data)
+            segmented = self.stream(f"ImageSets/Segmentation/{picture.split}.txt")
+            segmented.write(f"{picture.file.stem}\n".encode())
         list_of_names = self.stream(f"ImageSets/Main/{picture.split}.txt")
         list_of_names.write(f"{picture.file.stem}\n".encode())
         return path
@@ -37,7 +43,7 @@ def _document(picture: Exported) -> Iterator[str]:
     yield "  <source><database>retouch</database></source>"
     yield f"  <size><width>{file.width}</width><height>{file.height}</height>"
     yield "    <depth>3</depth></size>"
-    yield "  <segmented>0</segmented>"
+    yield f"  <segmented>{int(picture.segmentation is not None)}</segmented>"
     for instance in picture.annotations.instances:
         yield from _object(instance, file.width, file.height)
     yield "</annotation>"

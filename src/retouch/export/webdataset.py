@@ -1,4 +1,5 @@
-"""WebDataset: tar shards a split; of each sample the picture, `.json`, and `.cls` for its class.
+"""WebDataset: tar shards a split; of each sample the picture, `.json`, `.cls` for its class and
+`.seg.png` for its segmentation.
 
 Members are plain files without owner or time. A sample's key is the first part of its names, up to
 the first dot: names of pictures hold no other.
@@ -51,6 +52,8 @@ class WebDataset(Streaming):
         shard.add(f"{key}{_extension(picture.file)}", picture.file.data)
         if picture.before is not None:
             shard.add(f"{key}.input{_extension(picture.before)}", picture.before.data)
+        if picture.segmentation is not None:
+            shard.add(f"{key}.seg.png", picture.segmentation.data)
         shard.add(f"{key}.json", about)
         label = picture.annotations.label
         if label is not None:

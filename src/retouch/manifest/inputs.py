@@ -105,6 +105,12 @@ class Input(Part):
         description="The mask of each source, like data/masks/{stem}.png. White is edited, black "
         "is kept.",
     )
+    segmentation: Text | None = Field(
+        None,
+        description="A label as a picture, named as `mask` is, like data/classes/{stem}.png: the "
+        "value of each pixel says what is there. It is never sent, follows each edit, and is "
+        "exported beside it.",
+    )
     images: tuple[Text, ...] = Field(
         (), description="Further images sent with each source; columns may be used as in `mask`."
     )

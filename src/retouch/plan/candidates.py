@@ -74,6 +74,7 @@ class Candidate:
 
     `file` and `line` say where a table or list names it ("" and 0 for a glob's). `span` is where
     its picture lies in the file; `in_shares`: its annotations are shares of width and height.
+    `segmentation` is a picture that labels it.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Candidate:
     images: tuple[str, ...] = ()
     span: Span | None = None
     in_shares: bool = False
+    segmentation: str | None = None
 
     def problem(self, what: str, remedy: str = "", column: int = 1) -> Problem:
         """A problem with this source, at its row or its file."""

@@ -38,20 +38,26 @@ class Looks:
     source: Look | None
     images: tuple[Look | None, ...]
     mask: Look | None
+    segmentation: Look | None = None
 
     def all(self) -> Iterator[Look]:
         """Every file."""
-        return (each for each in (self.source, *self.images, self.mask) if each is not None)
+        return (
+            each
+            for each in (self.source, *self.images, self.mask, self.segmentation)
+            if each is not None
+        )
 
 
 def looks_of(candidate: Candidate, given: Input, *, hashed: bool) -> Looks:
     """The files a candidate refers to; `hashed`: with how its picture looks."""
     role: Role = "foreign" if given.convert else "picture"
-    mask = candidate.mask
+    mask, segmentation = candidate.mask, candidate.segmentation
     return Looks(
         _look(candidate.reference, role, candidate.span, hashed=hashed),
         tuple(_look(each, role) for each in candidate.images),
         None if mask is None else _look(mask, "mask"),
+        None if segmentation is None else _look(segmentation, "picture"),
     )
 
 
@@ -93,6 +99,14 @@ class Checks:
                 return BadSource(
                     shown, reason + f"picture {wanted[0]}x{wanted[1]}: make them equal"
                 )
+        labels = self._facts(looks.segmentation)
+        if first and labels and _sent_size(first, given) != (labels.width, labels.height):
+            wanted = _sent_size(first, given)
+            reason = (
+                f"its segmentation {self._named(candidate.segmentation)} is "
+                f"{labels.width}x{labels.height}, the picture {wanted[0]}x{wanted[1]}"
+            )
+            return BadSource(shown, f"{reason}: make them equal")
         self._warn(candidate, given, references, facts, mask_facts)
         columns = candidate.columns
         if first:
@@ -103,6 +117,9 @@ class Checks:
             mask=self._picture(candidate.mask, mask_facts) if candidate.mask else None,
             images=tuple(map(self._picture, candidate.images, facts[1:])),
             columns=columns,
+            segmentation=self._picture(candidate.segmentation, labels)
+            if candidate.segmentation
+            else None,
         )
         return Checked(source, candidate, facts, mask_facts)
 
@@ -117,7 +134,8 @@ class Checks:
             yield "its name is not UTF-8: rename it"
             return
         named = [("", looks.source), *(("image", each) for each in looks.images)]
-        for what, look in (*named, ("mask", looks.mask)):
+        labels = ("segmentation", looks.segmentation)
+        for what, look in (*named, ("mask", looks.mask), labels):
             facts = None if look is None else self._album.facts(look)
             if isinstance(facts, BadPicture) and look is not None:
                 who = f"its {what} {self._named(look.path)} " if what else ""

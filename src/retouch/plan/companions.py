@@ -1,4 +1,6 @@
-"""What goes with a source: its mask and its further images, named by templates of its columns."""
+"""What goes with a source: its mask, its further images and the picture that labels it, named by
+templates of its columns.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ class Findings:
 
 
 class Companions:
-    """The templates of one input's mask and images, filled for each of its sources."""
+    """The templates of what goes with one input's sources, filled for each of them."""
 
     def __init__(self, given: Input, findings: Findings) -> None:
         self._given, self._findings = given, findings
@@ -58,17 +60,23 @@ class Companions:
             return None
 
     def of(self, candidate: Candidate) -> Candidate | None:
-        """The candidate with its mask and further images; None if they cannot be named."""
-        mask, images = None, list[str]()
+        """The candidate with what goes with it; None if that cannot be named."""
+        named_once: dict[str, str] = {}
+        images = list[str]()
         for key, template in self._templates:
             named = self._filled(candidate, key, template)
             if named is None:
                 return None
-            if key == "mask":
-                mask = named
-            else:
+            if key == "images":
                 images.append(named)
-        return replace(candidate, mask=mask, images=tuple(each for each in images if each))
+            else:
+                named_once[key] = named
+        return replace(
+            candidate,
+            mask=named_once.get("mask"),
+            segmentation=named_once.get("segmentation"),
+            images=tuple(each for each in images if each),
+        )
 
     def _filled(self, candidate: Candidate, key: str, template: Template) -> str | None:
         """What a template of a path names for one source; None if that was told as a problem."""
@@ -85,7 +93,8 @@ class Companions:
             return None
         text = template.render(candidate.columns)
         if is_url(text):
-            if reason := unfit_url(text):
+            reason = "is no file here" if key == "segmentation" else unfit_url(text)
+            if reason:
                 self._findings.problems.append(
                     candidate.problem(f"its {key} `{shown_url(text)}` {reason}")
                 )
@@ -111,5 +120,7 @@ def _texts(given: Input) -> Iterator[tuple[tuple[str, *tuple[int, ...]], str]]:
     """The templates with their keys in the manifest."""
     if given.mask is not None:
         yield ("mask",), given.mask
+    if given.segmentation is not None:
+        yield ("segmentation",), given.segmentation
     for at, text in enumerate(given.images):
         yield ("images", at), text

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from retouch.job import Source
+from retouch.job import Picture, Source
 from retouch.plan.annotations import Annotations
 from retouch.plan.columns import Columns
 
@@ -17,11 +17,13 @@ _NOT_CARRIED = ("image", "file_name", "label")
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A source's split, whether its pictures are edited at all, and what its set says of it."""
+    """A source's split, whether its pictures are edited at all, and what its set says of it, also
+    by a picture whose pixels are labels."""
 
     split: str
     is_augmented: bool
     annotations: Annotations
+    segmentation: Picture | None = None
 
 
 def split_name(written: str) -> str:
@@ -33,9 +35,11 @@ def known_of(source: Source) -> Known:
     """What a plan knows of a source: `train` and edited where the manifest has no splits."""
     columns = source.columns
     if not isinstance(columns, Columns):
-        return Known(TRAIN, True, Annotations(columns.get("label") or None))
+        annotations = Annotations(columns.get("label") or None)
+        return Known(TRAIN, True, annotations, source.segmentation)
     annotations = columns.annotations or annotations_of(columns)
-    return Known(columns.split or TRAIN, columns.is_augmented, annotations)
+    split = columns.split or TRAIN
+    return Known(split, columns.is_augmented, annotations, source.segmentation)
 
 
 def annotations_of(columns: Columns) -> Annotations:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def read(text: str, reading: Reading) -> Iterator[Named]:
     for table in tables:
         for named in _rows(table, root, reading):
             listed.add(named.path)
+            listed.update(_further_files(named, root))
             yield named
     unlisted = [path for path in pictures if path not in listed]
     for path in unlisted:
@@ -92,7 +94,28 @@ def _rows(table: Path, root: Path, reading: Reading) -> Iterator[Named]:
             reading.told(Problem(shown, row.line, at, what, "name a file"))
             continue
         path = str(located(with_slashes(name), table.parent))
-        yield _listed(path, row, column, shown, root)
+        yield _listed(path, _below_root(row, table.parent, root), column, shown, root)
+
+
+def _below_root(row: TableRow, folder: Path, root: Path) -> TableRow:
+    """The row with its further files named from the root, which the set's names are relative to;
+    in the metadata they are relative to its own folder."""
+    if folder == root or not any(name.endswith("_file_name") for name in row.header):
+        return row
+    values = tuple(
+        os.path.relpath(located(with_slashes(value), folder), root)
+        if name.endswith("_file_name") and value
+        else value
+        for name, value in zip(row.header, row.values, strict=True)
+    )
+    return replace(row, values=values)
+
+
+def _further_files(named: Named, root: Path) -> Iterator[str]:
+    """What else the row names as files: masks, pictures before or after."""
+    for name, value in zip(named.header, named.values, strict=True):
+        if name.endswith("_file_name") and value:
+            yield str(located(value, root))
 
 
 def _picture_column(header: tuple[str, ...]) -> str | None:
