@@ -82,16 +82,25 @@ def _exported(folder: Path) -> Measured:
     )
 
 
+MEASURED = r"""
+import re, resource, sys
+from retouch.cli import main
+code = main(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_SELF)
+peak = re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]
+print(used.ru_utime + used.ru_stime, int(peak) // 1024)
+sys.exit(code)
+"""
+# A process's own ru_maxrss would not do: it begins with what its parent held.
+
+
 def _run(*words: str) -> tuple[float, int]:
     """A command's CPU seconds and its peak memory in MB."""
-    silence = subprocess.DEVNULL
-    with subprocess.Popen(
-        [sys.executable, "-m", "retouch", *words], stdout=silence, stderr=silence
-    ) as process:
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return used.ru_utime + used.ru_stime, used.ru_maxrss // 1024
+    ran = subprocess.run(
+        [sys.executable, "-c", MEASURED, *words], capture_output=True, text=True, check=True
+    )
+    seconds, megabytes = ran.stdout.splitlines()[-1].split()
+    return float(seconds), int(megabytes)
 
 
 def _files(folder: Path) -> Iterable[Path]:

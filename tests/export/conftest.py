@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.hugging_face import hugging_face as hugging_face_in
+
 
 @pytest.fixture(scope="session")
 def hugging_face(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The library `datasets`, which asks nobody and keeps nothing."""
-    home = tmp_path_factory.mktemp("hugging-face")
-    os.environ |= {
-        "HF_HOME": str(home),
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }
-    found = importlib.import_module("datasets")
-    found.disable_progress_bars()
-    found.config.HF_DATASETS_CACHE = home / "datasets"
-    return found
+    return hugging_face_in(tmp_path_factory.mktemp("hugging-face"))
 
 
 @pytest.fixture

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import random
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +27,9 @@ from tests.proofs.crash.recorder import Recorder
 from tests.proofs.crash.stage import Stage, recorded
 from tests.proofs.fuzz.targets import TARGETS, fuzz
 from tests.proofs.gateways import Night, figures
+from tests.support.hugging_face import hugging_face
 from tests.support.reviewing import grown
+from tests.support.round_trip import round_trips as trips
 from tests.support.simulation import Campaign, check
 
 REFUSALS = [
@@ -33,6 +38,7 @@ REFUSALS = [
     for keeps in (False, True)
 ]
 INPUTS_A_PIECE = 5000
+ROUND_TRIP_PICTURES = 2000
 FLAT_BYTES = 5_000_000  # 0.5 KB a job; held in memory, a job takes 4
 
 
@@ -169,6 +175,19 @@ def reviews(_number: int) -> Counter[str]:
     return Counter({"jobs": 10_000, "bytes more": max(0, grown_by)})
 
 
+def round_trips(_: int) -> Counter[str]:
+    """2,000 pictures in each kind of labelled set, through each format, read by its readers."""
+    with _scratch() as folder:
+        library, cache = hugging_face(folder / "hugging-face"), folder / "cache"
+
+        def load(*names: str, **how: Any) -> Any:
+            shutil.rmtree(cache, ignore_errors=True)  # the one before it is compared already
+            return library.load_dataset(*names, cache_dir=str(cache), **how)
+
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            return trips(folder, ROUND_TRIP_PICTURES, load)
+
+
 _NOTHING_LOST = "0 bought twice, 0 charges unsaid"
 TOPICS = {
     "power-cuts": Topic("power cuts, simulated", 200, power_cut, _NOTHING_LOST),
@@ -180,6 +199,7 @@ TOPICS = {
     "gateways": Topic(
         "jobs behind gateways", 20, gateways, "every bill within what is said, 0 bought twice"
     ),
+    "round-trips": Topic("labelled sets in and out", 1, round_trips, "all as they were made"),
     "inputs": Topic("inputs fuzzed", 200, inputs, "nothing uncaught"),
     "reviews": Topic("a review beside a run", 1, reviews, "its memory is flat"),
 }
