@@ -109,6 +109,23 @@ def test_a_table_elsewhere_names_pictures_beside_it_or_absolutely(
     assert "1 of its pictures lie outside `root`" in said(wrong.problems)
 
 
+def test_a_table_below_the_manifest_is_read_from_where_it_says(studio: Studio) -> None:
+    """Named relatively, its cells start from the manifest's folder, and pictures beside it are told
+    once, with the line to write; named absolutely, from its own."""
+    for name in ("set/pics/a.png", "set/pics/b.png"):
+        studio.make(name)
+    studio.make("set/list.csv", "image\npics/a.png\npics/b.png\n")
+    plan = planned(studio, table="set/list.csv")
+    assert plan.bad_sources == ()
+    (problem,) = plan.problems
+    assert "lie beside the table; write `root: set`" in str(problem)
+    assert names(planned(studio, table="set/list.csv", root="set")) == ["pics/a.png", "pics/b.png"]
+    whole = planned(studio, table=f"{studio.folder}/set/list.csv")
+    assert names(whole) == ["pics/a.png", "pics/b.png"]
+    studio.make("set/list.csv", "image\nset/pics/a.png\nset/pics/b.png\n")
+    assert names(planned(studio, table="set/list.csv")) == ["set/pics/a.png", "set/pics/b.png"]
+
+
 def test_masks_and_prompts_come_from_anywhere(studio: Studio, elsewhere: Path) -> None:
     """A mask's path may be absolute, a prompt's file too."""
     (elsewhere.parent / "m.png").write_bytes(picture(48, 32, "L"))

@@ -178,7 +178,8 @@ class _Input:
 
     def _tabled(self) -> Iterator[Candidate | None]:
         path = located(self.named, self.loaded.folder)
-        root = self._root(path.parent)
+        is_absolute = self.named.startswith(("/", "~"))
+        root = path.parent if is_absolute and not self.given.root else self._root(path.parent)
         column = self.given.image_column
         rows: list[Named] = []
         for row in read_table(path, self._shown(str(path)), column):
@@ -187,6 +188,11 @@ class _Input:
             elif (found := self._of_row(row, self._shown(str(path)), root)) is not None:
                 rows.append(found)
         files = [each.path for each in rows if not is_url(each.path)]
+        if files and not os.path.lexists(files[0]) and self._lies_beside(rows, path.parent):
+            what = f"its pictures are looked for in {root}, and lie beside the table"
+            beside = self._shown(str(path.parent)) or "."
+            self.findings.say(self.kind, what, f"write `root: {beside}`")
+            return
         outside = [each for each in files if not _inside(each, root)]
         elsewhere = Path(os.path.commonpath(list(map(_folder_of, outside)) or ["/"]))
         if outside:
@@ -201,6 +207,12 @@ class _Input:
         for named in rows:
             is_inside = is_url(named.path) or _inside(named.path, root)
             yield self._candidate(named, root if is_inside else elsewhere, named.path)
+
+    def _lies_beside(self, rows: list[Named], folder: Path) -> bool:
+        """Whether the table's first picture is where its cell says, seen from the table."""
+        first = next(each for each in rows if not is_url(each.path))
+        cell = first.values[first.header.index(self.given.image_column)].strip()
+        return os.path.lexists(located(with_slashes(cell), folder))
 
     def _listed(self) -> Iterator[Candidate | None]:
         path = located(self.named, self.loaded.folder)
