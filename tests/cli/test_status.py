@@ -152,3 +152,37 @@ def test_budgets_say_what_they_have_left_and_how_long_that_lasts(
     assert "lasts for 2 of 3 jobs" in capsys.readouterr().out
     main(["plan", *cats.words, "--json"])
     assert json.loads(capsys.readouterr().out)["budgets"] == [budget]
+
+
+def test_a_report_tells_the_same_of_its_budget(
+    cats: Priced, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To the digit, whatever it is grouped by; without a plan, for about how many jobs more. Of a
+    part of the days, or at other prices, it says nothing."""
+    cats.write(
+        more="run: {budget: {total: 3, per_day: 2, currency: CNY}}",
+        price="{currency: CNY, input_per_million: 2.1, output_per_million: 210}, "
+        "budget: {total: 2.5, currency: CNY}",
+    )
+    cats.fill([was_done, was_done, is_unknown])
+    known = {
+        (each["span"], each["model"]): each
+        for each in json.loads(_status(cats, capsys, "--json"))["budgets"]
+    }
+    for by in ("model", "source", "day,model"):
+        assert main(["report", *cats.words, "--json", "--by", by]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert [(each["span"], each["model"]) for each in found["budgets"]] == [
+            ("total", None), ("total", "gemini-2.5-flash-image"),
+        ]  # fmt: skip
+        for each in found["budgets"]:
+            there = known[each["span"], each["model"]]
+            for name in ("limit", "spent", "reserved", "left", "per_day"):
+                assert each[name] == there[name]
+        assert [each["lasts"] for each in found["budgets"]] == [6, 4]  # 0.2715 a job
+        assert all(set(by.split(",")) <= set(row) for row in found["by"])
+        assert len(found["by"]) == (3 if by == "source" else 1)
+    main(["report", *cats.words])
+    assert "lasts for about 6 more jobs" in " ".join(capsys.readouterr().out.split())
+    main(["report", *cats.words, "--json", "--since", "2025-10-01"])
+    assert "budgets" not in json.loads(capsys.readouterr().out)

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from retouch.cli.allowances import runways, utc_today
+from retouch.cli.allowances import Basis, runways, utc_today
 from retouch.cli.ledgers import Found
 from retouch.cli.output import say
 from retouch.cli.workspace import Workspace, make_plan, workspace_of
@@ -212,7 +212,7 @@ def outlook_of(subject: Subject, gallery: Gallery) -> Outlook:
     counts = gallery.counted(setting.currency, after=0 if is_of_all else gallery.run_line)
     span: Span = "total" if setting.total is not None else "run"
     runway = next(
-        (each for each in runways(workspace, state, forecasts, utc_today())
+        (each for each in runways(workspace.loaded.manifest, Basis(state, utc_today(), forecasts))
          if each.allowance.model is None and each.allowance.span == span),
         None,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from itertools import chain
 from rich.console import Console
 from rich.text import Text
 
-from retouch.cli.allowances import runway_document, runway_lines, runways, utc_today
+from retouch.cli.allowances import Basis, runway_document, runway_lines, runways, utc_today
 from retouch.cli.console import WIDTH, print_table, stdout_console
 from retouch.cli.grouped import grouped
 from retouch.cli.output import json_text, say
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     outside = outside_plan(workspace, plan, state)
     refused = _say_problems(workspace, plan)
-    budgets = runways(workspace, state, forecasts, utc_today())
+    budgets = runways(workspace.loaded.manifest, Basis(state, utc_today(), forecasts))
     if arguments.json:
         told = {
             "budgets": list(map(runway_document, budgets)),

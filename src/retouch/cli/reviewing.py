@@ -12,11 +12,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, timezone
 from os.path import exists
 
+from retouch.cli.allowances import (
+    Basis,
+    RowsSpent,
+    runway_document,
+    runway_lines,
+    runways,
+    utc_today,
+)
 from retouch.cli.ledgers import Found, Search
 from retouch.cli.output import say
 from retouch.cli.pages import Reviewed, look_at
 from retouch.errors import InputRefused
-from retouch.manifest import PriceFile, offset_of, utc_offset
+from retouch.manifest import Manifest, PriceFile, offset_of, utc_offset
 from retouch.money import exact
 from retouch.report import Grouping, Kept, Period, Tally
 from retouch.report.comparing import as_other, compared, spans
@@ -28,6 +36,7 @@ from retouch.review.charts import Durations
 from retouch.review.marks import read_marks
 from retouch.text import one_clean_line
 
+_BY_BUDGET: Grouping = ("day", "model")  # what budgets are told by
 NAMED = 5  # ledgers: more are counted
 LOOKED_AT = 500  # pictures that are looked at without being asked to: some seconds' worth
 ALL = sys.maxsize
@@ -52,11 +61,12 @@ class Scope:
 def review_ledgers(scope: Scope, groupings: Sequence[Grouping]) -> Reviewed:
     """The review by each of the groupings. Raises InputRefused, LedgerDamaged, StorageFailed."""
     looker = _Looker(scope.looks)
+    budgeted = _budgeted(scope)
     prices, what_if = scope.prices, None
     if prices or scope.is_batch:
         what_if = WhatIf(is_batch=scope.is_batch)
     tally = Tally(
-        groupings,
+        [*groupings, *((_BY_BUDGET,) if budgeted and _BY_BUDGET not in groupings else ())],
         scope.period,
         zone=scope.zone,
         prices=what_if,
@@ -78,7 +88,37 @@ def review_ledgers(scope: Scope, groupings: Sequence[Grouping]) -> Reviewed:
     looker.look(tally.wasted)
     about = _about(scope.search, tally, _zone_name(scope.zone))
     review = review_of(tally, about, tuple(notes), offset_of(scope.zone))
+    if budgeted is not None:
+        review = _with_budgets(review, budgeted, groupings)
     return Reviewed(review, looker.durations, looker.looked)
+
+
+def _budgeted(scope: Scope) -> Manifest | None:
+    """The manifest whose budgets stand beside the review: that of one whole ledger, as paid."""
+    if len(scope.search.ledgers) != 1 or scope.period.since or scope.period.until:
+        return None
+    loaded = scope.search.ledgers[0].loaded
+    if loaded is None or scope.prices is not None or scope.is_batch:
+        return None
+    settings = (loaded.manifest.run.budget, *(model.budget for model in loaded.manifest.models))
+    return loaded.manifest if any(each and each.total is not None for each in settings) else None
+
+
+def _with_budgets(review: Review, manifest: Manifest, groupings: Sequence[Grouping]) -> Review:
+    """The review with what the total budgets have left, and how long that lasts."""
+    spent = RowsSpent(review.by[_BY_BUDGET])
+    found = [
+        each
+        for each in runways(manifest, Basis(spent, utc_today(), each=spent.each))
+        if each.allowance.span == "total"
+    ]
+    texts = ("; ".join(line.strip() for line in runway_lines(each)) for each in found)
+    return replace(
+        review,
+        by={name: rows for name, rows in review.by.items() if name in groupings},
+        budgets=list(map(runway_document, found)),
+        notes=(*review.notes, *(f"{text[0].upper()}{text[1:]}." for text in texts)),
+    )
 
 
 def _rejected(search: Search) -> frozenset[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from retouch.cli.allowances import runway_document, runway_lines, runways, utc_today
+from retouch.cli.allowances import Basis, runway_document, runway_lines, runways, utc_today
 from retouch.cli.failures import failures_of, print_failures
 from retouch.cli.output import json_text, say
 from retouch.cli.summary import outside_text
@@ -51,7 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     redo = Redo(unknown=workspace.loaded.manifest.run.on_unknown == "retry")
     standing = _standing(workspace, state)
     counts = counts_with(state, read_marks(workspace.folder).rejected_keys)
-    found_budgets = runways(workspace, state, standing.forecasts, utc_today())
+    found_budgets = runways(
+        workspace.loaded.manifest, Basis(state, utc_today(), standing.forecasts)
+    )
     failures = list(failures_of(state, redo))
     if arguments.json:
         found = {"manifest": workspace.loaded.manifest.name, "virtual": workspace.is_rehearsal}

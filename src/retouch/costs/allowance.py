@@ -14,6 +14,7 @@ from typing import Literal
 from retouch.money import EXACT, Money
 
 RATE_DAYS = 7  # the latest days that tell at what rate money is spent
+_MANY = 10**12  # jobs: more than anybody sends
 _FAR = 36_500  # days: who has more left at this rate needs no date
 Span = Literal["run", "total", "day"]
 _ZERO, _LEAST = Decimal(0), Decimal("1e-9")
@@ -49,8 +50,8 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Runway:
-    """How far an allowance goes: `lasts` for so many of `jobs`, until the day `until` at
-    `per_day`; None: there is no saying, or it does not end."""
+    """How far an allowance goes: `lasts` for so many of `jobs` (None: of any number), until the day
+    `until` at `per_day`; None: there is no saying, or it does not end."""
 
     allowance: Allowance
     jobs: int | None = None
@@ -103,11 +104,16 @@ def runway(
     needs: Sequence[Need] | None,
     spent: Mapping[str, Decimal],
     today: str,
+    each: Decimal | None = None,
 ) -> Runway:
-    """How far an allowance goes. `needs`: of the lanes it is for, None where no plan is known;
-    `spent`: of them by day; `today`: YYYY-MM-DD."""
+    """How far an allowance goes. `needs`: of the lanes it is for, None where no plan is known: then
+    what a Job has cost so far (`each`) tells for how many more; `spent`: of them by day; `today`:
+    YYYY-MM-DD."""
     jobs = None if needs is None else sum(need.jobs for need in needs)
-    lasts = None if needs is None else lasting(allowance.left, needs)
+    if needs is None and each:
+        lasts = lasting(allowance.left, [Need(_MANY, each, each)])
+    else:
+        lasts = None if needs is None else lasting(allowance.left, needs)
     rate = per_day(spent, today) if allowance.span == "total" else None
     until = None
     if rate and rate > 0 and (lasts is None or lasts != jobs):

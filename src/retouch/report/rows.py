@@ -30,7 +30,7 @@ class Review:
 
     `by` maps a grouping to its rows. `is_virtual`: the costs are a rehearsal's, nobody was paid.
     `about` says which ledgers and days these are; `notes` are said beside the figures: what was
-    left out, which prices were used.
+    left out, which prices were used. `budgets`: what they have left, as `status --json` has it.
     """
 
     totals: list[Plain]
@@ -46,6 +46,7 @@ class Review:
     utc_offset: str = "+00:00"
     days: tuple[str, ...] = ()
     what_if: list[Plain] = field(default_factory=list)
+    budgets: list[dict[str, object]] = field(default_factory=list)
 
     @property
     def document(self) -> dict[str, object]:
@@ -64,7 +65,9 @@ class Review:
             "utc_offset": self.utc_offset,
             "about": self.about,
             "notes": list(self.notes),
-        } | ({"what_if": self.what_if} if self.what_if else {})
+            **({"what_if": self.what_if} if self.what_if else {}),
+            **({"budgets": self.budgets} if self.budgets else {}),
+        }
 
 
 def review_of(
