@@ -2,6 +2,6 @@
 
 import sys
 
-from retouch.cli import main
+from retouch.cli import entry
 
-sys.exit(main())
+sys.exit(entry())

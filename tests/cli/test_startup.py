@@ -65,6 +65,15 @@ def test_plan_imports_no_event_loop_and_no_bar_that_nobody_sees(tmp_path: Path) 
     assert modules & (NETWORK | REHEARSAL | DATASETS | {"jinja2", "tqdm"}) == set()
 
 
+def test_plan_imports_one_dialect_no_replies_and_no_data_sets(tmp_path: Path) -> None:
+    """What its manifest does not use is not there: other dialects, formats, patterns of errors."""
+    modules = ran(tmp_path, "plan", QUICKSTART)
+    assert "retouch.dialects.qiniu.requests" in modules
+    unused = {f"retouch.plan.sets.{name}" for name in ("coco", "yolo", "webdataset")}
+    unused |= {"retouch.dialects.openai", "retouch.dialects.qiniu.replies", "retouch.engine.naming"}
+    assert modules & unused == set()
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_of_the_list_is_there_once_it_is_asked_for(name: str) -> None:
     command = import_module(f"retouch.cli.{name}")

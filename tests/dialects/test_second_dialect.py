@@ -45,7 +45,7 @@ def test_a_second_dialect_runs_from_manifest_to_bill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its own names for number and size reach the price, the limits, the paths and the ledger."""
-    monkeypatch.setitem(dialects._LISTED, sketch.NAME, sketch)
+    monkeypatch.setitem(dialects._LISTED, sketch.NAME, sketch.__name__)
     monkeypatch.setenv("SKETCH_KEY", "sk-0123456789abcdef")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()

@@ -6,7 +6,6 @@ import argparse
 from dataclasses import replace
 
 from retouch.cli.workspace import Workspace
-from retouch.engine.naming import keys_of
 from retouch.ledger.decision import Redo
 from retouch.manifest import PayAgain, RunSettings
 from retouch.plan import Plan
@@ -36,7 +35,7 @@ def redo_of(words: list[str], workspace: Workspace, plan: Plan) -> Redo:
         unknown="unknown" in words or standing.unknown,
         missing="missing" in words,
         rejected="rejected" in words,
-        keys=keys_of(named, plan.lanes, "--redo"),
+        keys=_named(named, plan) if named else frozenset(),
     )
 
 
@@ -44,3 +43,9 @@ def _standing(settings: RunSettings) -> Redo:
     """What a manifest lets every run pay for again, before anybody asks for more."""
     terms = settings.on_unknown
     return Redo(unknown=terms == "retry", again=terms.retry if isinstance(terms, PayAgain) else 0)
+
+
+def _named(words: list[str], plan: Plan) -> frozenset[str]:
+    from retouch.engine.naming import keys_of  # noqa: PLC0415 - start-up time
+
+    return keys_of(words, plan.lanes, "--redo")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -65,6 +64,11 @@ class Album:
     def _inspect(
         self, unknown: list[tuple[Look, os.stat_result | None]], on_progress: OnProgress | None
     ) -> None:
+        if not unknown:
+            return
+        # Here and not above: slow to import, and a plan made anew knows every picture.
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
         remaining = iter(unknown)
         with ThreadPoolExecutor(THREADS, thread_name_prefix="inspect") as pool:
             while chunk := list(islice(remaining, _CHUNK)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,19 +21,14 @@ from retouch.plan.columns import Columns, path_of_url
 from retouch.plan.companions import Companions, Findings
 from retouch.plan.globs import Glob, Trouble, UnfitPattern, glob_of, located, with_slashes
 from retouch.plan.results import Results, is_below, results_of
-from retouch.plan.sets import coco, imagefolder, webdataset, yolo
+from retouch.plan.sets import read_set
+from retouch.plan.sets.imagefolder import annotations_of
 from retouch.plan.sets.reading import Reading
 from retouch.plan.tables import TableRow, read_table, read_urls
 from retouch.plan.warnings import Warnings
 from retouch.text import one_clean_line, url_without_query, url_without_signature
 
 PROBLEM_CAP = 20
-_SETS: dict[str, Callable[[str, Reading], Iterator[Named]]] = {
-    "imagefolder": imagefolder.read,
-    "coco": coco.read,
-    "yolo": yolo.read,
-    "webdataset": webdataset.read,
-}
 
 
 def gather(
@@ -169,7 +164,7 @@ class _Input:
         folder = located(given_root, self.loaded.folder) if given_root else None
         reading = Reading(self.loaded.folder, folder, self._shown, self.findings.told, self._warn)
         excluded: list[Glob] | None = None
-        for named in _SETS[self.kind](self.named, reading):
+        for named in read_set(self.kind, self.named, reading):
             root = folder or reading.root
             if excluded is None:
                 excluded = self._excluded(root)
@@ -249,7 +244,7 @@ class _Input:
             return None
         else:
             path = str(located(with_slashes(named), root))
-        annotations = imagefolder.annotations_of(row, (self.given.image_column,))
+        annotations = annotations_of(row, (self.given.image_column,))
         return Named(path, file, row.line, row.header, row.values, annotations)
 
     # --- Names -----------------------------------------------------------------------------

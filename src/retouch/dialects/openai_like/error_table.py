@@ -13,11 +13,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 
 from retouch.dialects.base import ErrorKind, Scope
 
 Of = Literal["anybody", "document", "own", "any_text", "bare"]
+
+
+@cache
+def _pattern(words: str) -> re.Pattern[str]:
+    """Start-up: thirty patterns are compiled when an error is first read, not at every import."""
+    return re.compile(words, re.IGNORECASE)
+
+
+def says(words: str, text: str) -> bool:
+    """Whether a text holds any of the words: a pattern, in upper or lower case."""
+    return _pattern(words).search(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +84,7 @@ class ErrorRow:
     kind: ErrorKind | None
     statuses: frozenset[int]
     names: frozenset[str]
-    words: re.Pattern[str] | None
+    words: str
     scope: Scope
     retry_safe: bool
     of: Of
@@ -85,7 +97,7 @@ class ErrorRow:
             return False
         match self.of:
             case "any_text":
-                return self.words is not None and self.words.search(told.text) is not None
+                return self._is_in(told.text)
             case "bare":
                 return told.is_bare
             case "own":
@@ -93,15 +105,16 @@ class ErrorRow:
             case "document":
                 return told.error is not None
             case "anybody":
-                return self.words is None or self.is_said_by(told.error)
+                return not self.words or self.is_said_by(told.error)
 
     def is_said_by(self, error: ServerError | None) -> bool:
         """Whether the error's own name or words are this row's, whatever the status."""
         if error is None:
             return False
-        return self._is_named_by(error) or (
-            self.words is not None and self.words.search(error.text) is not None
-        )
+        return self._is_named_by(error) or self._is_in(error.text)
+
+    def _is_in(self, text: str) -> bool:
+        return bool(self.words) and says(self.words, text)
 
     def _is_named_by(self, error: ServerError | None) -> bool:
         return error is not None and not self.names.isdisjoint(error.names)
@@ -118,23 +131,20 @@ def _row(
     retry_safe: bool = False,
     of: Of = "anybody",
 ) -> ErrorRow:
-    pattern = re.compile(words, re.IGNORECASE) if words else None
     named = frozenset(names.lower().split())
-    return ErrorRow(reason, kind, frozenset(at), named, pattern, scope, retry_safe, of)
+    return ErrorRow(reason, kind, frozenset(at), named, words, scope, retry_safe, of)
 
 
-CONTENT_WORDS = re.compile(
+CONTENT_WORDS = (
     r"content[ _-](?:polic|filter)|moderat|image_recitation|blocklist"
     r"|safety (?:system|filter|polic|check|setting)|image_safety"
     r"|prohibited|nsfw|sensitive|inappropriate|risk[ _-]?control"
     r"|violat\w* (?:our|the|content|polic)"
-    r"|敏感|违规|违禁|审核|风控|不合规|内容安全",
-    re.IGNORECASE,
+    r"|敏感|违规|违禁|审核|风控|不合规|内容安全"
 )
-VANISHED_WORDS = re.compile(
+VANISHED_WORDS = (
     r"(?:task|request|job)\b.{0,80}(?:not found|not exist|no longer|expired)"
-    r"|no such (?:task|request)|任务.{0,20}(?:不存在|未找到|过期)",
-    re.IGNORECASE,
+    r"|no such (?:task|request)|任务.{0,20}(?:不存在|未找到|过期)"
 )
 _A_LIMIT = r"quota|limit|exceed|exhaust|额度|限额|配额|上限"
 _A_DAY = r"\bdaily\b|\bper day\b|/day\b|\brpd\b|每日|每天|当日|今日"
@@ -259,13 +269,13 @@ ROWS: tuple[ErrorRow, ...] = (
         "content",
         "a moderation message behind 400 or 403 (PROTOCOL §1); before 403 is read as a bad key",
         at=(400, 403, 406, 422, 451),
-        words=CONTENT_WORDS.pattern,
+        words=CONTENT_WORDS,
     ),
     _row(
         "content",
         "a moderation message of the service's own that a gateway wrapped in a 5xx",
         at=(500, 502, 503),
-        words=CONTENT_WORDS.pattern,
+        words=CONTENT_WORDS,
         of="own",
     ),
     _row(

@@ -25,6 +25,7 @@ from retouch.dialects.openai_like.error_table import (
     ErrorRow,
     ServerError,
     Told,
+    says,
 )
 
 _REDIRECTS = {301, 302, 307, 308}
@@ -87,21 +88,19 @@ def _is_vanished(reply: Reply, error: ServerError | None) -> bool:
         return False
     if reply.status in (404, 410):
         return True
-    return 200 <= reply.status < 500 and VANISHED_WORDS.search(error.message) is not None
+    return 200 <= reply.status < 500 and says(VANISHED_WORDS, error.message)
 
 
 def tells_of_content(words: str) -> bool:
     """Whether words speak of content that was refused."""
-    return CONTENT_WORDS.search(words) is not None
+    return says(CONTENT_WORDS, words)
 
 
 def task_failed(document: Document, status: int, *, images: int | None) -> Rejected:
     """A Task that ended without pictures; billed only if the server counted some."""
     error = error_in({k: v for k, v in document.items() if k != "status"})
     message = error.message if error else ""
-    refused = error is not None and (
-        CONTENT_WORDS.search(message) is not None or "1301" in error.names
-    )
+    refused = error is not None and (says(CONTENT_WORDS, message) or "1301" in error.names)
     return Rejected(
         kind="content" if refused else "task_failed",
         status=status,

@@ -9,11 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, cast
 
-from retouch.dialects.base import Capabilities, Endpoint, Request
+from retouch.dialects.base import (
+    Accepted,
+    Capabilities,
+    Endpoint,
+    Pending,
+    Produced,
+    Rejected,
+    Reply,
+    Request,
+    Unreadable,
+)
 from retouch.dialects.openai_like.bodies import Json, PictureBody
 from retouch.dialects.qiniu import tasks
 from retouch.dialects.qiniu.models import MODELS, Call, call_for, capabilities_of
-from retouch.dialects.qiniu.replies import read_poll, read_submit
 from retouch.dialects.qiniu.usage import usage_bill as read_usage
 from retouch.dialects.qiniu.usage import usage_requests
 from retouch.job import Job, Members, Options, OptionValue, Picture, Terms, plain
@@ -93,6 +102,20 @@ def submit(job: Job, endpoint: Endpoint) -> Request:
 def poll(task: str, endpoint: Endpoint) -> Request:
     """The GET that asks how a Task stands; ValueError if `task` is not one a reply gave."""
     return Request("GET", tasks.status_url(task, endpoint), headers=_HEADERS[1:])
+
+
+def read_submit(reply: Reply) -> Produced | Accepted | Rejected | Unreadable:
+    """What the reply to a submit means; see `replies`."""
+    from retouch.dialects.qiniu import replies  # noqa: PLC0415 - start-up: `plan` reads none
+
+    return replies.read_submit(reply)
+
+
+def read_poll(reply: Reply) -> Produced | Pending | Rejected | Unreadable:
+    """What the reply to a poll means; see `replies`."""
+    from retouch.dialects.qiniu import replies  # noqa: PLC0415 - start-up: `plan` reads none
+
+    return replies.read_poll(reply)
 
 
 def _pictures(call: Call, body: PictureBody, pictures: Sequence[Picture]) -> dict[str, Json]:
