@@ -125,9 +125,10 @@ async def test_retry_after_holds_the_whole_lane(in_memory: Path) -> None:
     told = Mishap(429, RATE.body, (("retry-after", "30"), ("content-type", "application/json")))
     provider = Provider(seconds=1.0, mishaps=[told])
     work = bench(in_memory, provider)
-    await work.run([lane(GEMINI, 10, limits=Limits(concurrency=1))])
+    await work.run([lane(GEMINI, 10, limits=Limits(concurrency=4))])
     times = [seen.at for seen in provider.posts]
-    assert times[1] - times[0] >= 30
+    assert times[3] == times[0]
+    assert times[4] - times[0] >= 30
     assert len(provider.book) == 10
     assert work.state.counts() == Counter(done=10)
 
@@ -540,6 +541,25 @@ async def test_a_second_interrupt_between_reply_and_record_loses_neither(tmp_pat
     assert [type(record) for record in bench.records] == [Started, Unknown]
     (body,) = (tmp_path / "quarantine").iterdir()
     assert body.read_bytes() == mishap.body
+
+
+@pytest.mark.virtual_time
+async def test_a_second_interrupt_drops_no_picture_that_is_here(tmp_path: Path) -> None:
+    """The reply has come with its picture: it is kept and recorded, whatever is cancelled."""
+    bench = Bench(tmp_path, Provider())
+    scope = anyio.CancelScope()
+
+    async def threads(call: Callable[[], T], /) -> T:
+        if bench.provider.book:
+            scope.cancel()
+        await anyio.lowlevel.checkpoint()
+        return call()
+
+    bench.threads = threads
+    await bench.run([lane(GEMINI, 1)], scope=scope)
+    assert scope.cancel_called
+    assert bench.state.counts() == Counter(done=1)
+    assert not bench.state.open_charges
 
 
 MIDNIGHT = datetime(2026, 10, 31, 16, tzinfo=UTC)  # in China the 1st of November begins
