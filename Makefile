@@ -19,7 +19,7 @@ $(error EXTRAS has no $(UNKNOWN_EXTRAS); there are: $(LOCKED_EXTRAS))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run plan status report reconcile review verify export test peers check format bench torture fresh lock clean
+.PHONY: help setup dev run plan status report reconcile review verify export test peers check format bench torture mutants fresh lock clean
 
 help: ## print the targets
 	@echo "usage: make TARGET [MANIFEST=$(MANIFEST)] [ARGS='--limit 5']"
@@ -107,6 +107,9 @@ fresh: ## prove that a fresh clone sets itself up, whatever is published later (
 
 torture: dev ## the crash, fault and fuzz proofs at full size (an hour)
 	@$(BIN)/python -m tests.proofs.torture $(ARGS)
+
+mutants: dev ## small changes of meaning that the tests must notice (hours); ARGS='costs --only pricing.py'
+	@$(BIN)/python -m tests.proofs.mutants $(ARGS)
 
 bench: dev ## speed, as ratios against references in the same run
 	@$(BIN)/python -m tests.bench $(ARGS)

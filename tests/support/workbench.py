@@ -20,7 +20,7 @@ from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
 from retouch.engine.context import JobEnd, Resources
 from retouch.engine.outputs import Outputs
-from retouch.engine.selection import Choice, Selection
+from retouch.engine.selection import Choice, Selection, open_shelves
 from retouch.engine.summary import RunOptions, Summary
 from retouch.job import Job, Picture, Prompt, Source, Terms
 from retouch.ledger import Reader, open_ledger
@@ -154,6 +154,7 @@ class Bench:
     threads: Threads = in_place
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     unbilled_statuses: tuple[int, ...] = ()
+    reuse: tuple[str, ...] = ()
     _runs: Iterator[int] = field(default_factory=itertools.count)
 
     async def run(
@@ -178,7 +179,9 @@ class Bench:
         ):
             self.batch = Batch(
                 lanes=lanes,
-                selection=Selection(ledger.state, outputs, (), redo),
+                selection=Selection(
+                    ledger.state, outputs, open_shelves(self.reuse, self.folder), redo
+                ),
                 resources=Resources(
                     dialect=dialect_of(lanes[0].model.model),
                     transport=transport,
