@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from retouch.costs.pricing import Delivered, ceiling_of, cost_of, has_ceiling, in_batch
 from retouch.dialects.base import Capabilities, TokenEstimate, Usage
+from retouch.dialects.openai_like.usage import credible, usage_in
 from retouch.dialects.qiniu.requests import terms
 from retouch.job import Job, Members, Options, Picture, Prompt, Source
 from retouch.ledger.records import CostRecord
@@ -228,6 +229,49 @@ def test_output_is_paid_by_kind(usage: Usage, amount: str | None) -> None:
     without the kinds there is no cost, for any would be a guess."""
     cost = cost_of(usage, Delivered(1, 1), job(), BY_KIND)
     assert (cost and cost.amount) == amount
+
+
+TWO_KINDS = Price(
+    currency="USD", text_input_per_million=Decimal(5), image_input_per_million=Decimal(8),
+    image_output_per_million=Decimal(32), text_output_per_million=Decimal(10),
+)  # fmt: skip
+REPORTED: dict[str, tuple[dict[str, object], Price, str | None]] = {
+    # BerriAI/litellm#17410: all output was priced as text, or as pictures
+    "thinking beside a picture": (
+        {"prompt_tokens": 10, "completion_tokens": 1345, "total_tokens": 1355,
+         "completion_tokens_details": {"reasoning_tokens": 225, "text_tokens": 0,
+                                       "image_tokens": 1120}},
+        BY_KIND, "0.137120"),
+    # BerriAI/litellm#21902: text of an image model was priced as pictures
+    "text beside a picture": (
+        {"prompt_tokens": 357, "completion_tokens": 6543, "total_tokens": 6900,
+         "prompt_tokens_details": {"text_tokens": 34, "image_tokens": 323},
+         "completion_tokens_details": {"text_tokens": 335, "image_tokens": 6208}},
+        TWO_KINDS, "0.204760"),
+    # BerriAI/litellm#18599: only the reasoning was counted
+    "thinking is a part of output": (
+        {"prompt_tokens": 17, "completion_tokens": 482, "total_tokens": 499,
+         "completion_tokens_details": {"reasoning_tokens": 448, "audio_tokens": 0},
+         "prompt_tokens_details": {"cached_tokens": 0}},
+        Price(currency="USD", input_per_million=Decimal("0.05"),
+              output_per_million=Decimal("0.4")), "0.00019365"),
+    # BerriAI/litellm#31142: output whose kind nobody told was priced as text
+    "kinds that nobody told": (
+        {"input_tokens": 3987, "output_tokens": 4160, "total_tokens": 8147,
+         "input_tokens_details": {"text_tokens": 943, "image_tokens": 3044}},
+        TWO_KINDS, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_usage_of_public_reports_is_priced_right(name: str) -> None:
+    """Replies that other programs have billed wrongly, from what the server wrote to the cost."""
+    stated, price, amount = REPORTED[name]
+    warnings: list[str] = []
+    usage = credible(usage_in({"usage": stated}, warnings), 1, warnings)
+    cost = cost_of(usage, Delivered(1, 1), job(), price)
+    assert (cost and cost.amount) == amount
+    assert not warnings
 
 
 def test_kinds_have_a_price_for_all_to_fall_back_on() -> None:

@@ -196,6 +196,7 @@ def test_a_submit_is_refused_for_what_it_is(status: int, body: object, verdict: 
         (522, "<html>"),
         (200, openai("Our servers are currently overloaded", code="server_is_overloaded")),
         (408, ""),
+        (409, openai("an identical request is being processed", code="request_in_progress")),
         (460, ""),
         (499, ""),
         (303, ""),

@@ -58,6 +58,10 @@ class _Provider:
             while True:
                 async with asyncio.timeout(keep_seconds):
                     head = await reader.readuntil(b"\r\n\r\n")
+                if head.startswith(b"GET"):  # whether it is a rehearsal
+                    writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                    keep_seconds = self.keep_seconds
+                    continue
                 length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
                 await reader.readexactly(length)
                 await asyncio.sleep(self.seconds)

@@ -31,6 +31,7 @@ class House:
 
     folder: Path
     port: int = 0
+    base_url: str = ""  # default: plain http on this machine
 
     @property
     def book(self) -> list[Charge]:
@@ -64,13 +65,21 @@ class House:
             Image.new("RGB", (300, 300), colour).save(self.folder / f"pictures/{index:03}.png")
 
     def manifest(
-        self, models: str, *, prompts: int = 1, run: str = "{}", dialect: str = "qiniu"
+        self,
+        models: str,
+        *,
+        prompts: int = 1,
+        run: str = "{}",
+        dialect: str = "qiniu",
+        provider: str = "",
     ) -> None:
-        """A manifest over the pictures, for the provider."""
+        """A manifest over the pictures, for the provider; `provider`: more about it."""
+        base_url = self.base_url or f"http://127.0.0.1:{self.port}/v1"
+        provider = provider and f", {provider}"
         lines = "\n".join(f"  - {{id: p{one}, template: edit {one}}}" for one in range(prompts))
         (self.folder / "manifest.yaml").write_text(
             "version: 1\n"
-            f"provider: {{dialect: {dialect}, base_url: 'http://127.0.0.1:{self.port}/v1'}}\n"
+            f"provider: {{dialect: {dialect}, base_url: '{base_url}'{provider}}}\n"
             "inputs: [{glob: pictures/*.png}]\n"
             f"prompts:\n{lines}\n"
             f"models:\n{models}\n"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
+from tests.support.namespaces import enter
 from tests.support.provider import Mishap, Provider
 
 REFUSAL = Mishap(400, b'{"error":{"message":"unsafe","code":"content_policy_violation"}}')
@@ -25,18 +26,33 @@ def serve(
     seconds: float = 0.05,
     task_seconds: float = 0.3,
     refused: str = "",
+    host: str = "127.0.0.1",
+    certificate: str = "",
+    namespace: str = "",
 ) -> None:
-    """Say the port and serve until killed. Every request for the model `refused` is refused."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    """Say the port and serve until killed. Every request for the model `refused` is refused.
+
+    `certificate`: the PEM file of one and its key, for TLS. `namespace`: the network namespace, by
+    its path, in which `host` is.
+    """
+    if namespace:
+        enter(namespace)
+    with socket.create_server((host, 0)) as listener:
         number = listener.getsockname()[1]
         provider = Provider(
             seconds=seconds,
             task_seconds=task_seconds,
             mishaps=repeat(REFUSAL) if refused else (),
             mishaps_of=refused,
-            origin=f"http://127.0.0.1:{number}",
+            origin=f"{'https' if certificate else 'http'}://{host}:{number}",
             book_file=book,
         )
-        config = uvicorn.Config(provider, log_level="error", lifespan="off", access_log=False)
+        config = uvicorn.Config(
+            provider,
+            log_level="error",
+            lifespan="off",
+            access_log=False,
+            ssl_certfile=certificate or None,
+        )
         port.send(number)
         asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))

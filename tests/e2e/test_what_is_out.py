@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -213,4 +215,72 @@ def test_tasks_on_file_in_a_reused_ledger_are_not_bought(tmp_path: Path) -> None
         assert place.retouch("run").returncode == 0
         other(place)
         assert place.retouch("run").returncode == 0
+        assert len(place.book) == 2
+
+
+def at_the_fallback(place: House, base_url: str, fallback: str = "") -> None:
+    """A manifest of tasks with another endpoint before the provider."""
+    place.manifest(TASKS)
+    path = place.folder / "manifest.yaml"
+    named = f", fallback_urls: ['{fallback}']" if fallback else ""
+    there = f"base_url: 'http://127.0.0.1:{place.port}/v1'"
+    path.write_text(path.read_text().replace(there, f"base_url: '{base_url}'{named}"))
+
+
+def test_a_task_is_polled_at_the_endpoint_that_took_it(tmp_path: Path) -> None:
+    """CASES C15: taken by the fallback while the main endpoint was away. When that is back, and
+    knows no such task, it is not asked; where the manifest does not name the taker any more, that
+    is said (exit 1), and the task stays on file."""
+    (tmp_path / "main").mkdir()
+    with (
+        house(tmp_path, seconds=0, task_seconds=2) as place,
+        house(tmp_path / "main", seconds=0) as main,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+    ):
+        place.pictures(2)
+        taker, away = f"http://127.0.0.1:{place.port}/v1", listener.getsockname()[1]
+        listener.close()
+        at_the_fallback(place, f"http://127.0.0.1:{away}/v1", taker)
+        process = place.start("run")
+        out = Counter(accepted=2)
+        place.wait_until(lambda: len(place.book) == 2 and place.state.counts() == out, process)
+        process.kill()
+        process.communicate()
+        back = f"http://127.0.0.1:{main.port}/v1"
+        at_the_fallback(place, back)
+        told = place.retouch("run")
+        assert told.returncode == 1, told.stderr
+        assert f"its task is at {taker}" in told.stderr
+        assert "add it to `fallback_urls` and run again" in told.stderr
+        assert place.state.counts() == out
+        at_the_fallback(place, back, taker)
+        done = place.retouch("run")
+        assert done.returncode == 0, done.stderr
+        assert place.state.counts() == Counter(done=2)
+        assert (len(place.book), main.book) == (2, [])
+
+
+def test_a_picture_not_fetched_yet_is_fetched_free(tmp_path: Path) -> None:
+    """CASES C18: a task that took longer than `poll.timeout` is no case for `resolve` or
+    `--redo unknown`: every command says that a run fetches it, and so it is."""
+    with house(tmp_path, seconds=0, task_seconds=4) as place:
+        place.pictures(2)
+        place.manifest(TASKS.replace("interval: 0.2", "interval: 0.2, timeout: 1"))
+        ran = place.retouch("run")
+        assert ran.returncode == 1, ran.stderr
+        assert place.state.counts() == Counter(unknown=2)
+        fetched_free = "2 tasks on file: run again to fetch what is paid for, free"
+        status, resolve = place.retouch("status"), place.retouch("resolve")
+        assert fetched_free in ran.stderr
+        assert "2 tasks on file: `retouch run` fetches them, free" in status.stdout
+        assert "tasks on file, which the next run asks for: 2" in resolve.stderr
+        for told in (ran.stderr, status.stdout):
+            assert "retouch resolve" not in told
+            assert "--redo unknown" not in told
+        planned = json.loads(place.retouch("plan", "--redo", "unknown", "--json").stdout)
+        assert planned["lanes"][0]["to_send"] == 0
+        assert place.retouch("resolve", "--all", "--charged").returncode == 0
+        runs = iter(lambda: place.retouch("run", "--redo", "unknown").returncode, 0)
+        assert len(list(islice(runs, 20))) < 20  # each waits for a second
+        assert place.state.counts() == Counter(done=2)
         assert len(place.book) == 2

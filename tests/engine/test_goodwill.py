@@ -314,3 +314,11 @@ async def test_empty_answers_end_somewhere(in_memory: Path) -> None:
     await work.run([lane(GEMINI, 1)])
     assert len(provider.book) == 3
     assert work.state.counts() == Counter(failed=1)
+
+
+async def test_the_slowest_models_are_waited_for_by_default(in_memory: Path) -> None:
+    """B16: gpt-image-2 takes up to 262 s, measured; with the defaults nothing of it is lost."""
+    work = Bench(in_memory, Provider(seconds=262.0), RunSettings())
+    summary = await work.run([lane(GEMINI, 8)])
+    assert summary.ended == Counter(done=8)
+    assert len(work.provider.book) == 8

@@ -1,4 +1,5 @@
-"""A second way to a folder: a FUSE mount, through which the kernel's locks do not reach."""
+"""Mounts: a second way to a folder (FUSE, through which the kernel's locks do not reach), and a
+disk as small as a test wants it."""
 
 from __future__ import annotations
 
@@ -12,15 +13,31 @@ import pytest
 
 
 @contextmanager
-def also_at(folder: Path, place: Path) -> Iterator[Path]:
-    """`folder` mounted at `place` too, by bindfs; skips where the kernel forbids that."""
+def also_at(folder: Path, place: Path, *options: str) -> Iterator[Path]:
+    """`folder` mounted at `place` too, by bindfs with these options; skips where the kernel
+    forbids that."""
     if shutil.which("bindfs") is None:
         pytest.skip("bindfs is not installed (apt-get install bindfs)")
     place.mkdir()
-    mounted = subprocess.run(["bindfs", folder, place], capture_output=True, text=True, check=False)
+    words = ["bindfs", *options, str(folder), str(place)]
+    mounted = subprocess.run(words, capture_output=True, text=True, check=False)
     if mounted.returncode != 0:
         pytest.skip(f"the kernel forbids FUSE mounts here: {mounted.stderr.strip()}")
     try:
         yield place
     finally:
-        subprocess.run(["fusermount3", "-u", "-z", place], check=False)
+        subprocess.run(["umount", "--lazy", place], check=False)
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A tmpfs of this size (`160k`) at `folder`, which is made; skips where none may be mounted."""
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "retouch-test", str(folder)]
+    made = subprocess.run(words, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"a tmpfs may not be mounted: {made.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)

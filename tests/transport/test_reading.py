@@ -94,6 +94,45 @@ async def test_the_deadline_of_the_whole_exchange_stands() -> None:
     assert seen.error_kind == "timeout"
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+ENDLESS: dict[str, tuple[bytes | float, ...]] = {
+    "no last chunk": (CHUNKED, b"%x\r\n%s\r\n" % (len(BODY), BODY)),
+    "a length that is too long": (head_of(len(BODY) + 7), BODY),
+    "and the connection stays": (head_of(len(BODY) + 7), BODY, 3.0),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+async def test_a_document_that_is_whole_is_a_reply_though_its_transfer_never_ends(
+    name: str,
+) -> None:
+    """B, from public reports ("incomplete chunked read", its JSON whole): paid for, so read."""
+    with serving(sending(*ENDLESS[name])) as server:  # type: ignore[arg-type]
+        seen = await posted(server, seconds=1.0)
+    assert seen.reply is not None, seen.error
+    assert seen.reply.body == BODY
+
+
+@pytest.mark.parametrize("cut", [1, 5, len(BODY) - 1])
+async def test_a_document_that_was_cut_is_none(cut: int) -> None:
+    """Whatever is missing: no reply, and what came is kept."""
+    with serving(sending(head_of(len(BODY)), BODY[:-cut])) as server:  # type: ignore[arg-type]
+        seen = await posted(server)
+    assert seen.reply is None
+    assert seen.sent_whole
+    assert seen.partial == BODY[:-cut]
+
+
+async def test_a_refusal_is_never_completed() -> None:
+    """An error's JSON whose transfer broke off says nothing for sure."""
+    refusal = b'{"error":{"message":"overloaded"}}'
+    head = b"HTTP/1.1 503 Busy\r\nContent-Length: 99\r\n\r\n"
+    with serving(sending(head, refusal)) as server:  # type: ignore[arg-type]
+        seen = await posted(server)
+    assert seen.reply is None
+    assert seen.status == 503
+
+
 def raw_deflate(body: bytes) -> bytes:
     packer = zlib.compressobj(wbits=-15)
     return packer.compress(body) + packer.flush()

@@ -15,7 +15,7 @@ from retouch.errors import InputRefused, Refused
 from retouch.ledger.state import Replay
 from retouch.storage.descriptors import raise_limit
 from retouch.storage.durable import make_folder
-from retouch.transport import ApiKey, Connection, Proxies, Transport, endpoint_of
+from retouch.transport import ApiKey, Connection, Proxies, Transport, endpoint_of, trusted
 from retouch.transport.addresses import is_loopback_name
 
 MARK = "x-retouch-rehearsal"  # on every reply of the rehearsal service, `retouch serve` too
@@ -50,7 +50,7 @@ def connect(
     workspace: Workspace, environment: Mapping[str, str], url_map: Sequence[str]
 ) -> Connection:
     """Work out who answers. Raises Refused for a key or an address that cannot be used,
-    InputRefused for a proxy."""
+    InputRefused for a proxy or for certificates."""
     provider = workspace.loaded.manifest.provider
     base_url = base_url_of(workspace, environment)
     if not workspace.is_rehearsal:
@@ -58,6 +58,7 @@ def connect(
         key = None if named is None else ApiKey.from_environment(environment, named)
         if provider.trust_env:
             Proxies.from_environment()  # refused before anything is written
+            trusted(trust_env=True)
         return Connection(
             base_url=base_url,
             fallback_urls=provider.fallback_urls,

@@ -88,7 +88,8 @@ class Exchange:
     `sent_bytes` counts the body bytes handed to the socket, of `body_bytes`. `connected` is False
     when no connection was made (or, for a request without a body, nothing was written).
     `partial` holds what came of a 2xx reply that was cut or refused (capped), for quarantine;
-    `status` is known as soon as a status line came.
+    `status` is known as soon as a status line came. `is_distrusted`: its certificate proves
+    nothing to this machine, and will not the next time.
     """
 
     reply: Reply | None
@@ -99,6 +100,7 @@ class Exchange:
     partial: bytes = b""
     error_kind: Literal["network", "timeout", "broken_reply", None] = None
     error: str = ""
+    is_distrusted: bool = False
 
     @property
     def sent_whole(self) -> bool:

@@ -37,11 +37,12 @@ from retouch.ledger.records import ErrorRecord
 @dataclass(frozen=True, slots=True)
 class NotCharged:
     """Another attempt is safe. `headers` may hold Retry-After, `wait_seconds` is what the body
-    asks for; `is_overrun`: slow down."""
+    asks for; `is_overrun`: slow down; `is_distrusted`: the server's certificate was refused."""
 
     error: ErrorRecord
     headers: Mapping[str, str] = field(default_factory=dict)
     wait_seconds: float | None = None
+    is_distrusted: bool = False
 
     @property
     def is_limit(self) -> bool:
@@ -91,7 +92,9 @@ def classify(
         error = ErrorRecord(
             kind=exchange.error_kind or "network", status=exchange.status, message=exchange.error
         )
-        return Uncertain(error, exchange.partial) if exchange.sent_whole else NotCharged(error)
+        if exchange.sent_whole:
+            return Uncertain(error, exchange.partial)
+        return NotCharged(error, is_distrusted=exchange.is_distrusted)
     reading = read(exchange.reply)
     match reading:
         case Rejected():

@@ -41,6 +41,9 @@ class LaneWatch:
 
     def unserved(self, verdict: NotCharged, permit: Permit) -> None:
         """Nothing was charged. A server that serves nothing for long gets no more of this lane."""
+        if verdict.is_distrusted and len(self._context.transport.endpoints) == 1:
+            self._distrusted(verdict)
+            return
         outage, patience = self._lane.limiter.outage, self._context.settings.stop_after_outage
         is_news = self._lane.limiter.unserved(permit, is_limit=verdict.is_limit)
         shown = self._log.scrubbed(verdict.error).message
@@ -50,6 +53,11 @@ class LaneWatch:
             self._lane.stop.set(WorkRefused(said, hint=hint))
         elif is_news and outage.probes == TOLD_AT_PROBE:
             self._context.say(f"{said}; asking now and then, for {patience / 60:.0f} min at most")
+
+    def _distrusted(self, verdict: NotCharged) -> None:
+        """A certificate that was refused is no outage: nothing changes by waiting."""
+        shown = self._log.scrubbed(verdict.error).message
+        self._context.stop_run(WorkRefused(shown, hint="nothing was sent; run again then"))
 
     def lost(self, error: ErrorRecord) -> None:
         """Too many answers in a row that may have been charged for no picture stop the lane."""

@@ -8,6 +8,7 @@ goes to the endpoints' own origins and nowhere else; results come from public ad
 from __future__ import annotations
 
 from retouch.transport.body import Pictures, Sending
+from retouch.transport.certificates import trusted
 from retouch.transport.client import Connection, Transport, open_transport
 from retouch.transport.credentials import ApiKey
 from retouch.transport.download import Downloaded, DownloadFailed
@@ -29,4 +30,5 @@ __all__ = [
     "Transport",
     "endpoint_of",
     "open_transport",
+    "trusted",
 ]

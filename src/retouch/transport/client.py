@@ -24,12 +24,19 @@ from retouch.dialects.base import Endpoint, Exchange, Reply, Request
 from retouch.text import one_clean_line, without_secrets
 from retouch.transport.addresses import resolve
 from retouch.transport.body import Body, BreakKind, Pictures, Sending
+from retouch.transport.certificates import trusted
 from retouch.transport.credentials import ApiKey
 from retouch.transport.download import Downloaded, DownloadFailed, Fetcher, NotFetched
 from retouch.transport.endpoints import Origin, endpoint_of, origin_of, refuse_plain_http
-from retouch.transport.faults import advice, told
+from retouch.transport.faults import advice, is_distrusted, told
 from retouch.transport.proxies import Proxies, unused_proxy
-from retouch.transport.reading import Inbox, ReplyLimits, ReplyRefused, read_body
+from retouch.transport.reading import (
+    Inbox,
+    ReplyLimits,
+    ReplyRefused,
+    is_whole_document,
+    read_body,
+)
 from retouch.transport.slots import SlotTransport
 from retouch.transport.wire import LATE_SECONDS
 
@@ -78,6 +85,7 @@ class Transport:
         body = Body(request, pictures, sending)
         inbox = Inbox()
         broken: tuple[BreakKind, str]
+        distrusted = False
         deadline = anyio.current_time() + timeout_seconds
         try:
             # What goes over a wire keeps the deadline itself, and may read on after it.
@@ -88,7 +96,7 @@ class Transport:
         except NotFetched as failed:
             broken = "broken_reply", str(failed)
         except Exception as error:
-            kind = _break_kind(error, sending)
+            kind, distrusted = _break_kind(error, sending), is_distrusted(error)
             if kind != "timeout" or anyio.current_time() < deadline:
                 cause = f"{told(error)}{advice(error, sending.connected, self._unused_proxy)}"
                 broken = kind, f"{_place(request, sending, inbox)} ({cause})"
@@ -96,7 +104,7 @@ class Transport:
                 broken = _too_late(request, sending, inbox, timeout_seconds)
         else:
             broken = _too_late(request, sending, inbox, timeout_seconds)
-        return self._broken_off(*broken, sending, inbox)
+        return replace(self._broken_off(*broken, sending, inbox), is_distrusted=distrusted)
 
     async def download(
         self, url: str, *, timeout_seconds: float, cap_bytes: int = DOWNLOAD_CAP_BYTES
@@ -124,7 +132,11 @@ class Transport:
         try:
             sending.connected = True
             sending.status = response.status_code
-            await read_body(response, inbox, self.limits)
+            try:
+                await read_body(response, inbox, self.limits)
+            except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
+                if not is_whole_document(response, inbox):
+                    raise
         finally:
             await response.aclose()
         reply = Reply(response.status_code, dict(response.headers.items()), inbox.empty())
@@ -209,7 +221,7 @@ async def open_transport(
 
     @cache
     def context() -> ssl.SSLContext:
-        return ssl_context or httpx.create_ssl_context(trust_env=connection.trust_env)
+        return ssl_context or trusted(trust_env=connection.trust_env)
 
     endpoints = connection.endpoints()
     is_proxied = connection.trust_env and connection.app is None

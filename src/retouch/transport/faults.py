@@ -14,12 +14,23 @@ def told(error: BaseException) -> str:
     return f"{type(innermost).__name__}: {text}" if text else type(innermost).__name__
 
 
+_UNKNOWN_ISSUER = frozenset({18, 19, 20, 21})  # X509_V_ERR_*: self-signed, no issuer at hand
+
+
+def is_distrusted(error: BaseException) -> bool:
+    """Whether the server's certificate was refused; that is no outage."""
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+
+
 def advice(error: BaseException, connected: bool, unused_proxy: str) -> str:
     """What to set where this machine's network may be the reason; a clause, or "".
 
     `unused_proxy`: the variable that names a proxy which is not used.
     """
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
+    if any(
+        isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in _UNKNOWN_ISSUER
+        for cause in _causes(error)
+    ):
         return (
             "; a company's own CA is trusted with SSL_CERT_FILE=FILE and "
             "`provider: {trust_env: true}`"

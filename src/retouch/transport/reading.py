@@ -2,11 +2,12 @@
 
 `Accept-Encoding: identity` is asked for. A reply that comes encoded all the same is paid for, so
 gzip and deflate are decoded piece by piece under the byte cap (a bomb stays shut). What did arrive
-is in the Inbox, for quarantine.
+is in the Inbox, for quarantine; a JSON object that is whole is a reply all the same.
 """
 
 from __future__ import annotations
 
+import json
 import zlib
 from dataclasses import dataclass, field
 
@@ -74,6 +75,22 @@ async def read_body(response: httpx.Response, inbox: Inbox, limits: ReplyLimits)
             raise ReplyRefused("broken_reply", f"the reply is encoded ({coding}), unasked")
         if coding in _INFLATED:  # whatever else stands there (UTF-8, binary, none) encodes nothing
             _decode(inbox, limits)
+
+
+def is_whole_document(response: httpx.Response, inbox: Inbox) -> bool:
+    """Whether what came of a reply that broke off is a JSON object to its last brace: all is there
+    but the end of the transfer (the last chunk, a Content-Length that was too long)."""
+    coding = response.headers.get("content-encoding", "").strip().lower()
+    if not 200 <= response.status_code < 300 or coding in _INFLATED | _UNREAD:
+        return False
+    body = b"".join(inbox.parts)
+    if not body.lstrip().startswith(b"{") or not body.rstrip().endswith(b"}"):
+        return False
+    try:
+        json.loads(body)
+    except ValueError:
+        return False
+    return True
 
 
 def _decode(inbox: Inbox, limits: ReplyLimits) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,36 +15,23 @@ from retouch.ledger.records import Done
 from tests.proofs.crash.checking import check_nothing_lost
 from tests.proofs.crash.hurt import CALLS, afterwards, errand, why_not
 from tests.proofs.crash.stage import Stage
+from tests.support.mounts import small_disk
 
 needs_strace = pytest.mark.skipif(bool(why_not()), reason=why_not() or "strace works")
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A tmpfs of 160 kB."""
-    mount = shutil.which("mount")
-    if mount is None:
-        pytest.skip("no mount here")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    made = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=160k", "retouch-test", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if made.returncode:
-        pytest.skip(f"a tmpfs may not be mounted: {made.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", "160k") as made:
+        yield made
 
 
 def test_a_full_disk_stops_the_run_and_more_room_lets_it_go_on(
-    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+    disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ENOSPC from the kernel: exit 5 with the path; after space is made, nothing is lost."""
     monkeypatch.setattr("retouch.engine.outputs.ROOM_PER_PICTURE_BYTES", 0)  # or none is sent
-    folder = small_disk / "outputs"
+    folder = disk / "outputs"
     folder.mkdir()
     stage = Stage(folder, jobs=60)
     stopped = stage.run().stopped
@@ -55,7 +41,7 @@ def test_a_full_disk_stops_the_run_and_more_room_lets_it_go_on(
     assert "No space left on device" in stopped.message
     kept = sum(isinstance(record, Done) for record in Reader(folder / "ledger.jsonl"))
     assert 0 < kept < 60
-    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
     assert stage.run().stopped is None
     check_nothing_lost(stage)
 

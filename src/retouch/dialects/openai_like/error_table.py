@@ -296,6 +296,11 @@ ROWS: tuple[ErrorRow, ...] = (
         "a gateway gave up waiting or believed we had left; the work behind it may go on",
         at=(408, 460, 499),
     ),
+    _row(
+        None,
+        "the same request is being worked on: who sent it twice is a gateway on the way",
+        at=(409,),
+    ),
     _row("bad_request", "something the request names was not found", at=(404,), of="document"),
     _row(
         "bad_request",
