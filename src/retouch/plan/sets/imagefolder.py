@@ -34,6 +34,11 @@ def read(text: str, reading: Reading) -> Iterator[Named]:
         return
     pictures, tables = _looked_through(folder)
     if not tables:
+        for path in _likely_tables(folder):
+            what = "a table lies there that is no metadata by its name, and is not read"
+            reading.warn(
+                what, f"call it {METADATA[0]}, or name it by `table:`", reading.shown(path)
+            )
         yield from (_unlisted(path, root) for path in pictures)
         return
     listed: set[str] = set()
@@ -45,6 +50,12 @@ def read(text: str, reading: Reading) -> Iterator[Named]:
     unlisted = [path for path in pictures if path not in listed]
     for path in unlisted:
         reading.warn("pictures are in no metadata, and left out", "list them", reading.shown(path))
+
+
+def _likely_tables(folder: Path) -> list[str]:
+    """Tables beside the pictures, of whatever name."""
+    kinds = {Path(name).suffix for name in METADATA}
+    return [str(path) for path in sorted(folder.iterdir()) if path.suffix.lower() in kinds]
 
 
 def _looked_through(folder: Path) -> tuple[list[str], list[Path]]:
@@ -77,6 +88,7 @@ def _unlisted(path: str, root: Path) -> Named:
 def _rows(table: Path, root: Path, reading: Reading) -> Iterator[Named]:
     shown = reading.shown(str(table))
     column: str | None = None
+    is_first = True
     for row in read_table(table, shown, None):
         if isinstance(row, Problem):
             reading.told(row)
@@ -94,7 +106,17 @@ def _rows(table: Path, root: Path, reading: Reading) -> Iterator[Named]:
             reading.told(Problem(shown, row.line, at, what, "name a file"))
             continue
         path = str(located(with_slashes(name), table.parent))
+        if is_first and not os.path.lexists(path) and _is_from_root(name, table.parent, root):
+            what = f"names {name}, which lies below {reading.shown(str(root)) or '.'} instead"
+            remedy = f"name files from this table's own folder, or move it to {root.name}"
+            reading.told(Problem(shown, row.line, row.header.index(column) + 1, what, remedy))
+            return
+        is_first = False
         yield _listed(path, _below_root(row, table.parent, root), column, shown, root)
+
+
+def _is_from_root(name: str, folder: Path, root: Path) -> bool:
+    return folder != root and os.path.lexists(located(with_slashes(name), root))
 
 
 def _below_root(row: TableRow, folder: Path, root: Path) -> TableRow:

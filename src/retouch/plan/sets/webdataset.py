@@ -57,7 +57,7 @@ def _of_tar(path: Path, root: Path, reading: Reading) -> Iterator[Named]:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for sample in _samples(tar, file):
                 for name, offset, size in sample.pictures:
-                    named = _named(sample, path, reading, classes)
+                    named = _named(_of_picture(sample, name), path, reading, classes)
                     yield replace(
                         named,
                         span=(offset, size),
@@ -91,13 +91,26 @@ def _samples(tar: tarfile.TarFile, file: BinaryIO) -> Iterator[_Sample]:
         extension = f"{dot}{suffix}".lower()
         if f".{extension.rpartition('.')[2]}" in PICTURES:
             sample.pictures.append((f"{key}{dot}{suffix}", member.offset_data, member.size))
-        elif extension in _BESIDE and member.size <= MEMBER_CAP_BYTES:
+        elif extension.endswith(_BESIDE) and member.size <= MEMBER_CAP_BYTES:
             at = file.tell()
             file.seek(member.offset_data)
             sample.beside[extension] = file.read(member.size)
             file.seek(at)
     if sample is not None:
         yield sample
+
+
+def _of_picture(sample: _Sample, name: str) -> _Sample:
+    """The sample as one of its pictures has it. A dot in a picture's own name (`22.05.png`) begins
+    what readers take for an extension, so that pictures share a key: what has the picture's own
+    name but for the last part (`22.05.json`) is that picture's, the rest is all pictures'."""
+    own = name.removeprefix(sample.key).lower().rpartition(".")[0]
+    beside = {
+        kind: sample.beside[whole]
+        for kind in _BESIDE
+        if (whole := f"{own}{kind}") in sample.beside or (whole := kind) in sample.beside
+    }
+    return _Sample(sample.key, sample.pictures, beside)
 
 
 def _named(sample: _Sample, path: Path, reading: Reading, classes: list[str]) -> Named:

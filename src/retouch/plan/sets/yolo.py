@@ -55,8 +55,8 @@ def read(text: str, reading: Reading) -> Iterator[Named]:
     given = _document(path, reading)
     if given is None:
         return
-    base = located(str(given.get("path") or "."), path.parent)
-    if not base.is_dir():
+    base = _base(given, path, reading)
+    if base is None:
         what = f"`path` names {one_clean_line(str(given.get('path')), 80)}, which is no folder"
         reading.wrong(path, what, "write where the pictures are, from this file on")
         return
@@ -75,6 +75,30 @@ def read(text: str, reading: Reading) -> Iterator[Named]:
         for place in places if isinstance(places, list) else [places]:
             if isinstance(place, str) and place.strip():
                 yield from _of_split(place, split_of_folder(word), whole, path, reading)
+
+
+def _base(given: Mapping[str, object], path: Path, reading: Reading) -> Path | None:
+    """The folder that the splits are relative to. A `path` that was written on another machine is
+    passed over where the splits lie beside the file."""
+    base = located(str(given.get("path") or "."), path.parent)
+    if base.is_dir():
+        return base
+    places = [place for word in _SPLITS if isinstance(place := given.get(word), str)]
+    if places and all(_located(place, path.parent).exists() for place in places):
+        what = "`path` names no folder here, and the splits lie beside the file"
+        reading.warn(what, "write `path: .`", reading.shown(str(path)))
+        return path.parent
+    return None
+
+
+def _located(place: str, root: Path) -> Path:
+    """Where a split lies. Some exports write `../train/images` for what lies beside the file, and
+    Ultralytics takes it so where the place is not there."""
+    where = located(place, root)
+    if not where.exists() and place.startswith("../"):
+        beside = located(place.removeprefix("../"), root)
+        return beside if beside.exists() else where
+    return where
 
 
 def _document(path: Path, reading: Reading) -> dict[str, object] | None:
@@ -106,7 +130,7 @@ def _classes(names: object) -> Mapping[int, str] | None:
 
 
 def _of_split(place: str, split: str, whole: _Set, file: Path, reading: Reading) -> Iterator[Named]:
-    where = located(place, whole.root)
+    where = _located(place, whole.root)
     if where.is_dir():
         pictures = list(_below(where))
     elif where.suffix == ".txt" and where.is_file():
@@ -121,11 +145,18 @@ def _of_split(place: str, split: str, whole: _Set, file: Path, reading: Reading)
         what = f"names {one_clean_line(place, 80)}, which is neither a folder nor a list"
         reading.wrong(file, what, "name the split's folder of pictures, from `path` on")
         return
+    labelled = 0
     for picture in pictures:
         # A row that is there twice is one object, as Ultralytics takes it.
         found = tuple(dict.fromkeys(_labels(picture, whole, reading)))
         known = of_instances(found)
+        labelled += bool(found)
         yield Named(picture, "", 0, HEADER, values_of(known), known, split, in_shares=True)
+
+    if pictures and not labelled:
+        what = f"no picture of the split `{split}` has labels"
+        looked = reading.shown(labels_beside(pictures[0]))
+        reading.warn(what, "see where they are looked for", looked)
 
 
 def _below(folder: Path) -> Iterator[str]:
@@ -135,10 +166,17 @@ def _below(folder: Path) -> Iterator[str]:
 
 
 def labels_beside(picture: str) -> str:
-    """Where a picture's labels are: the last `images` of its path is `labels` there."""
-    before, folder, after = picture.rpartition("/images/")
-    place = f"{before}/labels/{after}" if folder else picture
-    return f"{os.path.splitext(place)[0]}.txt"  # noqa: PTH122 - texts, 100,000 of them
+    """Where a picture's labels are: an `images` of its path is `labels` there. It is the last one,
+    as trainers have it; where nothing lies there, another one under which something does."""
+    parts = picture.split("/images/")
+    places = [
+        "/labels/".join(("/images/".join(parts[:at]), "/images/".join(parts[at:])))
+        for at in range(len(parts) - 1, 0, -1)
+    ] or [picture]
+    names = [f"{os.path.splitext(place)[0]}.txt" for place in places]  # noqa: PTH122 - texts
+    if len(names) == 1:
+        return names[0]
+    return next(filter(os.path.lexists, names), names[0])
 
 
 def _labels(picture: str, whole: _Set, reading: Reading) -> Iterator[Instance]:
