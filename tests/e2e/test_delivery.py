@@ -7,6 +7,8 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+from PIL import Image
+
 from retouch.ledger import Reader
 from retouch.ledger.records import Reused, Started
 from retouch.ledger.terms import prompt_digest
@@ -131,3 +133,58 @@ def test_problems_alike_are_told_in_a_few_lines(tmp_path: Path) -> None:
         assert len((tmp_path / listed).read_text().splitlines()) == 360
         explained = place.retouch("plan")
         assert len(explained.stdout.splitlines()) <= 20
+
+
+def test_after_a_rename_a_reworded_prompt_and_a_lost_picture_only_what_is_new_is_paid_for(
+    tmp_path: Path,
+) -> None:
+    """By the provider's book; `export` holds the present jobs and nothing else; `verify` finds a
+    flipped byte in each of the places."""
+    with house(tmp_path) as place:
+        twins(place)
+        for number in (1, 2):
+            path = place.folder / f"pictures/{number:03}.png"
+            Image.new("RGB", (300, 300), (number * 40, 7, 90)).save(path)
+        place.manifest(SYNC, prompts=2)
+        manifest = place.folder / "manifest.yaml"
+        text = manifest.read_text().replace("pictures/*.png", "pictures/**/*.png")
+        manifest.write_text(text)
+        assert place.retouch("run").returncode == 0
+        assert len(place.book) == 6  # three different pictures, two prompts
+
+        (place.folder / "pictures/more").rename(place.folder / "pictures/renamed")
+        manifest.write_text(text.replace("template: edit 1", "template: edit one"))
+        (place.outputs / IMAGES / "001-0.png").unlink()  # nowhere else
+        (place.outputs / IMAGES / "000-0.png").unlink()  # its twin's place has the same bytes
+        ran = place.retouch("run")
+        assert ran.returncode == 0, ran.stderr
+        assert "1 done job without a picture on disk: `--redo missing` pays" in ran.stderr
+        assert len(place.book) == 6 + 3
+        assert place.retouch("run", "--redo", "missing").returncode == 0
+        assert len(place.book) == 6 + 3 + 1
+        again = place.retouch("run", "--redo", "missing")
+        assert (again.returncode, len(place.book)) == (0, 10)
+
+        out = place.folder / "out"
+        exported = place.retouch("export", "--to", str(out), "--format", "imagefolder")
+        assert exported.returncode == 0, exported.stderr
+        lines = (out / "train/metadata.jsonl").read_text().splitlines()
+        found = Counter((row["source"], row["prompt_text"]) for row in map(json.loads, lines))
+        names = ("000.png", "001.png", "002.png", "renamed/twin.png")
+        assert found == Counter(
+            (f"pictures/{name}", text) for name in names for text in ("edit 0", "edit one")
+        )
+
+        images = place.outputs / "images/gemini-2.5-flash-image"
+        present = [images / f"p{prompt}/pictures" for prompt in (0, 1)]
+        stems = [name.removesuffix(".png") for name in names]
+        files = [next(folder.glob(f"{stem}-0*")) for folder in present for stem in stems]
+        for path in files:
+            data = bytearray(path.read_bytes())
+            path.unlink()  # its other names keep their bytes
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+        told = place.retouch("verify")
+        assert told.returncode == 1
+        for path in files:
+            assert f"changed: {path.relative_to(place.outputs)}" in told.stdout

@@ -144,7 +144,7 @@ class Replay:
     def _started(self, record: Started) -> None:
         known = self.outcomes.get(record.key)
         if known is not None:
-            self.superseded.update(file.path for file in known.files)
+            self.superseded.update(self._paths(record.key))
         if known is None or record.attempt >= known.attempt:
             charge = self.open_charges[record.key, record.attempt]
             self.outcomes[record.key] = Outcome(
@@ -265,8 +265,11 @@ class Replay:
 
     def recorded_paths(self) -> set[str]:
         """Every picture that a Record names, also of work that was done again since."""
-        named = (file.path for outcome in self.outcomes.values() for file in outcome.files)
-        return self.superseded.union(named)
+        return self.superseded.union(path for key in self.outcomes for path in self._paths(key))
+
+    def _paths(self, key: str) -> Iterator[str]:
+        """Where a Job's pictures are recorded, at every place."""
+        return (file.path for files in self.places(key) for file in files)
 
     def place_counts(self) -> Counter[str]:
         """The same, each place for itself: work that is done and delivered to two more is one
