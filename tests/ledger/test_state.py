@@ -200,6 +200,8 @@ ODD: list[tuple[str, list[AnyRecord], str, str, set[int]]] = [
     ("unknown without started opens a charge", [unknown()], "unknown", "0", {1}),
     ("failed, perhaps billed, without started opens a charge",
      [failed(billed="unknown", ceiling=CEILING)], "failed", "0", {1}),
+    ("charged, and said to be unsent after that, is not sent again",
+     [started(), failed(billed="yes", ceiling=CEILING), UNSENT], "failed", "0", {1}),
     ("done without started is paid", [done()], "done", "0.28", set()),
     ("reused leaves what is unknown open", [started(), unknown(), REUSED], "reused", "0", {1}),
     ("sent again after reuse has a charge of its own",

@@ -1,39 +1,56 @@
-"""Every sum of a review against DuckDB's over the raw file, which knows nothing of Charges."""
+"""Every figure of a review against DuckDB's over the raw file, which knows nothing of Charges."""
 
 from __future__ import annotations
 
+from datetime import timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
-import duckdb
+import pytest
 
 from retouch.ledger import Reader
 from retouch.report import Tally
-from tests.support.ledgers import begins, many, write
+from retouch.report.rows import Plain, review_of
+from tests.support.busy_ledger import write_busy
+from tests.support.duckdb_review import VALUES, DuckReview
 
-SUMS = """
-    select d.model, d.prompt, count(*), sum(len(d.files)),
-           sum(cast(d.cost.amount as decimal(38, 9))), sum(d.usage.input_tokens),
-           sum(d.usage.output_tokens), sum(d.usage.total_tokens)
-    from read_json(?, format = 'newline_delimited') d
-    where d.event = 'done' group by all
-"""
+JOBS = 6000
+PAIRS = (("model", "month"), ("day", "prompt", "provider"))
+OFFSETS = (0, 8)
+MONEY = ("amount", "amount_high")
+WASTE = ("kind", "currency", "jobs", "pictures", *MONEY)
 
 
-def test_every_figure_is_duckdbs(tmp_path: Path) -> None:
-    """Jobs, pictures, money and tokens by model and prompt, to the last digit."""
-    path = write(tmp_path / "ledger.jsonl", [begins(), *many(2000)])
-    tally = Tally([("model", "prompt")])
-    tally.read(Reader(path))
-    found = {
-        key[1:]: (
-            sums.kept, sums.confirmed, sums.input_tokens, sums.output_tokens, sums.total_tokens
-        )
-        for key, sums in tally.rows[("model", "prompt")].items()
-    }  # fmt: skip
-    rows = duckdb.execute(SUMS, [str(path)]).fetchall()
-    assert rows
-    assert {
-        (model, prompt): (kept, Decimal(amount), given, made, whole)
-        for model, prompt, _, kept, amount, given, made, whole in rows
-    } == found
+def in_order(rows: list[Plain]) -> list[dict[str, object]]:
+    """The rows in one order, and amounts by their value, with however many zeros."""
+    ordered = sorted(rows, key=lambda row: (str(row.get("kind")), str(row["currency"])))
+    return [row | {name: Decimal(str(row[name])) for name in MONEY} for row in ordered]
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_busy(tmp_path_factory.mktemp("outputs") / "cats" / "ledger.jsonl", JOBS)
+
+
+@pytest.mark.parametrize("hours", OFFSETS)
+def test_every_figure_is_duckdbs(ledger: Path, hours: int) -> None:
+    """By each dimension and some together, in UTC and in UTC+8: counts, tokens and money."""
+    groupings = [(), *((word,) for word in VALUES if word != "source"), *PAIRS]
+    tally = Tally(groupings[1:], zone=timezone(timedelta(hours=hours)))
+    tally.read(Reader(ledger), ledger=ledger.parent.name)
+    review = review_of(tally)
+    theirs = DuckReview(ledger, offset=hours * 3600)
+    for grouping in groupings:
+        rows = review.by[grouping] if grouping else review.totals
+        assert rows
+        assert theirs.differences(rows, grouping) == {}, grouping
+    by_kind = [{name: row[name] for name in WASTE} for row in review.waste]
+    assert in_order(by_kind) == in_order(theirs.waste())
+    assert in_order(review.waste_total) == in_order(theirs.waste_total())
+    assert dict(tally.failures) == theirs.failures()
+    assert review.counts == {
+        "records": theirs.count("true"),
+        "retries": theirs.count("event = 'started' and attempt > 1"),
+        "reused": theirs.count("event = 'reused'"),
+        "kept": sum(int(str(row["kept"])) for row in review.totals),
+    }

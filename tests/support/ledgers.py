@@ -119,7 +119,7 @@ def write(path: Path, records: Iterable[AnyRecord], run: str = "run-1") -> Path:
     prev = "0" * 16
     with path.open("wb") as file:
         for record in records:
-            line = encode(msgspec.structs.replace(record, run=run, prev=prev))
+            line = encode(msgspec.structs.replace(record, run=record.run or run, prev=prev))
             prev = hashlib.sha256(line).hexdigest()[:16]
             file.write(line + b"\n")
     return path

@@ -10,10 +10,12 @@ was charged, nobody counted how much, stays open up to its ceiling; one without 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Literal, Protocol, runtime_checkable
 
+import msgspec
+
+from retouch.ledger.last_attempts import LastAttempts
 from retouch.ledger.records import (
     AmountRecord,
     AnyRecord,
@@ -29,7 +31,6 @@ from retouch.ledger.records import (
 )
 from retouch.money import Money
 
-_SIXTY_BITS = (1 << 60) - 1
 NO_ANSWER = "no answer on file"
 UNCOUNTED = "done, and the server did not say what it counted"
 
@@ -37,8 +38,7 @@ Begun = Started | Unknown | Done | Failed
 """The first Record of an Attempt: its model, prompt, source, run and day are the Attempt's."""
 
 
-@dataclass(slots=True)
-class Charge:
+class Charge(msgspec.Struct, gc=False):
     """What one Attempt may have cost, as far as is known.
 
     `standing`: `unknown` whether it was charged; `uncounted`: charged, and the server did not say
@@ -104,12 +104,13 @@ CostOf = Callable[[Done | Failed, Charge], CostRecord | None]
 """What a charged Attempt cost; None: no price, or too little was counted."""
 
 
-class Posting(NamedTuple):
+class Posting(msgspec.Struct, frozen=True, gc=False):
     """What one Record did to a Charge.
 
     `is_new`: the Record is the Attempt's first. `verdict`: `open` as it was, `free`, `charged`
     (`paid` None: of unknown price), or `uncounted`: charged, and open up to its ceiling.
     `former`: what a verdict of the user's had done before, which this one takes the place of.
+    `is_again`: an Attempt of the same Job was charged before.
     """
 
     charge: Charge
@@ -117,6 +118,7 @@ class Posting(NamedTuple):
     verdict: Literal["open", "free", "charged", "uncounted"]
     paid: AmountRecord | None = None
     former: Posting | None = None
+    is_again: bool = False
 
 
 def _as_recorded(record: Done | Failed, _: Charge) -> CostRecord | None:
@@ -124,9 +126,25 @@ def _as_recorded(record: Done | Failed, _: Charge) -> CostRecord | None:
     return record.cost
 
 
-def _short(key: str) -> int:
-    """60 bits that stand for a Key: of a million, in a third of the memory, no two are alike."""
-    return hash(key) & _SIXTY_BITS
+@runtime_checkable
+class Seekable(Protocol):
+    """A ledger that finds the Records of some Keys quicker than by reading it again."""
+
+    def of_keys(self, keys: Collection[str]) -> Iterator[tuple[int, AnyRecord]]:
+        """Those Records, each with its line's number (from 1)."""
+        ...
+
+
+def _of_keys(
+    records: Iterable[AnyRecord], keys: Collection[str]
+) -> Iterator[tuple[int, AnyRecord]]:
+    if isinstance(records, Seekable):
+        return records.of_keys(keys)
+    return (
+        (line, record)
+        for line, record in enumerate(records, 1)
+        if getattr(record, "key", None) in keys
+    )
 
 
 class Charges:
@@ -141,8 +159,8 @@ class Charges:
         self.open: dict[tuple[str, int], Charge] = {}
         self.verdicts: dict[tuple[str, int], Posting] = {}
         self._cost_of = cost_of
-        self._last: dict[int, int] = {}
-        self._disowned: dict[int, int] = {}
+        self._last = LastAttempts()
+        self._disowned = LastAttempts()
 
     def apply(self, record: AnyRecord) -> Posting | None:
         """Take in one Record; None where it says nothing new about money."""
@@ -166,15 +184,44 @@ class Charges:
                 return self._resolved(record)
         return None
 
+    def follow(
+        self, records: Iterable[AnyRecord], shared: int = 0
+    ) -> Iterator[tuple[int, AnyRecord, Posting | None]]:
+        """Each Record of a ledger with its line's number, from 1, and what it did. The first
+        `shared` are another copy's, and told there: they do nothing here."""
+        for line, record in enumerate(records, 1):
+            posting = self.apply(record)
+            if line > shared:
+                yield line, record, posting
+            else:
+                yield line, record, None
+                if line == shared:
+                    self.disown()
+
+    def again(
+        self, records: Iterable[AnyRecord], keys: Collection[str], shared: int = 0
+    ) -> Iterator[tuple[AnyRecord, Posting]]:
+        """What the Records of some Keys did, in a ledger that was followed before."""
+        is_owner = shared == 0
+        for line, record in _of_keys(records, keys):
+            if line > shared and not is_owner:
+                is_owner = True
+                self.disown()
+            posting = self.apply(record)
+            if posting is not None and is_owner:
+                yield record, posting
+        if not is_owner:
+            self.disown()
+
     def disown(self) -> None:
         """What was begun so far belongs to another copy of this ledger, and is told there."""
-        self._disowned = dict(self._last)
+        self._disowned = self._last.copy()
         self.open.clear()
         self.verdicts.clear()
 
     def owns(self, record: Done | Failed | Unknown) -> bool:
         """Whether the Record's Attempt is this copy's."""
-        return record.attempt > self._disowned.get(_short(record.key), 0)
+        return record.attempt > self._disowned.last(record.key)
 
     def _started(self, record: Started) -> Posting:
         charge = self.open.get((record.key, record.attempt))
@@ -222,7 +269,7 @@ class Charges:
         posting = self._judged(record)
         if posting is None:
             return None
-        posting = posting._replace(former=former)
+        posting = msgspec.structs.replace(posting, former=former)
         if posting.verdict != "open":
             self.verdicts[place] = posting
         return posting
@@ -244,14 +291,13 @@ class Charges:
         charge = self.open.get((record.key, record.attempt))
         if charge is not None:
             return charge, False
-        if record.attempt <= self._last.get(_short(record.key), 0):
+        if record.attempt <= self._last.last(record.key):
             return None, False
         return self._open(record), True
 
     def _open(self, record: Begun) -> Charge:
         charge = self.open[record.key, record.attempt] = Charge(record)
-        short = _short(record.key)
-        self._last[short] = max(record.attempt, self._last.get(short, 0))
+        self._last.open(record.key, record.attempt)
         return charge
 
     def _settle(
@@ -262,5 +308,9 @@ class Charges:
         paid: AmountRecord | None = None,
     ) -> Posting:
         charge.standing = "settled"
-        del self.open[charge.key, charge.attempt]
-        return Posting(charge, is_new, verdict, paid)
+        begun = charge.begun
+        del self.open[begun.key, begun.attempt]
+        if verdict == "free":
+            return Posting(charge, is_new, verdict)
+        is_again = self._last.charge(begun.key, begun.attempt)
+        return Posting(charge, is_new, verdict, paid, is_again=is_again)

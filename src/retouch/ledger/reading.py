@@ -7,7 +7,8 @@ Anything else that does not fit is damage: LedgerDamaged with the line, and noth
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,11 +17,14 @@ import msgspec
 from retouch.errors import LedgerDamaged, StorageFailed
 from retouch.ledger.head import Head, read_head
 from retouch.ledger.records import VERSION, AnyRecord, decode
-from retouch.ledger.recovery import Place, digest_of, is_beginning, is_torn_group, place_of
+from retouch.ledger.recovery import digest_of, is_beginning, is_torn_group
 from retouch.ledger.state import Replay
 from retouch.storage.durable import open_regular
 
 FIRST_PREV = "0" * 16
+_NOTHING_READ = (0, 0, FIRST_PREV, 0, False, 0, False)  # the fields of an End
+_BUFFER_BYTES = 1 << 18
+_KEY = b'"key":"'  # as records are written; a string's own quotes are escaped
 
 
 class End(msgspec.Struct, frozen=True, gc=False):
@@ -49,44 +53,71 @@ class Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.end = End()
+        self._reached = _NOTHING_READ
+
+    @property
+    def end(self) -> End:
+        """How far the last reading came."""
+        return End(*self._reached)
 
     def __iter__(self) -> Iterator[AnyRecord]:
         head = read_head(self.path)  # before the ledger, which may be growing
-        self.end = End()
+        self._reached = _NOTHING_READ
         descriptor = open_regular(self.path)
         if descriptor is not None:
-            with os.fdopen(descriptor, "rb") as file:
+            with os.fdopen(descriptor, "rb", _BUFFER_BYTES) as file:
                 yield from self._records(file, head)
-        if head is not None and self.end.lines < head.lines:
+        lines = self._reached[0]
+        if head is not None and lines < head.lines:
             raise self._damaged(
-                self.end.lines + 1, f"is missing: {head.lines} lines were here at the last end"
+                lines + 1, f"is missing: {head.lines} lines were here at the last end"
             )
 
+    def of_keys(self, keys: Collection[str]) -> Iterator[tuple[int, AnyRecord]]:
+        """The Records of these Keys, each with its line's number (from 1), out of what the last
+        reading found whole: its chain is not checked twice, and few other lines are parsed.
+
+        Raises StorageFailed for what cannot be read any more.
+        """
+        descriptor = open_regular(self.path)
+        if descriptor is None:
+            return
+        wanted = {key.encode() for key in keys}
+        with os.fdopen(descriptor, "rb", _BUFFER_BYTES) as file:
+            for number, line in enumerate(islice(self._lines(file), self._reached[0]), 1):
+                key = _key_of(line)
+                if key is None or key in wanted:
+                    record = decode(_unended(line)[0] if number == self._reached[0] else line)
+                    if getattr(record, "key", None) in keys:
+                        yield number, record
+
     def _records(self, file: BinaryIO, head: Head | None) -> Iterator[AnyRecord]:
+        """Every line costs a parse and a digest, and little else: there may be millions."""
         prev, size, group_offset = FIRST_PREV, 0, 0
-        place: Place | None = None
+        run = at = ""
+        head_lines = head.lines if head else 0
         for number, line in enumerate(self._lines(file), 1):
-            body, filling = (line[:-1], 0) if line[-1:] == b"\n" else _unended(line)
+            is_whole = line.endswith(b"\n")
+            body, filling = (line[:-1], 0) if is_whole else _unended(line)
             try:
                 record = _parse(body, number - 1, prev)
             except _Newer as newer:
                 raise self._newer(number, newer.version) from None
             except _Bad as bad:
                 rest = self._rest(file, size)
-                is_cut = not line.endswith(b"\n") and is_beginning(line)
-                if not is_cut and not is_torn_group(rest, size, prev, place):
+                before = (run, at) if number > 1 else None
+                is_cut = not is_whole and is_beginning(line)
+                if not is_cut and not is_torn_group(rest, size, prev, before):
                     raise self._damaged(number, str(bad)) from None
-                self.end = End(number - 1, size, prev, len(rest), group_offset=group_offset)
+                self._reached = (number - 1, size, prev, len(rest), False, group_offset, False)
                 return
-            if place != (place := place_of(record)):
-                group_offset = size
+            if record.at != at or record.run != run or number == 1:
+                run, at, group_offset = record.run, record.at, size
             prev, size = digest_of(body), size + len(line) - filling
-            is_end = head is not None and number == head.lines
+            is_end = number == head_lines
             if is_end and head is not None and prev != head.digest:
                 raise self._damaged(number, "was changed since the ledger last ended")
-            unfinished = not line.endswith(b"\n")
-            self.end = End(number, size, prev, filling, unfinished, group_offset, is_end)
+            self._reached = (number, size, prev, filling, not is_whole, group_offset, is_end)
             yield record
 
     def _lines(self, file: BinaryIO) -> Iterator[bytes]:
@@ -130,6 +161,13 @@ class _Newer(Exception):
     def __init__(self, version: int) -> None:
         super().__init__(version)
         self.version = version
+
+
+def _key_of(line: bytes) -> bytes | None:
+    """The Key that a Record's line is about; None: only its parse can tell."""
+    begin = line.find(_KEY) + len(_KEY)
+    key = line[begin : line.find(b'"', begin)]
+    return None if begin < len(_KEY) or b"\\" in key else key
 
 
 def _unended(line: bytes) -> tuple[bytes, int]:

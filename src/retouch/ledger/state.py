@@ -70,7 +70,7 @@ class Replay:
         match record:
             case Started():
                 self._started(record)
-            case Unsent():
+            case Unsent() if not self._is_answered(record, posting):
                 self._decide(record, "unsent")
             case TaskAccepted():
                 self.accepted[record.key] = record
@@ -99,7 +99,9 @@ class Replay:
 
     def _post(self, record: AnyRecord, posting: Posting) -> None:
         """Add to the totals what a Charge was settled at, and what was used."""
-        charge, _, verdict, paid, former = posting
+        charge, verdict, paid, former = (
+            posting.charge, posting.verdict, posting.paid, posting.former
+        )  # fmt: skip
         if former is not None and former.verdict == "charged":
             was = former.paid.money if former.paid else None
             self.totals.take_back(was, charge.model, charge.day)
@@ -152,13 +154,17 @@ class Replay:
             )
 
     def _failed(self, record: Failed, posting: Posting | None) -> None:
-        """What is settled by the user's word stays so; giving up after `unsent` is a failure."""
-        known = self.outcomes.get(record.key)
-        is_settled = posting is None and known is not None and known.attempt == record.attempt
-        if is_settled and (record.key, record.attempt) in self.open_charges:
-            return  # charged already, by a Record that says so
-        if not (is_settled and known is not None and known.state == "resolved"):
+        """Giving up after `unsent` is a failure."""
+        if not self._is_answered(record, posting):
             self._decide(record, "failed", record.task)
+
+    def _is_answered(self, record: Unsent | Failed, posting: Posting | None) -> bool:
+        """Whether its Attempt was charged already, or is settled by the user's word, by a Record
+        that says so."""
+        known = self.outcomes.get(record.key)
+        if posting is not None or known is None or known.attempt != record.attempt:
+            return False
+        return known.state == "resolved" or (record.key, record.attempt) in self.open_charges
 
     def _resolved(self, record: Resolved) -> None:
         """The Job of a Charge that was settled; one that failed for good stays failed."""

@@ -85,13 +85,12 @@ class Ours:
         """Take in a whole ledger, known as number `ledger`; of a copy, only the Attempts begun
         after its `shared` first records."""
         charges = Charges()
-        for number, record in enumerate(records):
-            if number == shared:
-                charges.disown()
-            posting = charges.apply(record)
-            if posting is not None and posting.former is not None:
+        for _, record, posting in charges.follow(records, shared):
+            if posting is None:
+                continue
+            if posting.former is not None:
                 self._take_back(posting.former)
-            if number >= shared and posting is not None and posting.verdict == "charged":
+            if posting.verdict == "charged":
                 self._charged(record, posting)
         for charge in charges.open.values():
             day = self._local(charge.at).date().isoformat()

@@ -6,9 +6,9 @@ that a million Records cost a look-up each and memory holds rows, never Records.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Protocol
 
 from retouch.ledger.records import RunBegins
@@ -23,8 +23,12 @@ from retouch.report.sums import (
 )
 
 RowKey = tuple[str | None, ...]
-FINE_ROWS = 20_000  # more, and they are added up
+FINE_ROWS = 2_000  # more, and they are added up
+Spot = tuple[str | None, str, str, tuple[str, ...]]
+"""Where a fine row is: currency, day, folder, and the words of an Attempt that rows are by."""
+
 _OF_FOLDERS = ("label", "folder")
+_TOLD_BY = {"label": "folder", "week": "day", "month": "day", "provider": "run", "tag": "run"}
 
 
 class Placed(Protocol):
@@ -67,23 +71,31 @@ class Breakdown:
         self.days: set[str] = set()
         self.place = Place()
         self._period = period
-        wanted = {word for grouping in self.rows for word in columns(grouping)}
+        wanted = list(dict.fromkeys(word for each in self.rows for word in columns(each)))
         # At least two, so that an attrgetter returns a tuple.
-        self._names = ("model", "run", *sorted(wanted & {"prompt", "source"}))
+        self._names = ("model", "run", *(word for word in ("prompt", "source") if word in wanted))
         self._words = attrgetter(*self._names)
         self._by_folder = any(word.partition(":")[0] in _OF_FOLDERS for word in wanted)
-        self._values = {word: _value_of(word) for word in wanted}
-        self._fine: dict[tuple[str | None, str, str, tuple[str, ...]], Sums] = {}
+        said = ("day", "folder", *self._names)
+        self._values = [_value_of(word, said) for word in wanted]
+        self._keys = [
+            (_picked([1 + wanted.index(word) for word in columns(each)]), rows)
+            for each, rows in self.rows.items()
+        ]
+        self._fine: dict[Spot, Sums] = {}
 
-    def sums(self, placed: Placed, currency: str | None, day: str) -> Sums:
-        """The fine row of what was charged on a day; outside the period one that is forgotten."""
+    def spot(self, placed: Placed, currency: str | None, day: str) -> Spot:
+        """The fine row that what was charged on a day belongs to."""
         folder = folder_of(placed.source) if self._by_folder else ""
-        key = (currency, day, folder, self._words(placed))
-        known = self._fine.get(key)
+        return (currency, day, folder, self._words(placed))
+
+    def at(self, spot: Spot) -> Sums:
+        """The sums of a fine row; outside the period they are forgotten."""
+        known = self._fine.get(spot)
         if known is None:
             if len(self._fine) >= FINE_ROWS:
                 self.add_up()
-            known = self._fine[key] = Sums()
+            known = self._fine[spot] = Sums()
         return known
 
     def add_up(self) -> None:
@@ -92,15 +104,20 @@ class Breakdown:
             if not self._period.holds(day):
                 continue
             self.days.add(day)
-            said = dict(zip(self._names, words, strict=True)) | {"day": day, "folder": folder}
-            values = {word: value(said, self.place) for word, value in self._values.items()}
-            for grouping, rows in self.rows.items():
-                key = (currency, *[values[word] for word in columns(grouping)])
+            said = (day, folder, *words)
+            values = (currency, *[value(said, self.place) for value in self._values])
+            for picked, rows in self._keys:
+                key = picked(values)
                 known = rows.get(key)
                 if known is None:
                     known = rows[key] = Sums()
                 known.add(sums)
         self._fine = {}
+
+
+def _picked(places: Sequence[int]) -> Callable[[RowKey], RowKey]:
+    """What makes a row's key of its currency and every value: those at some places."""
+    return itemgetter(0, *places) if places else itemgetter(slice(1))
 
 
 def columns(grouping: Grouping) -> Grouping:
@@ -111,23 +128,24 @@ def columns(grouping: Grouping) -> Grouping:
     return (*grouping[:place], "ledger", *grouping[place:])
 
 
-def _value_of(word: str) -> Callable[[Mapping[str, str], Place], str]:
-    """How a dimension's value is found."""
+def _value_of(word: str, said: Sequence[str]) -> Callable[[Sequence[str], Place], str]:
+    """How a dimension's value is found among what is said of a fine row, in the order given."""
     name, _, given = word.partition(":")
+    if name == "ledger":
+        return lambda _, place: place.ledger
+    at = said.index(_TOLD_BY.get(name, name))
     if name == "folder" and given:
         parts = int(given)
-        return lambda said, _: beginning_of(said["folder"], parts)
-    if name == "tag":
-        return lambda said, place: place.tag(said["run"], given)
+        return lambda said, _: beginning_of(said[at], parts)
     match name:
-        case "label":
-            return lambda said, _: label_of(said["folder"])
-        case "week":
-            return lambda said, _: week_of(said["day"])
-        case "month":
-            return lambda said, _: said["day"][:7]
-        case "ledger":
-            return lambda _, place: place.ledger
+        case "tag":
+            return lambda said, place: place.tag(said[at], given)
         case "provider":
-            return lambda said, place: place.provider(said["run"])
-    return lambda said, _: said[name]
+            return lambda said, place: place.provider(said[at])
+        case "label":
+            return lambda said, _: label_of(said[at])
+        case "week":
+            return lambda said, _: week_of(said[at])
+        case "month":
+            return lambda said, _: said[at][:7]
+    return lambda said, _: said[at]

@@ -89,10 +89,7 @@ class _Ends:
 def _ends(records: Iterable[AnyRecord], shared: int) -> _Ends:
     charges = Charges()
     ends = _Ends(charges.open)
-    for line, record in enumerate(records, 1):
-        if line == shared + 1:
-            charges.disown()
-        posting = charges.apply(record)
+    for line, record, posting in charges.follow(records, shared):
         if posting is None:
             continue
         if isinstance(record, Resolved):
@@ -105,11 +102,8 @@ def _ends(records: Iterable[AnyRecord], shared: int) -> _Ends:
 def _rows(name: str, records: Iterable[AnyRecord], shared: int, days: Days) -> Iterator[Plain]:
     ends = _ends(records, shared)
     charges = Charges()
-    for line, record in enumerate(records, 1):
-        if line == shared + 1:
-            charges.disown()
-        posting = charges.apply(record)
-        if posting is None or line <= shared:
+    for line, record, posting in charges.follow(records, shared):
+        if posting is None:
             continue
         charge = posting.charge
         place = (charge.key, charge.attempt)

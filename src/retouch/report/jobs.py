@@ -1,47 +1,49 @@
-"""One Job seen as a whole: its charged Attempts, where it was done more than once or a Charge of it
-is not known."""
+"""A Job seen as a whole, in few bytes: where its charged Attempts were counted, and its results."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from decimal import Decimal
+
+import msgspec
 
 from retouch.ledger.charges import Charge, Posting
-from retouch.ledger.records import AnyRecord, Done
+from retouch.report.breakdown import Spot
+from retouch.report.waste import Example
+
+
+class Spent(msgspec.Struct, frozen=True, gc=False):
+    """What is remembered of a charged Attempt: where it was counted, what for, and its result, by
+    which so many pictures still stand."""
+
+    attempt: int
+    spot: Spot
+    paid: Decimal | None
+    is_unpriced: bool
+    standing: int
+    result: Example | None
 
 
 class WholeJob:
-    """The charged Attempts of one Job, and whether one of them is not known."""
+    """The charged Attempts of one Job, and those of which nobody knows the end."""
+
+    __slots__ = ("charged", "open")
 
     def __init__(self) -> None:
-        self.charged: list[tuple[AnyRecord, Posting]] = []
+        self.charged: list[Spent] = []
         self.open: list[Charge] = []
-        self.last_done: Done | None = None
-        self.is_unsure = False
 
-    def take(self, record: AnyRecord, posting: Posting) -> None:
+    @property
+    def is_unsure(self) -> bool:
+        """Whether its cost is not known in full."""
+        return bool(self.open) or any(each.is_unpriced for each in self.charged)
+
+    def take(self, posting: Posting, spent: Spent) -> None:
         """One Charge that was settled, or is known to be one."""
         if posting.former is not None:
-            self.charged = [each for each in self.charged if each[1] != posting.former]
-        if posting.verdict == "free":
-            return
-        self.charged.append((record, posting))
-        self.is_unsure |= posting.verdict == "charged" and posting.paid is None
-        if isinstance(record, Done):
-            self.last_done = record
+            self.charged = [each for each in self.charged if each.attempt != spent.attempt]
+        if posting.verdict != "free":
+            self.charged.append(spent)
 
     def leave_open(self, charge: Charge) -> None:
         """One Charge of which nobody knows the end."""
         self.open.append(charge)
-        self.is_unsure = True
-
-    def unpriced(self) -> Iterator[Posting]:
-        """The Charges of unknown price, which were counted each."""
-        for _, posting in self.charged:
-            if posting.verdict == "charged" and posting.paid is None:
-                yield posting
-
-    def replaced(self) -> Iterator[tuple[Done, Posting]]:
-        """The results that a later one took the place of."""
-        for record, posting in self.charged:
-            if isinstance(record, Done) and record is not self.last_done:
-                yield record, posting

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timezone
 from decimal import Decimal
 
@@ -131,9 +131,28 @@ class Sums:
         self.image_output_tokens += said.image_output_tokens or 0
 
     def add(self, other: Sums) -> None:
-        """Add another row of the same currency."""
-        for name in _NAMES:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        """Add another row of the same currency; line by line, for it is done by the million."""
+        self.confirmed += other.confirmed
+        self.unknown_high += other.unknown_high
+        self.jobs += other.jobs
+        self.attempts += other.attempts
+        self.free += other.free
+        self.unknown += other.unknown
+        self.failed += other.failed
+        self.unpriced_jobs += other.unpriced_jobs
+        self.images += other.images
+        self.kept += other.kept
+        self.unsure_paid += other.unsure_paid
+        self.unsure_kept += other.unsure_kept
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.total_tokens += other.total_tokens
+        self.text_tokens += other.text_tokens
+        self.image_tokens += other.image_tokens
+        self.cached_tokens += other.cached_tokens
+        self.reasoning_tokens += other.reasoning_tokens
+        self.text_output_tokens += other.text_output_tokens
+        self.image_output_tokens += other.image_output_tokens
 
     @property
     def cost_per_kept(self) -> Decimal | None:
@@ -146,6 +165,3 @@ class Sums:
     def cost_per_kept_high(self) -> Decimal | None:
         """What it has cost at most, over all Jobs; None where none is kept."""
         return (self.confirmed + self.unknown_high) / self.kept if self.kept else None
-
-
-_NAMES = tuple(each.name for each in fields(Sums))

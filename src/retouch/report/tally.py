@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, timezone
 from decimal import Decimal, localcontext
+from sys import intern
 from typing import Protocol
 
 from retouch.ledger.charges import Charge, Charges, Posting
@@ -22,17 +23,14 @@ from retouch.ledger.records import (
     Done,
     Failed,
     FileRecord,
-    Resolved,
     Reused,
     RunBegins,
-    Started,
-    TaskAccepted,
     Unknown,
     Unsent,
 )
 from retouch.money import EXACT, Money
-from retouch.report.breakdown import Breakdown, Place, RowKey
-from retouch.report.jobs import WholeJob
+from retouch.report.breakdown import Breakdown, Place, Placed, RowKey
+from retouch.report.jobs import Spent, WholeJob
 from retouch.report.sums import Days, Grouping, Period, Sums
 from retouch.report.waste import (
     Kept,
@@ -45,7 +43,6 @@ from retouch.report.waste import (
 )
 
 Stands = Callable[[FileRecord], bool]
-_OfAttempt = Started | Unsent | TaskAccepted | Done | Failed | Unknown | Resolved
 
 
 def all_stand(_: FileRecord) -> bool:
@@ -113,7 +110,6 @@ class Tally:
         self._is_whole = self._period == Period()
         self._day_of = Days(zone).of
         self._breakdown = Breakdown(groupings, self._period)
-        self._sums = self._breakdown.sums
         self._prices = prices
         self._on_kept = on_kept
         self._rejected = rejected
@@ -147,30 +143,28 @@ class Tally:
         self._stands = stands
         self._special = set()
         with localcontext(EXACT):
-            for number, record in enumerate(records):
-                if number == shared:
-                    charges.disown()
-                if number < shared:
-                    charges.apply(record)
-                    if isinstance(record, RunBegins):
-                        self._breakdown.place.runs[record.run] = record
-                else:
-                    self._apply(record)
+            for line, record, posting in charges.follow(records, shared):
+                if line > shared:
+                    self._apply(record, posting)
+                elif isinstance(record, RunBegins):
+                    self._breakdown.place.runs[record.run] = record
             for charge in charges.open.values():
                 self._post_unknown(charge)
+            # What it knows of each Key is not needed any more, and is not little.
+            self._charges = charges = Charges(self._cost)
             if self._special:
                 self._see_whole(records, shared)
             self._breakdown.add_up()
 
-    def _apply(self, record: AnyRecord) -> None:
-        self.records += self._is_whole or self._period.holds(self._day_of(record.at))
-        posting = self._charges.apply(record)
+    def _apply(self, record: AnyRecord, posting: Posting | None) -> None:
+        if self._is_whole or self._period.holds(self._day_of(record.at)):
+            self.records += 1
         if posting is not None:
             self._post(record, posting)
-        if isinstance(record, Done):
-            if posting is not None:
+            if isinstance(record, Done):
                 self._done(record, posting)
-        elif isinstance(record, Failed):
+                return
+        if isinstance(record, Failed):
             if self._charges.owns(record):
                 self._failed(record, posting)
         elif isinstance(record, Unknown):
@@ -185,12 +179,15 @@ class Tally:
             self.providers.add(record.provider)
             self._breakdown.place.runs[record.run] = record
 
+    def _sums(self, placed: Placed, currency: str | None, day: str) -> Sums:
+        return self._breakdown.at(self._breakdown.spot(placed, currency, day))
+
     # --- Charges ---------------------------------------------------------------------------
 
     def _post(self, record: AnyRecord, posting: Posting) -> None:
         """Count the Attempt where it begins, and what it was settled at."""
-        charge, is_new, verdict = posting[:3]
-        if is_new:
+        charge, verdict = posting.charge, posting.verdict
+        if posting.is_new:
             self._begin(charge)
         if posting.former is not None:
             self._take_back(posting.former)
@@ -215,7 +212,7 @@ class Tally:
 
     def _used(self, record: Done | Failed, posting: Posting) -> None:
         """Count what was used, and pay."""
-        charge, verdict, cost = posting.charge, posting.verdict, posting.paid
+        verdict, cost = posting.verdict, posting.paid
         sums = self._charged_row(posting)
         if isinstance(record, Done):
             sums.use(record.usage, len(record.files))
@@ -223,7 +220,7 @@ class Tally:
         else:
             sums.use(record.usage, 0)
         if verdict == "charged":
-            self._pay(sums, charge, cost)
+            self._pay(sums, posting)
         if record.usage is not None and record.usage.stated is not None:
             self.stated.add(cost, record.usage.stated)
 
@@ -244,7 +241,7 @@ class Tally:
         """Pay what the user said it cost: there is no picture for it."""
         charge, paid = posting.charge, posting.paid
         day = self._day_of(charge.at)
-        self._pay(self._charged_row(posting), charge, paid)
+        self._pay(self._charged_row(posting), posting)
         self._waste("charged_without_picture", charge, paid)
         if self._prices is not None and self._period.holds(day):
             self.compared.add(paid, paid)
@@ -263,13 +260,13 @@ class Tally:
         if self._period.holds(self._day_of(charge.at)):
             self.wasted.take_back("charged_without_picture", example_of(charge, paid))
 
-    def _pay(self, sums: Sums, charge: Charge, amount: AmountRecord | None) -> None:
-        if amount is None:
+    def _pay(self, sums: Sums, posting: Posting) -> None:
+        if posting.paid is None:
             sums.unpriced_jobs += 1
-            if charge.attempt > 1:  # an Attempt before may have counted the Job
-                self._special.add(charge.key)
         else:
-            sums.confirmed += Decimal(amount.amount)
+            sums.confirmed += Decimal(posting.paid.amount)
+        if posting.is_again:
+            self._special.add(posting.charge.key)
 
     def _post_unknown(self, charge: Charge) -> None:
         """An open Charge: up to its ceiling; of unknown price where it has none."""
@@ -299,8 +296,6 @@ class Tally:
 
     def _done(self, record: Done, posting: Posting) -> None:
         charge = posting.charge
-        if charge.attempt > 1:  # an Attempt before may have been done, too
-            self._special.add(charge.key)
         day = self._day_of(charge.at)
         kinds = waste_of_done(record, charge.terms)
         if record.key in self._rejected:
@@ -335,35 +330,51 @@ class Tally:
         says nothing of what a picture costs."""
         jobs: dict[str, WholeJob] = {}
         charges = Charges(self._recount)
-        for number, record in enumerate(records):
-            if number == shared:
-                charges.disown()
-            if not isinstance(record, _OfAttempt) or record.key not in self._special:
-                continue
-            posting = charges.apply(record)
-            if posting is not None and number >= shared and posting.verdict != "open":
-                jobs.setdefault(record.key, WholeJob()).take(record, posting)
+        for record, posting in charges.again(records, self._special, shared):
+            if posting.verdict != "open":
+                job = jobs.get(posting.charge.key)
+                if job is None:
+                    job = jobs[posting.charge.key] = WholeJob()
+                job.take(posting, self._spent(record, posting))
         for charge in charges.open.values():
             jobs.setdefault(charge.key, WholeJob()).leave_open(charge)
         for job in jobs.values():
             self._correct(job)
 
+    def _spent(self, record: AnyRecord, posting: Posting) -> Spent:
+        charge, paid = posting.charge, posting.paid
+        currency, day, folder, words = self._breakdown.spot(
+            charge.begun, self._paid_in(posting), self._day_of(charge.at)
+        )
+        # The same few words thousands of times: each is held once.
+        spot = (currency, intern(day), intern(folder), tuple(map(intern, words)))
+        return Spent(
+            charge.attempt, spot, Decimal(paid.amount) if paid else None,
+            is_unpriced=posting.verdict == "charged" and paid is None,
+            standing=self._standing(record) if isinstance(record, Done) else 0,
+            result=kept_of(record, posting).example if isinstance(record, Done) else None,
+        )  # fmt: skip
+
     def _correct(self, job: WholeJob) -> None:
-        unpriced = [(each.charge, self._paid_in(each)) for each in job.unpriced()]
-        unpriced += [(each, self._open_in(each)) for each in job.open if self._is_unpriced(each)]
-        for charge, currency in unpriced[1:]:  # a Job counts once, where it was so first
-            self._sums(charge.begun, currency, self._day_of(charge.at)).unpriced_jobs -= 1
-        for done, posting in job.replaced():
-            self._charged_row(posting).kept -= self._standing(done)
-            if self._period.holds(self._day_of(posting.charge.at)):
-                self.wasted.add("replaced", kept_of(done, posting).example)
-        if not job.is_unsure:
-            return
-        for record, posting in job.charged:
-            row = self._charged_row(posting)
-            row.unsure_paid += Decimal(posting.paid.amount) if posting.paid else Decimal(0)
-            if isinstance(record, Done) and record is job.last_done:
-                row.unsure_kept += self._standing(record)
+        at = self._breakdown.at
+        unpriced = [each.spot for each in job.charged if each.is_unpriced]
+        unpriced += [
+            self._breakdown.spot(each.begun, self._open_in(each), self._day_of(each.at))
+            for each in job.open
+            if self._is_unpriced(each)
+        ]
+        for spot in unpriced[1:]:  # a Job counts once, where it was so first
+            at(spot).unpriced_jobs -= 1
+        results = [(each, each.result) for each in job.charged if each.result]
+        for each, result in results[:-1]:
+            at(each.spot).kept -= each.standing
+            if self._period.holds(each.spot[1]):
+                self.wasted.add("replaced", result)
+        if job.is_unsure:
+            for each in job.charged:
+                at(each.spot).unsure_paid += each.paid or Decimal(0)
+            for last, _ in results[-1:]:
+                at(last.spot).unsure_kept += last.standing
 
     def _recount(self, record: Done | Failed, charge: Charge) -> CostRecord | None:
         if self._prices is None or not self._period.holds(self._day_of(charge.at)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -145,11 +146,14 @@ def cumulative_of(
 class Durations:
     """How long finished Jobs took, in seconds, by model and by whether they were Tasks."""
 
-    seconds: dict[tuple[str, bool], list[float]] = field(default_factory=dict)
+    seconds: dict[tuple[str, bool], array[float]] = field(default_factory=dict)
 
     def take(self, model: str, seconds: float, *, is_task: bool) -> None:
         """One more Job."""
-        self.seconds.setdefault((model, is_task), []).append(seconds)
+        known = self.seconds.get((model, is_task))
+        if known is None:
+            known = self.seconds[model, is_task] = array("d")
+        known.append(seconds)
 
     def histograms(self) -> list[Histogram]:
         """One a model and kind, in the order of their names."""
@@ -171,7 +175,7 @@ class Histogram:
     chart: Chart
 
 
-def _histogram(model: str, is_task: bool, taken: list[float]) -> Histogram:
+def _histogram(model: str, is_task: bool, taken: Sequence[float]) -> Histogram:
     """Bars for doubling durations: a quarter of a second and ten minutes fit beside another."""
     steps = [max(-2, math.floor(math.log2(max(each, 0.01)))) for each in taken]
     low, high = min(steps), max(steps)

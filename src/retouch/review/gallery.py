@@ -302,7 +302,7 @@ class Gallery:
 
     def _charge(self, record: AnyRecord, posting: Posting) -> None:
         """Follow what a Record did to an Attempt's Charge."""
-        of, _, verdict, paid = posting[:4]
+        of, verdict, paid = posting.charge, posting.verdict, posting.paid
         place = (of.key, of.attempt)
         if verdict == "free":
             if self.charges.pop(place, None) is not None:
