@@ -181,6 +181,9 @@ def test_rejects_are_never_exported(pets: Pets, capsys: pytest.CaptureFixture[st
     assert len(keys) == 8
     assert not keys & {first, second}
     assert third in keys
+    (pets.outputs / "review.jsonl").write_text(lines + '{"v": 1}\n', "utf-8")
+    assert pets.export("imagefolder", "--replace") == 2
+    assert "review.jsonl:5: not a mark" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(

@@ -11,6 +11,7 @@ from retouch.cli.workspace import Workspace, make_plan, open_workspace, refuse_p
 from retouch.engine.outputs import Outputs
 from retouch.errors import InputRefused
 from retouch.ledger import read
+from retouch.review.marks import read_marks
 from retouch.text import how_many, one_clean_line
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -55,15 +56,14 @@ def _prove_manifest(workspace: Workspace, digest: str, *, as_json: bool) -> int:
         Rules,
         Wish,
         compare,
-        read_rejects,
     )
 
     plan = make_plan(workspace)
     refuse_problems(workspace, plan)
     outputs, labels = Outputs(workspace.folder), workspace.loaded.manifest.labels
-    rejects = read_rejects(workspace.folder)
+    marks = read_marks(workspace.folder)
     wish = Wish(with_originals=True)
-    present = Present(plan, read(workspace.ledger), outputs, rejects, wish)
+    present = Present(plan, read(workspace.ledger), outputs, marks, wish)
     maker = Maker(outputs, Rules(carry=labels.carry, geometry=labels.geometry))
     with GeometryCache.open(workspace.root) as cache:
         found = compare(present, maker, cache, digest)

@@ -26,6 +26,7 @@ from retouch.engine.outputs import Outputs
 from retouch.errors import InputRefused
 from retouch.ledger import read
 from retouch.plan.known import split_name
+from retouch.review.marks import read_marks
 from retouch.storage.durable import replace_whole
 from retouch.text import how_many, one_clean_line
 
@@ -85,11 +86,11 @@ def run(arguments: argparse.Namespace) -> int:
     wish, rules, target = _options(arguments, workspace)
     plan = make_plan(workspace)
     refuse_problems(workspace, plan)
-    from retouch.export import GeometryCache, Present, export, read_rejects  # noqa: PLC0415  extra
+    from retouch.export import GeometryCache, Present, export  # noqa: PLC0415  extra
 
     outputs = Outputs(workspace.folder)
-    state, rejects = read(workspace.ledger), read_rejects(workspace.folder)
-    present = Present(plan, state, outputs, rejects, wish)
+    state, marks = read(workspace.ledger), read_marks(workspace.folder)
+    present = Present(plan, state, outputs, marks, wish)
     present.require_splits()
     with GeometryCache.open(workspace.root) as cache, _progress() as step:
         result = export(present, outputs, rules, target, cache=cache, on_progress=step)

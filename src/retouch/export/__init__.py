@@ -1,6 +1,6 @@
 """The dataset out: present pictures with their labels and provenance, in a trainer's format.
 
-    result = export(Present(plan, state, outputs, rejects, wish), outputs, rules, target, cache=…)
+    result = export(Present(plan, state, outputs, marks, wish), outputs, rules, target, cache=…)
 
 `present` joins the plan with the ledger, `making` reads and places, a file a format writes,
 `folder` makes it whole, `digest` says what two people compare. Needs the extra `export`.
@@ -12,7 +12,6 @@ from retouch.export.folder import ABOUT, refuse_taken
 from retouch.export.formats import TAKES_PAIRS
 from retouch.export.left_out import LeftOut
 from retouch.export.making import Maker, Rules
-from retouch.export.marks import read_rejects
 from retouch.export.present import Present, Wish
 from retouch.pictures.measured import GeometryCache
 
@@ -31,6 +30,5 @@ __all__ = [
     "check_folder",
     "compare",
     "export",
-    "read_rejects",
     "refuse_taken",
 ]

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Selection
 from retouch.errors import InputRefused
 from retouch.export.labelled import labelled
 from retouch.export.left_out import LeftOut
-from retouch.export.marks import Rejects
 from retouch.job import Job, Source
 from retouch.ledger.outcome import Outcome, State
 from retouch.ledger.records import Done, FileRecord
@@ -40,6 +40,13 @@ class Wish:
     with_originals: bool = False
     pairs: bool = False
     splits: frozenset[str] | None = None
+
+
+class Judged(Protocol):
+    """What a person said of pictures: they are left out where they were rejected."""
+
+    def rejects(self, key: str, index: int) -> bool:
+        """Whether this picture of a Job is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +77,12 @@ class Present:
     """The pictures of a plan that are there."""
 
     def __init__(
-        self, plan: Plan, state: Replay, outputs: Outputs, rejects: Rejects, wish: Wish
+        self, plan: Plan, state: Replay, outputs: Outputs, marks: Judged, wish: Wish
     ) -> None:
         self._plan = plan
         self._state = state
         self._outputs = outputs
-        self._rejects = rejects
+        self._marks = marks
         self._wish = wish
         self._selection = Selection(state, outputs)
 
@@ -121,7 +128,7 @@ class Present:
         done = self._state.done(key)
         files = self._files(job, outcome)
         for index, file in enumerate(files):
-            if self._rejects.holds(key, index):
+            if self._marks.rejects(key, index):
                 left_out.rejected += 1
             elif not self._outputs.is_whole(file):
                 left_out.add("has lost its picture", file.path, job)
