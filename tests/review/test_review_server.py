@@ -18,7 +18,7 @@ from retouch.ledger import digest_of
 from retouch.ledger.records import RunEnds, decode, encode
 from tests.support.albums import Album, common_album, key_of
 from tests.support.browser import REBOUND, Browser
-from tests.support.ledgers import GEMINI
+from tests.support.ledgers import GEMINI, write
 from tests.support.reviewing import Served, served
 
 KEY = key_of("data/cats/0.png", GEMINI, "white")
@@ -99,6 +99,10 @@ def test_a_mark_needs_everything(shared: Album, review: Served) -> None:
         (path, body, good | {"Sec_Fetch_Site": "same-site"}, 403),
         (path, body, good | {"Sec_Fetch_Site": "cross-site"}, 403),
         (path, body, good | {"Host": f"evil.example:{review.port}"}, 421),
+        (path, body, good | {"Host": f"127.0.0.1.evil.example:{review.port}"}, 421),
+        (path, body, good | {"Host": f"localhost.evil.example:{review.port}"}, 421),
+        (path, body, good | {"Origin": f"{ours}.evil.example"}, 403),
+        (path, body, good | {"Origin": ours.replace("127.0.0.1", "127.0.0.2")}, 403),
         (path, body, good | {"Content_Type": "text/plain"}, 415),
         ("/x/marks", body, good, 403),
         ("/marks", body, good, 403),
@@ -234,11 +238,12 @@ def test_a_tab_out_of_sight_lets_its_connection_go(tmp_path: Path, page: Browser
         page.until(lambda: len(page.all("[data-key]")) == 19)
 
 
-def test_a_ledger_that_is_replaced_is_not_followed(tmp_path: Path) -> None:
-    """What was read stays; nothing of another file is mixed in."""
+def test_a_ledger_that_is_replaced_is_not_followed(tmp_path: Path, page: Browser) -> None:
+    """What was read stays, and an open page says why; nothing of another file is mixed in."""
     album = common_album(tmp_path)
     path = album.folder / "ledger.jsonl"
     with served(album) as running:
+        page.open(running.url)
         other = path.with_name("other.jsonl")
         other.write_bytes(path.read_bytes())
         other.replace(path)
@@ -246,3 +251,49 @@ def test_a_ledger_that_is_replaced_is_not_followed(tmp_path: Path) -> None:
         status, said = running.ask("GET", f"/{running.token}/report/index.html")
         assert status == 503
         assert b"was replaced" in said
+        page.until(lambda: "was replaced" in page.one("#live").inner_text())
+        page.page.goto("about:blank")
+
+
+def test_a_page_says_when_nobody_tells_it_any_more(tmp_path: Path, page: Browser) -> None:
+    """A server that has ended is no run that stands still."""
+    with served(common_album(tmp_path)) as running:
+        page.open(running.url)
+        page.until(lambda: page.one("#live dl").is_visible())
+        assert "not connected" not in page.one("#live").inner_text()
+    page.until(lambda: "not connected" in page.one("#live").inner_text())
+    page.page.goto("about:blank")
+
+
+def test_what_is_looked_at_stays_where_it_is(tmp_path: Path, page: Browser) -> None:
+    """A row above that grows by a variant moves nothing in view."""
+    album = common_album(tmp_path)
+    path = album.folder / "ledger.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    # The first source's two variants come last.
+    first = key_of("data/cats/0.png", GEMINI, "white")
+    records = [decode(line[:-1]) for line in lines]
+    late = [each for each in records if getattr(each, "key", "") == first]
+    early = [each for each in records if each not in late]
+    write(path, early)
+    kept = path.read_bytes()
+    write(path, [*early, *late])
+    whole = path.read_bytes()
+    path.write_bytes(kept)
+    place = (
+        "const row = [...document.querySelectorAll('.row')].find(e => e.textContent"
+        ".includes('dogs/2.png')); const top = document.getElementById('grid')"
+        ".getBoundingClientRect().top; return row && row.getBoundingClientRect().top - top"
+    )
+    with served(album) as running:
+        page.size(1280, 700)
+        page.open(running.url)
+        page.until(lambda: page.one("#live dl").is_visible())
+        page.script("document.getElementById('grid').scrollTop = 100000")
+        page.until(lambda: page.script(place))
+        before = page.script(place)
+        with path.open("ab") as file:
+            file.write(whole[len(kept) :])
+        page.until(lambda: page.one("#count").inner_text().startswith("19 "))
+        assert abs(page.script(place) - before) <= 1
+        assert page.script("return document.getElementById('grid').scrollTop") > 0

@@ -48,8 +48,9 @@ function openGallery(packed) {
 		found("export", HTMLElement).hidden = store.isServed;
 	}
 
-	function layOut() {
-		grid.layOut();
+	/** @param {boolean} [isAnew] */
+	function layOut(isAnew) {
+		grid.layOut(isAnew);
 		count();
 	}
 
@@ -181,8 +182,7 @@ function openGallery(packed) {
 		if (field instanceof HTMLSelectElement || field instanceof HTMLInputElement) {
 			field.addEventListener("input", () => {
 				filters.choose(name, field.value);
-				grid.view.scrollTop = 0;
-				layOut();
+				layOut(true);
 			});
 		}
 	}

@@ -42,8 +42,14 @@ class Grid {
 		new ResizeObserver(() => this.drawSoon()).observe(this.view);
 	}
 
-	/** Works out anew which rows there are, and draws those in view. */
-	layOut() {
+	/**
+	 * Works out anew which rows there are, and draws those in view. What is looked at stays where
+	 * it is, whatever comes or grows above it.
+	 * @param {boolean} [isAnew] from the top: another choice was made
+	 */
+	layOut(isAnew = false) {
+		const anchor = isAnew ? undefined : this.rows[this.firstBelow(this.view.scrollTop)];
+		const offset = anchor ? this.view.scrollTop - anchor.top : 0;
 		/** @type {Map<number, Map<number, Shot[]>>} */
 		const bySource = new Map();
 		/** @type {Set<number>} */
@@ -82,6 +88,12 @@ class Grid {
 			row.remove();
 		}
 		this.drawn.clear();
+		const kept = anchor && this.rows.find((row) => row.source.at === anchor.source.at);
+		if (isAnew) {
+			this.view.scrollTop = 0;
+		} else if (kept && this.view.scrollTop > 0) {
+			this.view.scrollTop = kept.top + offset;
+		}
 		this.draw();
 	}
 

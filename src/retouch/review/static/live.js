@@ -9,6 +9,9 @@
  *   has_begun: boolean, is_running: boolean, last: {key: string, index: number}[]}} Progress
  */
 
+const SILENCE_MS = 15_000; // the server tells something every second
+const WATCH_MS = 3_000;
+
 class Live {
 	/**
 	 * @param {Store} store
@@ -22,10 +25,36 @@ class Live {
 		this.box = found("live", HTMLElement);
 		/** @type {string} the ledger's line that this page knows of */
 		this.line = String(store.lines);
+		/** @type {string} why nothing more is read, if so */
+		this.trouble = "";
 		/** @type {EventSource | null} */
 		this.events = null;
+		this.heardAt = Date.now();
 		document.addEventListener("visibilitychange", () => this.listen());
+		setInterval(() => this.watch(), WATCH_MS);
 		this.listen();
+	}
+
+	// A machine that slept, or a server that refused once, leaves a stream that never speaks again.
+	watch() {
+		if (!this.events) {
+			return;
+		}
+		const isOver = this.events.readyState === EventSource.CLOSED;
+		const isSilent = Date.now() - this.heardAt > SILENCE_MS;
+		if (isOver || isSilent) {
+			this.say(say("not connected: what is shown stands still"));
+			this.events.close();
+			this.events = null;
+			this.listen();
+		}
+	}
+
+	/** @param {string} text below the figures; the box is shown with it */
+	say(text) {
+		this.box.hidden = false;
+		this.box.querySelector("p")?.remove();
+		this.box.append(make("p", { class: "soft", role: "status" }, make("bdi", {}, text)));
 	}
 
 	// A browser gives one server six connections for all its tabs: those out of sight let go.
@@ -34,7 +63,14 @@ class Live {
 			this.events?.close();
 			this.events = null;
 		} else if (!this.events) {
+			this.heardAt = Date.now();
 			this.events = new EventSource(`../events?lines=${this.line}`);
+			this.events.addEventListener("error", () => {
+				this.say(say("not connected: what is shown stands still"));
+			});
+			this.hear("trouble", (message) => {
+				this.trouble = message;
+			});
 			this.hear("progress", (content) => this.show(content));
 			this.hear("jobs", (content) => {
 				for (const job of content) {
@@ -58,6 +94,7 @@ class Live {
 	hear(name, take) {
 		this.events?.addEventListener(name, (event) => {
 			this.line = event.lastEventId;
+			this.heardAt = Date.now();
 			take(JSON.parse(event.data));
 		});
 	}
@@ -97,8 +134,8 @@ class Live {
 				{ class: "last", "aria-label": say("last pictures"), role: "group" },
 				...this.last(progress),
 			),
-			make("p", { class: "soft" }, state),
 		);
+		this.say(this.trouble || state);
 	}
 
 	/** @param {Progress} progress */
