@@ -127,6 +127,7 @@ class Group:
     waste: tuple[WasteLine, ...]
     waste_total: str
     waste_high: str
+    waste_link: str
 
     @property
     def title(self) -> str:
@@ -225,6 +226,7 @@ def _group(review: Review, totals: Plain, outlook: Outlook) -> Group:
         ),
         waste_total=shown(wasted),
         waste_high=_high(all_waste) if all_waste else "",
+        waste_link=_link(currency=currency, waste="any"),
     )  # fmt: skip
 
 
@@ -241,7 +243,7 @@ def _tiles(
         "at most",
         shown(confirmed + high),
         f"+ {shown(high)}" if high else "",
-        _link(currency=currency, charge="unknown") if high else "",
+        _link(currency=currency),
     )
     note = f"≤ {shown(waste_high)}" if waste_high > wasted else ""
     link = _link(currency=currency, waste="any") if wasted or note else ""
@@ -253,7 +255,8 @@ def _tiles(
     kept = sum(int(row["kept"] or 0) for row in _rows(review, ("model",), currency))
     if kept:
         note = f"≤ {shown((confirmed + high) / kept)}" if high else ""
-        yield Tile("per kept picture", shown(confirmed / kept), note)
+        link = _link(currency=currency, charge="confirmed")
+        yield Tile("per kept picture", shown(confirmed / kept), note, link)
     change = _change(review, currency)
     if change is not None:
         month, before, amount = change
