@@ -81,6 +81,36 @@ def test_charged_with_an_amount(cats: Priced, capsys: pytest.CaptureFixture[str]
     assert to_send(capsys, cats)["held"] == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data/001.png"],
+        ["data/00[1].png"],
+        ["images/gemini-2.5-flash-image/white/001-0.png"],
+        ["images/*/white/data/001-*", "data/001.png"],
+        ["@names.txt"],
+    ],
+)
+def test_a_job_is_named_in_any_way(
+    cats: Priced,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+) -> None:
+    """A source, an output path (which the plan knows), a glob of either, a file of them: the one
+    that is meant is settled, the other stays."""
+    monkeypatch.chdir(cats.folder)
+    (cats.folder / "names.txt").write_text("data/001.png\n")
+    job = next(each for each in cats.jobs() if each.source.name == "data/001.png")
+    words = [job.output_path(0) + ".png" if each.startswith("images/g") else each for each in words]
+    words = [job.output_path(0)[:-2] + "-*" if "*/" in each else each for each in words]
+    first, second = (each["key"] for each in listed(capsys, cats))
+    assert main(["resolve", cats.words[0], *words, *cats.words[1:], "--not-charged"]) == 0
+    assert "1 settled as not charged" in capsys.readouterr().err
+    assert first == job.key
+    assert [each["key"] for each in listed(capsys, cats)] == [second]
+
+
 def test_charged_nobody_knows_how_much(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
     """Without an amount the cost stays between bounds: never a guess shown as a fact."""
     assert main(["resolve", *cats.words, "--all", "--charged"]) == 0
@@ -125,7 +155,7 @@ def test_amounts_are_of_one_currency(cats: Priced, capsys: pytest.CaptureFixture
     write(cats.ledger, [*Reader(cats.ledger), started(70, ceiling=dollars)])
     before = cats.ledger.read_bytes()
     settle = ["resolve", *cats.words, "--all", "--charged", "--amount"]
-    for amount, message in (("0.3", "settle each currency by its KEYs"), ("0.3CNY", "CNY and USD")):
+    for amount, message in (("0.3", "settle each currency by its jobs"), ("0.3CNY", "CNY and USD")):
         assert main([*settle, amount]) == 2
         assert message in capsys.readouterr().err
     assert cats.ledger.read_bytes() == before
@@ -157,7 +187,7 @@ def test_wrong_words(
 def test_an_unknown_key(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:
     """A key that names nothing unknown is refused."""
     assert main(["resolve", *_with_key(cats, "0123456789"), "--charged"]) == 2
-    assert "no job that is unknown has this key" in capsys.readouterr().err
+    assert "names no job that is meant here" in capsys.readouterr().err
 
 
 def test_a_running_run_is_not_disturbed(cats: Priced, capsys: pytest.CaptureFixture[str]) -> None:

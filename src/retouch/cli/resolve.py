@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 
@@ -16,6 +16,7 @@ from retouch.cli.budgets import amount_of
 from retouch.cli.console import print_table, stdout_console
 from retouch.cli.ledgers import add_ledger, one_ledger
 from retouch.cli.output import json_text, say
+from retouch.cli.workspace import make_plan, workspace_of
 from retouch.errors import InputRefused
 from retouch.ledger import open_ledger, read
 from retouch.ledger.charges import Charge
@@ -25,14 +26,22 @@ from retouch.money import Money, exact, total
 from retouch.storage.lock import Hold, exclusive
 from retouch.text import one_clean_line
 
+if TYPE_CHECKING:
+    from retouch.plan import Lane
+
+Lanes = Callable[[], "Iterable[Lane]"]
 Resolution = Literal["charged", "not_charged"]
-_KEY_PART = 6  # digits of a key that name it, where no other begins alike
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `retouch resolve`."""
     add_ledger(parser)
-    parser.add_argument("keys", metavar="KEY", nargs="*", help="jobs to settle, by their key")
+    parser.add_argument(
+        "named",
+        metavar="JOB",
+        nargs="*",
+        help="jobs to settle: keys, sources, output paths, globs of either, or @FILE of them",
+    )
     parser.add_argument("--all", action="store_true", help="settle all that is unknown")
     verdict = parser.add_mutually_exclusive_group()
     verdict.add_argument("--charged", action="store_true", help="it was charged: not sent again")
@@ -42,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--correct",
         action="store_true",
-        help="put another verdict in the place of one that was given before, by KEYs",
+        help="put another verdict in the place of one that was given before to these jobs",
     )
     parser.add_argument(
         "--amount", metavar="A", help="what each was charged (default: unknown up to its ceiling)"
@@ -53,10 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """What to settle (`keys`, or all that is unknown), as what; `verdict` None: only list."""
+    """What to settle (`named`, or all that is unknown), as what; `verdict` None: only list."""
 
     verdict: Resolution | None
-    keys: tuple[str, ...]
+    named: tuple[str, ...]
     everything: bool
     is_correction: bool
     amount: str | None
@@ -66,7 +75,15 @@ class _Options:
 def run(arguments: argparse.Namespace) -> int:
     """List what is unknown, or settle it; 0."""
     options = _options(arguments)
-    path = one_ledger(arguments.ledger, arguments.outputs, rehearse=arguments.rehearse).path
+    found = one_ledger(arguments.ledger, arguments.outputs, rehearse=arguments.rehearse)
+    path = found.path
+
+    def lanes() -> Iterable[Lane]:
+        if found.loaded is None:
+            return ()
+        workspace = workspace_of(found.loaded, arguments.outputs, is_rehearsed=arguments.rehearse)
+        return make_plan(workspace).lanes
+
     if options.verdict is None:
         state = read(path)
         _tell(list(state.unsettled()), as_json=arguments.json)
@@ -77,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputRefused(f"{path}: there is no ledger yet")
     with exclusive(path.parent) as hold:
         # Read under the lock: what is chosen is what is settled.
-        chosen = _chosen(read(path), options)
+        chosen = _chosen(read(path), options, lanes)
         records: list[Resolved | Salvaged] = [
             Resolved(
                 key=each.key,
@@ -111,22 +128,22 @@ async def append_resolved(path: Path, records: Sequence[Resolved | Salvaged], ho
 def _options(arguments: argparse.Namespace) -> _Options:
     """What the flags say together. Raises InputRefused for those that do not go together."""
     settles = arguments.charged or arguments.not_charged
-    if settles and not (arguments.all or arguments.keys):
-        raise InputRefused("resolve: say which: --all, or jobs by their KEY")
-    if settles and arguments.all and arguments.keys:
-        raise InputRefused("resolve: either --all or KEYs, not both")
-    if not settles and (arguments.all or arguments.keys or arguments.amount or arguments.note):
+    if settles and not (arguments.all or arguments.named):
+        raise InputRefused("resolve: say which: --all, or jobs by key, source or output path")
+    if settles and arguments.all and arguments.named:
+        raise InputRefused("resolve: either --all or JOBs, not both")
+    if not settles and (arguments.all or arguments.named or arguments.amount or arguments.note):
         raise InputRefused("resolve: say what is known: --charged or --not-charged")
-    if arguments.correct and not (settles and arguments.keys):
+    if arguments.correct and not (settles and arguments.named):
         raise InputRefused(
-            "--correct: say which by their KEYs, and what is right: --charged or --not-charged"
+            "--correct: say which jobs, and what is right: --charged or --not-charged"
         )
     if arguments.amount is not None and not arguments.charged:
         raise InputRefused("--amount goes with --charged")
     said: Resolution = "charged" if arguments.charged else "not_charged"
     return _Options(
         verdict=said if settles else None,
-        keys=tuple(arguments.keys),
+        named=tuple(arguments.named),
         everything=arguments.all,
         is_correction=arguments.correct,
         amount=arguments.amount,
@@ -144,40 +161,26 @@ def _others(state: Replay) -> Iterator[str]:
         yield f"settled as charged before, nobody knew how much: {settled:,}"
 
 
-def _chosen(state: Replay, options: _Options) -> list[Charge]:
+def _chosen(state: Replay, options: _Options, lanes: Lanes) -> list[Charge]:
     """What the user named: of Tasks that the next run asks for, only those that a run gave up.
 
-    Raises InputRefused for a key that names none, or several jobs.
+    Raises InputRefused for a word that names none, or a key that several have.
     """
+    from retouch.engine.naming import charges_of  # noqa: PLC0415 - start-up time
+
     unsettled = list(state.unsettled())
     if options.everything:
         return unsettled
     if options.is_correction:
         settled = [each.charge for each in state.verdicts.values()]
         settled += [each for each in state.open_charges.values() if each.standing == "resolved"]
-        return _named(settled, options.keys, "settled by a verdict")
+        return charges_of(options.named, settled, lanes)
     given_up = (
         each
         for each in state.open_charges.values()
         if state.is_polled(each) and state.outcomes[each.key].state == "unknown"
     )
-    return _named([*unsettled, *given_up], options.keys, "unknown")
-
-
-def _named(among: list[Charge], words: Sequence[str], state: str) -> list[Charge]:
-    """Those whose keys begin with the words. Raises InputRefused."""
-    chosen: dict[tuple[str, int], Charge] = {}
-    for word in words:
-        found = [each for each in among if each.key.startswith(word)]
-        if not found or len(word) < _KEY_PART:
-            raise InputRefused(
-                f"resolve {one_clean_line(word, 80)}: no job that is {state} has this key",
-                hint="`retouch resolve WHAT` lists them",
-            )
-        if len({each.key for each in found}) > 1:
-            raise InputRefused(f"resolve {word}: several keys begin so; write more digits")
-        chosen |= {(each.key, each.attempt): each for each in found}
-    return list(chosen.values())
+    return charges_of(options.named, [*unsettled, *given_up], lanes)
 
 
 def _amounts(chosen: list[Charge], said: str | None) -> list[AmountRecord | None]:
@@ -194,7 +197,7 @@ def _amounts(chosen: list[Charge], said: str | None) -> list[AmountRecord | None
         raise InputRefused(f"--amount {said}: {chosen[0].model} is charged in {theirs}")
     if not currency and len(known) > 1:
         raise InputRefused(
-            f"--amount {said}: these are charged in {theirs}: settle each currency by its KEYs"
+            f"--amount {said}: these are charged in {theirs}: settle each currency by its jobs"
         )
     if not currency and not all(each.ceiling for each in chosen):
         unpriced = next(each.model for each in chosen if not each.ceiling)
@@ -220,7 +223,7 @@ def _tell(unsettled: list[Charge], *, as_json: bool) -> None:
     sums = " and ".join(map(str, highest.values()))
     console.print(f"{len(unsettled):,} unknown, up to {sums or 'nobody knows how much'}")
     say(
-        "settle with --charged or --not-charged and --all or KEYs; "
+        "settle with --charged or --not-charged and --all or JOBs; "
         "`retouch reconcile` finds out from a bill"
     )
 

@@ -1,20 +1,23 @@
-"""From what the user names to Jobs: keys, sources, output paths, globs of either, files of them."""
+"""From what the user names to Jobs or their Charges: keys, sources, output paths, globs of either,
+files of them."""
 
 from __future__ import annotations
 
 import fnmatch
 import posixpath
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from retouch.engine.outputs import SUFFIXES
 from retouch.engine.selection import JobStream
 from retouch.errors import InputRefused
 from retouch.job import Job
+from retouch.ledger.charges import Charge
 from retouch.text import one_clean_line
 
 _KEY = re.compile(r"[0-9a-f]{12,64}")
+_KEY_PART = re.compile(r"[0-9a-f]{6,64}")  # of a key, among the few Charges that are open
 _LIST_CAP_BYTES = 64 * 1024 * 1024
 
 
@@ -44,6 +47,41 @@ def keys_of(named: Sequence[str], lanes: Iterable[JobStream], option: str) -> fr
     keys = frozenset(job.key for lane in lanes for job in lane.jobs() if names.take(job))
     names.refuse(option)
     return keys
+
+
+def charges_of(
+    named: Sequence[str], among: Sequence[Charge], lanes: Callable[[], Iterable[JobStream]]
+) -> list[Charge]:
+    """The Charges that `named` means, each once. What no Charge is known by is looked for among
+    the Jobs of `lanes`, which know their output paths. Raises InputRefused for a word that means
+    none, and for the beginning of a key that several have."""
+    chosen: dict[tuple[str, int], Charge] = {}
+    planned: list[Job] | None = None
+    for word in words_of(named):
+        found = [each for each in among if _KEY_PART.fullmatch(word) and each.key.startswith(word)]
+        if len({each.key for each in found}) > 1:
+            raise InputRefused(f"{word}: several keys begin so; write more digits")
+        found = found or [each for each in among if each.source and fits(each.source, word)]
+        if not found:
+            planned = (
+                [job for lane in lanes() for job in lane.jobs()] if planned is None else planned
+            )
+            names = _Names((word,))
+            keys = {job.key for job in planned if names.take(job)}
+            found = [each for each in among if each.key in keys]
+        if not found:
+            raise InputRefused(
+                f"{one_clean_line(word, 80)}: names no job that is meant here",
+                hint="without words they are listed; a job is named by its key or the beginning of "
+                "it, its source, an output path, a glob of either, or @FILE of them",
+            )
+        chosen |= {(each.key, each.attempt): each for each in found}
+    return list(chosen.values())
+
+
+def fits(text: str, word: str) -> bool:
+    """Whether the word is the text, or a glob that matches it."""
+    return text == word or (any(sign in word for sign in "*?[") and fnmatch.fnmatchcase(text, word))
 
 
 class _Names:
