@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 MESSAGE_CHARACTERS = 500
@@ -35,6 +36,8 @@ _SIGNATURE = re.compile(
     + r")(?:=|%3d))[^&\s\"'<>\\;,}\]]+",
     re.IGNORECASE,
 )
+
+_PRIVATE = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
 
 
 def how_many(count: int, noun: str) -> str:
@@ -136,3 +139,25 @@ def url_without_signature(url: str) -> str:
     ]
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme.lower(), host.lower(), parts.path, urlencode(kept), ""))
+
+
+def is_loopback_name(host: str) -> bool:
+    """Whether `host` names this machine itself, without asking a resolver."""
+    name = host.strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def is_private_name(host: str) -> bool:
+    """Whether `host` is a private address (RFC 1918, RFC 4193), or a name that only a private
+    network can know: one without dots, or below `.local`, `.internal`, `.lan`, `.home.arpa`."""
+    name = host.strip("[]").rstrip(".").lower()
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return "." not in name or name.endswith((".local", ".internal", ".lan", ".home.arpa"))
+    return any(address in network for network in _PRIVATE if network.version == address.version)

@@ -20,12 +20,9 @@ from retouch.cli import main
 from retouch.dialects.base import Base64, Endpoint, Produced, Raw, Rejected, Reply, Unreadable
 from retouch.dialects.openai import requests as openai
 from retouch.dialects.openai_like.events import read_stream
-from retouch.errors import Refused
 from retouch.job import Job, Options, Picture, Prompt, Source
 from retouch.ledger import read
 from retouch.pictures.payloads import transformed
-from retouch.transport import endpoint_of
-from retouch.transport.endpoints import refuse_plain_http
 from retouch_rehearsal.multipart import read_form
 from tests.support.serving import serving
 
@@ -171,32 +168,6 @@ def test_a_server_of_ones_own_needs_no_key(tmp_path: Path, monkeypatch: pytest.M
         path = manifest(tmp_path, f"{served.root}/v1", "multipart", "{n: 1}", ", api_key_env: null")
         words = ["run", str(path), "--outputs", str(tmp_path / "outputs")]
         assert main(words) == 4  # this one asks for a key, and is believed
-
-
-@pytest.mark.parametrize(
-    ("url", "with_key", "is_refused"),
-    [
-        ("http://127.0.0.1:8000/v1", True, False),
-        ("http://localhost:8000/v1", False, False),
-        ("http://192.168.1.5:8000/v1", False, False),
-        ("http://gpu-box:8000/v1", False, False),
-        ("http://gpu.internal/v1", False, False),
-        ("http://192.168.1.5:8000/v1", True, True),
-        ("http://8.8.8.8/v1", False, True),
-        ("http://api.example.com/v1", False, True),
-        ("http://169.254.169.254/v1", False, True),
-        ("https://api.example.com/v1", True, False),
-    ],
-)
-def test_plain_http_goes_to_this_machine_or_keyless_to_a_private_one(
-    url: str, with_key: bool, is_refused: bool
-) -> None:
-    """No key in the clear, no pictures to a public host."""
-    if is_refused:
-        with pytest.raises(Refused, match="plain http"):
-            refuse_plain_http(endpoint_of(url), with_key=with_key)
-    else:
-        refuse_plain_http(endpoint_of(url), with_key=with_key)
 
 
 def test_what_a_reply_counts_is_read() -> None:

@@ -6,7 +6,8 @@ import ipaddress
 
 import pytest
 
-from retouch.transport.addresses import is_loopback_name, is_public
+from retouch.text import is_loopback_name
+from retouch.transport.addresses import is_public
 
 REFUSED = {
     "this network": ["0.0.0.0", "0.255.255.255"],  # noqa: S104 - nothing is bound

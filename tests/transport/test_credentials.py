@@ -8,9 +8,8 @@ import pickle
 import pytest
 
 from retouch.errors import Refused
-from retouch.manifest.urls import base_url
 from retouch.text import without_secrets
-from retouch.transport import ApiKey, Connection, endpoint_of, open_transport
+from retouch.transport import ApiKey, Connection, open_transport
 
 CANARY = "sk-canary-7f3a91c2/+="
 
@@ -80,7 +79,7 @@ async def test_the_key_is_not_sent_in_the_clear(url: str, place: str) -> None:
     opening = open_transport(
         Connection(base_url=base, fallback_urls=fallbacks, key=ApiKey(CANARY)), concurrency=1
     )
-    with pytest.raises(Refused, match="plain http: the API key is not sent"):
+    with pytest.raises(Refused, match="the key would travel unencrypted"):
         await opening.__aenter__()
 
 
@@ -94,44 +93,3 @@ async def test_the_key_may_go_to_this_machine(url: str) -> None:
         Connection(base_url=url, key=ApiKey(CANARY)), concurrency=1
     ) as transport:
         assert CANARY not in repr(transport)
-
-
-@pytest.mark.parametrize(
-    ("given", "base"),
-    [
-        ("https://api.qnaigc.com/v1", "https://api.qnaigc.com/v1"),
-        ("https://api.qnaigc.com/v1/", "https://api.qnaigc.com/v1"),
-        ("https://api.qnaigc.com", "https://api.qnaigc.com/v1"),
-        (" https://openai.qiniu.com/ ", "https://openai.qiniu.com/v1"),
-        ("http://127.0.0.1:8080/gateway", "http://127.0.0.1:8080/gateway/v1"),
-        ("https://ark.example/api/v3/", "https://ark.example/api/v3"),
-        ("https://gemini.example/v1beta", "https://gemini.example/v1beta"),
-        ("https://example.com/v1beta/openai", "https://example.com/v1beta/openai/v1"),
-    ],
-)
-def test_base_urls_come_to_one_form(given: str, base: str) -> None:
-    """With and without a slash at its end, it is the same endpoint; `/v1` is added where no
-    version stands, by the manifest as by the transport."""
-    endpoint = endpoint_of(given)
-    assert (endpoint.base, endpoint.root) == (base, base.rpartition("/")[0])
-    assert base_url(given.strip()) == base
-
-
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ("api.qnaigc.com/v1", "not an http or https URL"),
-        ("ftp://api.qnaigc.com/v1", "not an http or https URL"),
-        ("https:///v1", "not an http or https URL"),
-        ("https://user:canary-pass@api.qnaigc.com/v1", "user or password"),
-        ("https://api.qnaigc.com/v1?key=canary-query", "query"),
-        ("https://api.qnaigc.com:notaport/v1", "no URL"),
-        ("https://[::1/v1", "no URL"),
-        ("", "not an http or https URL"),
-    ],
-)
-def test_what_is_no_base_url_is_refused(given: str, told: str) -> None:
-    """The message shows the URL without what may be secret in it."""
-    with pytest.raises(Refused, match=told) as refused:
-        endpoint_of(given)
-    assert "canary" not in refused.value.message

@@ -15,8 +15,8 @@ from retouch.errors import InputRefused, Refused
 from retouch.ledger.state import Replay
 from retouch.storage.descriptors import raise_limit
 from retouch.storage.durable import make_folder
+from retouch.text import is_loopback_name
 from retouch.transport import ApiKey, Connection, Proxies, Transport, endpoint_of, trusted
-from retouch.transport.addresses import is_loopback_name
 
 MARK = "x-retouch-rehearsal"  # on every reply of the rehearsal service, `retouch serve` too
 MARK_SECONDS = 5.0

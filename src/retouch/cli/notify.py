@@ -11,7 +11,7 @@ from retouch.cli.workspace import Workspace
 from retouch.engine.hooks import CommandHook, URLHook
 from retouch.engine.notices import Deliver, Notices, Subject
 from retouch.manifest import Notify, UnfitURL, hook_url
-from retouch.transport.addresses import is_loopback_name
+from retouch.text import is_loopback_name
 
 
 def notices_of(workspace: Workspace, run_id: str, secrets: tuple[str, ...]) -> Notices | None:

@@ -18,7 +18,7 @@ from retouch.manifest.inputs import SOURCES
 from retouch.manifest.messages import close_to
 from retouch.manifest.model import SUPPORTED_VERSIONS
 from retouch.manifest.names import same_path
-from retouch.manifest.urls import UnfitURL, base_url
+from retouch.manifest.urls import UnfitURL, base_url, unfit_in_the_clear
 from retouch.text import one_clean_line
 
 MAXIMUM_IMAGES_WANTED = 10  # the seed's page: n is 1-10
@@ -192,9 +192,17 @@ def _provider(given: Mapped, dialects: Collection[str] | None) -> Iterator[Findi
             f"unknown dialect `{one_clean_line(dialect, 60)}`",
             close_to(dialect, dialects),
         )
-    seen = {_address(given.get("base_url"))}
+    with_key = given.get("api_key_env", "") is not None
     fallbacks = given.get("fallback_urls")
-    for index, url in enumerate(fallbacks if isinstance(fallbacks, tuple) else ()):
+    named = list(enumerate(fallbacks if isinstance(fallbacks, tuple) else ()))
+    places: list[tuple[Location, Data]] = [(("base_url",), given.get("base_url"))]
+    places += [(("fallback_urls", index), url) for index, url in named]
+    for place, url in places:
+        unfit = unfit_in_the_clear(_address(url), with_key=with_key)
+        if unfit is not None:
+            yield Finding(("provider", *place), unfit.what, unfit.remedy)
+    seen = {_address(given.get("base_url"))}
+    for index, url in named:
         address = _address(url)
         if address and address in seen:
             yield Finding(

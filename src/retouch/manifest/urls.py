@@ -1,7 +1,7 @@
-"""The provider's address: checked, and brought to one form, which ends in its version.
+"""The provider's address: checked, and brought to one form, which has its version in it.
 
-A key goes to whatever stands here, so: https, or http to this machine alone; no credentials, no
-query. Messages never repeat what a URL may hide.
+One rule for the manifest and for the transport: `base_url` and `unfit_in_the_clear`. Messages
+never repeat what a URL may hide.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import re
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
+from retouch.text import is_loopback_name, is_private_name
+
 _HOST = re.compile(r"[^\s/?#@\\%\[\]:<>\"'{}|^`\x00-\x20\x7f]+")
-_VERSION = re.compile(r"/v[0-9]+[a-z0-9.]*$", re.ASCII | re.IGNORECASE)
+_VERSION = re.compile(r"/v[0-9]+[a-z0-9.]*(?:/|$)", re.ASCII | re.IGNORECASE)
 _ENDPOINTS = re.compile(r"/(?:images/(?:edits|generations|tasks)|models|queue|chat)(?:/.*)?$")
 
 
@@ -25,10 +27,11 @@ class UnfitURL(ValueError):
 
 
 def base_url(text: str) -> str:
-    """The address as `https://host[:port]/v1`, or with another path that ends in its version.
+    """The address as `https://host[:port]/v1`, or with another path that has its version in it.
 
-    Raises UnfitURL. Use it for OPENAI_BASE_URL too. Source: PROTOCOL §1 (some pages give the
-    base with `/v1`, some without), BAD-INPUT row 40.
+    Raises UnfitURL. `/v1beta`, `/api/v3` and `/v1beta/openai` are versions too (Gemini, Ark):
+    nothing is added to them. Source: PROTOCOL §1 (some pages give the base with `/v1`, some
+    without), BAD-INPUT row 40.
     """
     example = "write it like https://api.qnaigc.com/v1"
     try:
@@ -51,12 +54,31 @@ def base_url(text: str) -> str:
         raise UnfitURL("names no host", example)
     if parts.query or parts.fragment:
         raise UnfitURL("has a query or fragment", f"end it after the path; {example}")
-    if parts.scheme == "http" and not is_loopback(host):
-        raise UnfitURL(
-            "is http to another machine: the key would travel unencrypted, and is not sent",
-            "write https:// (http is for this machine alone)",
-        )
     return _in_one_form(parts, host, port)
+
+
+def unfit_in_the_clear(base: str, *, with_key: bool) -> UnfitURL | None:
+    """Why nothing is sent to an address (in `base_url`'s form); None where it may be.
+
+    http is for this machine; without a key for a private network too, named by its address or by
+    a name without dots: pictures do not cross the internet unencrypted (DETAILS, "OpenAI").
+    """
+    parts = urlsplit(base)
+    host = parts.hostname or ""
+    if parts.scheme != "http" or is_loopback_name(host):
+        return None
+    if with_key:
+        return UnfitURL(
+            "is http to another machine: the key would travel unencrypted, and is not sent",
+            "write https:// (http is for this machine; with `api_key_env: null`, which sends no "
+            "key, for a private network)",
+        )
+    if not is_private_name(host):
+        return UnfitURL(
+            "is http to a public host: pictures would travel unencrypted; nothing is sent",
+            "write https:// (http is for this machine or a private network)",
+        )
+    return None
 
 
 def hook_url(text: str) -> str:
@@ -77,16 +99,12 @@ def hook_url(text: str) -> str:
         raise UnfitURL("is no http URL with a host", example)
     if "@" in parts.netloc or parts.fragment:
         raise UnfitURL("holds credentials before the host, or a fragment", example)
-    if parts.scheme == "http" and not (is_loopback(host) or _is_private(host)):
+    if parts.scheme == "http" and not (is_loopback_name(host) or is_private_name(host)):
         raise UnfitURL(
             "is http to another network: what a run costs would travel unencrypted",
             "write https:// (http is for this machine and private addresses)",
         )
     return text
-
-
-def _is_private(host: str) -> bool:
-    return _is_address(host) and ip_address(host).is_private
 
 
 def _in_one_form(parts: SplitResult, host: str, port: int | None) -> str:
@@ -96,23 +114,8 @@ def _in_one_form(parts: SplitResult, host: str, port: int | None) -> str:
     shown = f"[{host}]" if ":" in host else host
     default = {"https": 443, "http": 80}[parts.scheme]
     place = shown if port in (None, default) else f"{shown}:{port}"
-    return with_version(f"{parts.scheme}://{place}{path}")
-
-
-def with_version(base: str) -> str:
-    """A base URL without a slash at its end, which ends in its version: `/v1` where it has none.
-
-    `/v1beta` and `/api/v3` are versions too (Gemini, Ark): nothing is added to them.
-    """
-    base = base.rstrip("/")
-    return base if _VERSION.search(base) else f"{base}/v1"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only mean this machine."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    return _is_address(host) and ip_address(host).is_loopback
+    version = "" if _VERSION.search(path) else "/v1"
+    return f"{parts.scheme}://{place}{path}{version}"
 
 
 def _is_address(host: str) -> bool:

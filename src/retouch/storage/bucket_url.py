@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from retouch.errors import Refused
+from retouch.text import is_loopback_name
 
 SCHEMES = ("s3", "gs", "az", "file")
 _ADDRESS = re.compile(r"(s3|gs|az|file)://([^/]*)(?:/(.*))?", re.DOTALL)
@@ -105,20 +105,10 @@ def checked_endpoint(text: str) -> str:
     if "@" in parts.netloc:
         hint = "remove what stands before the @; credentials are read where AWS tools keep them"
         raise Refused("the storage endpoint holds credentials; nothing was sent", hint=hint)
-    if parts.scheme == "http" and not is_this_machine(host):
+    if parts.scheme == "http" and not is_loopback_name(host):
         raise Refused(
             f"the storage endpoint http://{host} is not encrypted, and is not this machine: "
             "nothing was sent",
             hint="write https:// (http is for a server on this machine alone)",
         )
     return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-
-
-def is_this_machine(host: str) -> bool:
-    """Whether a host can only mean this machine."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 from retouch.errors import Refused
 from retouch.storage.bucket_access import Access, BucketSettings, Credentials, access_to
 from retouch.storage.bucket_errors import Action, BucketFault, translated
-from retouch.storage.bucket_url import BucketURL, is_this_machine
+from retouch.storage.bucket_url import BucketURL
+from retouch.text import is_loopback_name
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -477,7 +478,7 @@ def _endpoint(endpoint: str, bucket: str, *, in_host: bool) -> str:
 def _past_proxies(host: str) -> Iterator[None]:
     """What is opened meanwhile asks this machine without a proxy: the library takes proxies from
     the environment, and has no other way to be told."""
-    if not is_this_machine(host):
+    if not is_loopback_name(host):
         yield
         return
     with _environment_lock:

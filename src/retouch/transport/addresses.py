@@ -74,32 +74,6 @@ def is_fake(address: Address) -> bool:
     return address in _NAT64 and is_public(IPv4Address(int(address) & 0xFFFFFFFF))
 
 
-def is_loopback_name(host: str) -> bool:
-    """Whether `host` names this machine itself, without asking a resolver."""
-    name = host.strip("[]").rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
-_PRIVATE = tuple(
-    map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"))
-)
-
-
-def is_private_name(host: str) -> bool:
-    """Whether `host` is a private address (RFC 1918, RFC 4193), or a name that only a private
-    network can know: one without dots, or below `.local`, `.internal`, `.lan`, `.home.arpa`."""
-    name = host.strip("[]").rstrip(".").lower()
-    address = literal_address(name)
-    if address is None:
-        return "." not in name or name.endswith((".local", ".internal", ".lan", ".home.arpa"))
-    return any(address in network for network in _PRIVATE if network.version == address.version)
-
-
 def literal_address(host: str) -> Address | None:
     """The address `host` spells out, or None when it is a name."""
     try:

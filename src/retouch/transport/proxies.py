@@ -14,7 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from retouch.errors import InputRefused
-from retouch.transport.addresses import is_loopback_name
+from retouch.text import is_loopback_name
 
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 
