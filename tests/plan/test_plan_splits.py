@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import io
+import time
 from collections import Counter
 from typing import Any
 
 import pytest
 from PIL import Image, ImageEnhance
 
+from retouch.job import Picture, Source
+from retouch.manifest import Splits
+from retouch.pictures import Facts
 from retouch.plan import Plan, known_of
+from retouch.plan.candidates import Candidate
+from retouch.plan.checked import Checked
+from retouch.plan.columns import Columns
+from retouch.plan.splits import LEAKS_KEPT, leaks_in
 from tests.support.datasets import Made
 from tests.support.studio import Studio, jobs, said
 
@@ -136,3 +144,38 @@ def test_without_opencv_it_is_said(studio: Studio, monkeypatch: pytest.MonkeyPat
     plan = studio.plan(prompts="x", splits=BY_PATH)
     assert plan.problems == ()
     assert "OpenCV is not installed; `make setup EXTRAS=rehearsal`" in said(plan.warnings)
+
+
+def test_bytes_in_three_splits_are_told_as_each_pair(studio: Studio) -> None:
+    """As reported of a public set: a picture in train, val and test, and once more in train."""
+    data = Made(1).data
+    for name in ("train/a.png", "train/b.png", "val/c.png", "test/d.png"):
+        studio.make(f"data/{name}", data)
+    leaks = studio.plan(prompts="x", splits=BY_PATH).leaks
+    assert {frozenset(leak.splits) for leak in leaks} == {
+        frozenset(pair) for pair in (("train", "validation"), ("train", "test"),
+                                     ("validation", "test"))
+    }  # fmt: skip
+    assert {leak.kind for leak in leaks} == {"exact"}
+
+
+def test_pictures_that_all_look_the_same_are_counted_not_compared_one_by_one() -> None:
+    """10,000 blank scans in each of two splits: 100,000,000 pairs, told in a moment."""
+    pytest.importorskip("cv2")
+    given = Splits.model_validate({"from": "path"})
+    checked = []
+    for number in range(20_000):
+        split = ("train", "test")[number % 2]
+        source = Source(
+            f"{split}/{number}.png",
+            Picture(f"sha256:{number:064x}"),
+            columns=Columns(f"{split}/{number}.png").in_split(split, is_augmented=True),
+        )
+        facts = Facts("", 1, "image/png", 9, 9, "RGB", looks="00000000000000ff")
+        candidate = Candidate(source.name, "", 0, Columns(source.name))
+        checked.append(Checked(source, candidate, (facts,)))
+    began = time.process_time()
+    leaks = leaks_in(checked, given)
+    assert time.process_time() - began < 5
+    assert (leaks.exact, leaks.near) == (0, 100_000_000)
+    assert len(leaks.found) == LEAKS_KEPT
