@@ -131,6 +131,27 @@ def test_nothing_observed_before_passes_the_ceiling(
     assert table.amount <= ceiling.amount
 
 
+def test_a_prompts_ceiling_counts_its_bytes() -> None:
+    """Byte-level tokenisers make up to three tokens of a Chinese character."""
+    by_input = Price(currency="CNY", input_per_million=Decimal(1_000_000))
+    table = Capabilities("m", "sync", (), (), tokens=TokenEstimate(0, 0, 0, 0))
+    assert ceiling_of(job(prompt="晚霞"), by_input, table) == Money(Decimal(6), "CNY")
+
+
+def test_a_ceiling_takes_the_dearest_price_of_any_kind() -> None:
+    """Which kind a token will be of is not known before."""
+    by_kind = Price(
+        currency="CNY",
+        text_input_per_million=Decimal(1_000_000),
+        image_input_per_million=Decimal(5_000_000),
+        text_output_per_million=Decimal(2_000_000),
+        image_output_per_million=Decimal(7_000_000),
+    )
+    tokens = TokenEstimate(0, 0, ceiling_output_per_image=3, ceiling_input_per_image=0)
+    table = Capabilities("m", "sync", (), (), tokens=tokens)
+    assert ceiling_of(job(prompt="ab"), by_kind, table) == Money(Decimal(2 * 5 + 3 * 7), "CNY")
+
+
 def test_no_ceiling_without_a_table() -> None:
     """By tokens, an unknown model has a ceiling only where the price states it."""
     assert ceiling_of(job(), BY_TOKENS, UNKNOWN_MODEL) is None

@@ -47,6 +47,19 @@ def test_the_same_picture_again_is_the_one_that_is_there(in_memory: Path) -> Non
     assert len(files(in_memory)) == 1
 
 
+def test_a_picture_found_in_its_place_is_made_durable(
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows who wrote it, nor whether a power cut would leave it: it is synced before it
+    is recorded."""
+    synced: list[int] = []
+    kept = keep(Outputs(in_memory))
+    place = (in_memory / kept.path).stat().st_ino
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
+    assert keep(Outputs(in_memory)) == kept
+    assert place in synced
+
+
 def test_another_picture_never_takes_a_name_that_is_taken(in_memory: Path) -> None:
     """What lies there stays; the new one gets a number."""
     outputs = Outputs(in_memory)

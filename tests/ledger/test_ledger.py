@@ -17,6 +17,7 @@ import pytest
 
 from retouch.errors import LedgerDamaged, StorageFailed
 from retouch.ledger import FIRST_PREV, Ledger, Reader, digest_of, open_ledger, read
+from retouch.ledger.head import Head, read_head
 from retouch.ledger.records import AnyRecord, ErrorRecord, Started, Unsent, encode
 from retouch.ledger.recovery import SECTOR_BYTES
 from retouch.ledger.state import replay
@@ -57,6 +58,10 @@ async def write(path: Path, records: list[AnyRecord], *, finished: bool = True) 
     if not finished:
         without_head(path)
     return bytes_of(path)
+
+
+def _inode(path: Path) -> int:
+    return path.stat().st_ino
 
 
 def without_head(path: Path) -> None:
@@ -408,6 +413,51 @@ async def test_what_is_no_plain_file_is_refused_and_left_alone(
         async with open_ledger(tmp_path / "ledger.jsonl", "r", threads=in_place):
             pass
     assert not target.exists() or target.read_text() == "precious"
+
+
+@pytest.mark.parametrize("more", [b"\n", b"x", b"12 0123456789abcdef\n"])
+async def test_a_head_with_something_after_it_is_damage(tmp_path: Path, more: bytes) -> None:
+    """It is written whole, so whatever follows was written by somebody else."""
+    path = tmp_path / "ledger.jsonl"
+    await write(path, told(40))
+    head = tmp_path / "ledger.jsonl.head"
+    head.write_bytes(head.read_bytes() + more)
+    with pytest.raises(LedgerDamaged, match=r"ledger\.jsonl\.head:1"):
+        read(path)
+
+
+async def test_a_new_ledgers_name_is_durable_before_anything_is_done_on_its_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file whose folder was not synced may be gone after a power cut, with all it says."""
+    synced: list[int] = []
+    folder = _inode(tmp_path)
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
+    async with open_ledger(tmp_path / "l", "r", threads=in_place) as ledger:
+        assert folder in synced
+        await ledger.append(started(1))
+
+
+async def test_a_ledger_that_grows_while_it_is_read_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer appends and renews the head just then: whoever looks sees no cut."""
+    path = tmp_path / "ledger.jsonl"
+    head = tmp_path / "ledger.jsonl.head"
+    whole = await write(path, told(41))
+    newest = head.read_bytes()
+    path.unlink()
+    head.unlink()
+    before = await write(path, told(40))
+
+    def grown(ledger: Path) -> Head | None:
+        ledger.write_bytes(whole)
+        head.write_bytes(newest)
+        return read_head(ledger)
+
+    monkeypatch.setattr("retouch.ledger.reading.read_head", grown)
+    assert len(whole) > len(before)
+    assert len(list(Reader(path))) == 41
 
 
 async def test_a_link_in_the_place_of_the_next_head_goes_and_not_its_target(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
 from retouch.ledger.decision import Hold, Poll, Redo, Send, Skip, decide
 from retouch.ledger.outcome import Outcome
@@ -24,8 +25,10 @@ from retouch.ledger.records import (
     RunEnds,
     Started,
     TaskAccepted,
+    TermsRecord,
     Unknown,
     Unsent,
+    UsageRecord,
 )
 from retouch.ledger.state import Replay, replay
 from retouch.money import Money
@@ -328,3 +331,24 @@ def test_runs_are_counted_and_the_last_end_is_that_of_the_last_run() -> None:
     assert (state.runs, state.last_end) == (1, ends)
     state.apply(begins)
     assert (state.runs, state.last_end) == (2, None)
+
+
+def test_what_a_request_counts_is_of_the_pictures_it_asked_for() -> None:
+    """Three came where one was asked for: the next such request may count as much."""
+    asked = replace(started(), terms=TermsRecord(input="", prompt="", options="", n=1))
+    came = replace(done(), files=(file_of("k", 1),) * 3, usage=UsageRecord(output_tokens=3870))
+    assert replay([asked, came]).observed["m"].output_tokens_per_image == 3870
+
+
+def test_what_is_open_counts_on_its_day_alone() -> None:
+    """Yesterday's unknown is no part of today's cap."""
+    state = replay([started(), unknown()])
+    assert state.counted("CNY", day="2026-03-01").amount == Decimal(CEILING.amount)
+    assert state.counted("CNY", day="2026-03-02").amount == 0
+
+
+def test_the_servers_count_of_pictures_is_the_one_that_is_told() -> None:
+    """It says that it made four, and one could be kept: four were paid for."""
+    record = replace(done(), usage=UsageRecord(images=4))
+    assert replay([started(), record]).totals.images == 4
+    assert replay([started(), done()]).totals.images == 1
