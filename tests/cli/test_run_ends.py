@@ -1,14 +1,22 @@
-"""What `retouch run` says of quota and deadline, and what it refuses on its command line."""
+"""What `retouch run` says and records of its end, and what it refuses on its command line."""
 
 from __future__ import annotations
 
+import base64
+import json
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from retouch.cli import main
-from tests.support.raw_server import Peer, serving
+from retouch.ledger import Reader, read
+from retouch.ledger.records import RunEnds
+from tests.support.provider import png
+from tests.support.raw_server import Peer, Server, serving
 
 QUOTA = b'{"error":{"message":"daily quota exceeded","type":"quota_exceeded"}}'
 
@@ -30,8 +38,109 @@ def _manifest(folder: Path, port: int) -> None:
         f"provider: {{dialect: qiniu, base_url: 'http://127.0.0.1:{port}/v1'}}\n"
         "inputs: [{glob: pictures/*.png}]\n"
         "prompts: [{id: p, template: edit}]\n"
-        "models: [{model: gemini-2.5-flash-image, limits: {concurrency: 1}}]\n"
+        "models:\n"
+        "  - model: gemini-2.5-flash-image\n"
+        "    limits: {concurrency: 1}\n"
+        "    price: {currency: CNY, per_image: 0.5}\n"
     )
+
+
+def _pictures_then(answer: bytes, count: int, status: str = "200 OK") -> Callable[[Peer], None]:
+    """A server that makes `count` pictures, and answers so from then on."""
+    left = iter(range(count))
+    picture = base64.b64encode(png()).decode()
+    made = json.dumps({"created": 1, "data": [{"b64_json": picture}], "usage": {}}).encode()
+
+    def serve(peer: Peer) -> None:
+        is_post = peer.read_request().head.startswith("POST ")
+        if not is_post or next(left, None) is None:
+            peer.answer(answer, status=status, headers="Connection: close\r\n")
+        else:
+            peer.answer(made, headers="Connection: close\r\n")
+
+    return serve
+
+
+def _posts(server: Server) -> int:
+    return sum(heard.head.startswith("POST ") for heard in server.book)
+
+
+def _last_end(folder: Path) -> RunEnds:
+    [ledger] = folder.rglob("ledger.jsonl")
+    return [record for record in Reader(ledger) if isinstance(record, RunEnds)][-1]
+
+
+def test_what_a_parked_lane_has_done_is_not_left(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of three is done when the quota goes: two are left."""
+    with serving(_pictures_then(QUOTA, 1, "429 X")) as server:
+        _manifest(project, server.port)
+        assert main(["run", "m.yaml", "--no-report"]) == 4
+    assert "daily quota exceeded; 2 of its jobs are left" in capsys.readouterr().err
+    assert _last_end(project).outcome == "stopped"
+
+
+def test_a_runs_end_records_what_it_comes_to(project: Path) -> None:
+    """One done, two cut short: half a yuan confirmed, up to one more, as the state says."""
+    with serving(_pictures_then(b'{"data": [{"b64', 1)) as server:
+        _manifest(project, server.port)
+        assert main(["run", "m.yaml", "--no-report"]) == 1
+    end = _last_end(project)
+    assert end.outcome == "finished"
+    assert end.counts == {"done": 1, "unknown": 2}
+    assert end.cost == {"confirmed": {"CNY": "0.500000"}, "unknown_high": {"CNY": "1.000000"}}
+
+
+def test_an_interrupted_run_is_recorded_as_such(project: Path) -> None:
+    """Ctrl-C while the second of three is made: what was in flight ends, and the ledger says why
+    there is no third."""
+    serve = _pictures_then(b"", 3)
+
+    def interrupting(peer: Peer) -> None:
+        if _posts(server) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        serve(peer)
+
+    with serving(interrupting) as server:
+        _manifest(project, server.port)
+        assert main(["run", "m.yaml", "--no-report"]) == 130
+        assert _posts(server) < 3
+    end = _last_end(project)
+    assert end.outcome == "interrupted"
+    assert end.counts["done"] == _posts(server)
+
+
+def test_a_crashs_last_request_is_said_where_nothing_else_is_to_do(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All is done but what was in flight when the machine went: the next run says that it is not
+    known, records it, and sends nothing."""
+    with serving(_pictures_then(b"", 3)) as server:
+        _manifest(project, server.port)
+        assert main(["run", "m.yaml", "--no-report"]) == 0
+        [ledger] = project.rglob("ledger.jsonl")
+        lines = ledger.read_bytes().splitlines(keepends=True)
+        begun = max(at for at, line in enumerate(lines) if b'"started"' in line)
+        ledger.write_bytes(b"".join(lines[: begun + 1]))
+        ledger.with_name("ledger.jsonl.head").unlink()
+        assert main(["run", "m.yaml", "--no-report"]) == 1
+        assert _posts(server) == 3
+    assert "1 request of an earlier run had no answer" in capsys.readouterr().err
+    assert read(ledger).counts() == {"done": 2, "unknown": 1}
+
+
+def test_progress_counts_to_what_the_limit_lets_through(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--limit 2` of three: 2/2 at its end, not 2/3."""
+    monkeypatch.setattr("retouch.cli.progress.PLAIN_SECONDS", 0.0)
+    with serving(_pictures_then(b"", 3)) as server:
+        _manifest(project, server.port)
+        main(["run", "m.yaml", "--no-report", "--limit", "2"])
+    told = capsys.readouterr().err
+    assert "2/2" in told
+    assert "/3" not in told
 
 
 def test_the_end_of_a_quota_says_what_is_left_and_when_to_come_back(
