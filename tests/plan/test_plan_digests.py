@@ -124,7 +124,7 @@ def cut(path: Path) -> None:
 def foreign(path: Path) -> None:
     path.unlink()
     with sqlite3.connect(path) as database:
-        database.execute("create table facts (other text)")
+        database.execute("create table remembered (other text)")
         database.execute("pragma user_version = 1")
     database.close()
 
@@ -136,7 +136,7 @@ def a_folder(path: Path) -> None:
 
 def nonsense_inside(path: Path) -> None:
     with sqlite3.connect(path) as database:
-        database.execute("update facts set facts = '{\"sha256\": 5}'")
+        database.execute("update remembered set facts = '{\"sha256\": 5}'")
     database.close()
 
 
@@ -183,10 +183,11 @@ def test_pictures_are_looked_at_by_two_threads(
         both.wait()
         return real(path, **more)  # type: ignore[arg-type] # handed on as they came
 
-    for number in range(6):
-        studio.make(f"data/{number}.png")
+    names = [f"data/{number:02}.png" for number in range(16)]  # a batch for each thread
+    for name in names:
+        studio.make(name)
     monkeypatch.setattr(album, "inspect", inspect)
-    assert [job.source.name for job in jobs(studio.plan())] == [f"data/{n}.png" for n in range(6)]
+    assert [job.source.name for job in jobs(studio.plan())] == names
     assert len(seen) == 2
 
 
