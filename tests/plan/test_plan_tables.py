@@ -31,13 +31,15 @@ def rows_of(folder: Path, name: str, data: bytes) -> list[TableRow | Problem]:
 def test_csv_gives_back_every_cell(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]], bom: bool
 ) -> None:
-    """Quotes, commas, newlines and a BOM are the format's matter, not the cells'."""
+    """Quotes, commas, newlines and a BOM are the format's matter, not the cells'; a row of nothing
+    is none."""
     written = io.StringIO(newline="")
     csv.writer(written, quoting=csv.QUOTE_ALL).writerows([("image", "猫", "x y"), *rows])
     data = written.getvalue().encode("utf-8-sig" if bom else "utf-8")
     found = rows_of(tmp_path_factory.getbasetemp(), "t.csv", data)
-    assert [row.values for row in found if isinstance(row, TableRow)] == rows
-    assert {row.header for row in found if isinstance(row, TableRow)} == {("image", "猫", "x y")}
+    told = [row for row in found if isinstance(row, TableRow)]
+    assert [row.values for row in told] == [row for row in rows if any(row)]
+    assert {row.header for row in told} <= {("image", "猫", "x y")}
 
 
 @steady
@@ -57,6 +59,43 @@ def test_csv_says_the_line_a_row_begins_on(tmp_path: Path) -> None:
     """Cells with newlines and blank lines do not shift the numbers."""
     found = rows_of(tmp_path, "t.csv", b'image,x\n\na,"1\n2"\n\nb,3\n')
     assert [row.line for row in found if isinstance(row, TableRow)] == [3, 6]
+
+
+def test_what_a_sheet_saves_beside_its_cells_is_nothing(tmp_path: Path) -> None:
+    """CASES C19: empty columns to the right, empty rows below; a cell out there is still told."""
+    found = rows_of(tmp_path, "t.csv", b"image,x,,\na,1,,\nb,,,\n,,,\n,,,\n")
+    told = [row for row in found if isinstance(row, TableRow)]
+    assert [(row.header, row.values) for row in told] == [
+        (("image", "x"), ("a", "1")),
+        (("image", "x"), ("b", "")),
+    ]
+    assert len(found) == 2
+    wrong = rows_of(tmp_path, "t.csv", b"image,x,,\na,1,,9\n")
+    assert [row.what for row in wrong if isinstance(row, Problem)]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_told"),
+    [
+        ("image,colour\na.png,猫\n".encode("gbk"), True),
+        ("image,colour\na.png,café\nb.png,été\nc.png,À la mode\n".encode(), False),
+        ("image,colour\na.png,weiß\nb.png,Größe\n".encode(), False),
+        ("image,colour\na.png,猫\nb.png,è\n".encode(), False),
+        ("image,colour\na.png,кот\nb.png,дом\n".encode(), False),
+        (b"image,colour\na.png,white\n", False),
+    ],
+    ids=["GBK", "French", "German", "Chinese", "Russian", "ASCII"],
+)
+def test_gbk_that_is_utf_8_by_chance_is_warned_of(
+    tmp_path: Path, text: bytes, is_told: bool
+) -> None:
+    """CASES C12: "make è white" would be sent for 猫, and nobody would know why."""
+    found = rows_of(tmp_path, "t.csv", text)
+    told = [row for row in found if isinstance(row, Problem)]
+    assert [each.severity for each in told] == ["warning"] * is_told
+    if is_told:
+        assert "reads `è` as UTF-8, and would read `猫` as GBK" in told[0].what
+        assert (told[0].line, told[0].column) == (2, 7)
 
 
 def test_json_lines_give_texts(tmp_path: Path) -> None:

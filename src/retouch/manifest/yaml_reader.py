@@ -7,6 +7,7 @@ leave the rest readable are gathered; what makes the text unreadable is raised a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ MAXIMUM_BYTES = 1_000_000
 SMALLER = "move lists of inputs into tables"
 MAXIMUM_DEPTH = 50
 
+_WIDE_KEY = re.compile(r"[ \t]*(?:- *)?[{\[]? *([A-Za-z_]+)：")
+_CUT_OFF = re.compile(r"[ \t]+(#[^\s#][^\n]*)")
+_TEXTS = {"template", "variables"}  # below these keys stand texts that may well hold a #
 _WRITE_OUT = "write the value out each time, or quote it if a text is meant"
 _REMOVE_TAG = "remove it, or quote it if a text is meant"
 
@@ -38,7 +42,7 @@ def parse(text: bytes, file: str) -> Document:
     except yaml.reader.ReaderError as error:
         raise _unprintable(error, decoded, file) from None
     except yaml.MarkedYAMLError as error:
-        raise InputRefused([*builder.problems, _broken(error, file)]) from None
+        raise InputRefused([*builder.problems, _broken(error, decoded, file)]) from None
     except (ValueError, OverflowError):
         # PyYAML converts \U escapes and directive numbers unchecked
         mark = loader.get_mark() if loader else None
@@ -81,8 +85,10 @@ def _unprintable(error: yaml.reader.ReaderError, text: str, file: str) -> InputR
     return InputRefused([Problem(file, line, column, what, "remove it, or write it as an escape")])
 
 
-def _broken(error: yaml.MarkedYAMLError, file: str) -> Problem:
+def _broken(error: yaml.MarkedYAMLError, text: str, file: str) -> Problem:
     mark = error.problem_mark or error.context_mark
+    if mark and (wide := _full_width(text, mark.line, file)):
+        return wide
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
     reason = error.problem or "unreadable"
     if "'\\t'" in reason:
@@ -96,6 +102,17 @@ def _broken(error: yaml.MarkedYAMLError, file: str) -> Problem:
         "check the indentation; a text that begins with { [ * & ! % @ ` or holds `: ` or ` #` "
         "needs quotes",
     )
+
+
+def _full_width(text: str, broken_at: int, file: str) -> Problem | None:
+    """A key with a full-width colon, at the line (from 0) that could not be read or before it."""
+    lines = text.split("\n")[: broken_at + 1]
+    for number in range(len(lines), max(0, len(lines) - 2), -1):
+        if found := _WIDE_KEY.match(lines[number - 1]):
+            what = f"`{found[1]}：` has a full-width colon (U+FF1A), which YAML takes for text"
+            remedy = "write `:` and a blank after it"
+            return Problem(file, number, found.end(), what, remedy)
+    return None
 
 
 @dataclass(slots=True)
@@ -186,6 +203,7 @@ class _Builder:
             self.problems.append(Problem(self.file, line, column, what, "remove it"))
             node.value, node.written = REFUSED, repr(text)
         elif event.implicit[0] and not event.style and not self._awaits_key():
+            self._check_cut_off(event)
             value = read_scalar(text)
             if isinstance(value, Trap):
                 self.problems.append(Problem(self.file, line, column, value.what, value.remedy))
@@ -193,6 +211,18 @@ class _Builder:
             else:
                 node.value = value
         return node
+
+    def _check_cut_off(self, event: yaml.ScalarEvent) -> None:
+        """`make it #FF0000` is read as `make it`: the rest is a comment, and nobody means that."""
+        end = event.end_mark
+        if end is None or end.buffer is None:
+            return
+        if not _TEXTS.intersection(frame.key[0] for frame in self._stack if frame.key):
+            return
+        if found := _CUT_OFF.match(end.buffer, end.pointer):
+            what = f"`{one_clean_line(found[1], 40)}` is a comment in YAML, and no part of the text"
+            remedy = "quote the whole text; or, if a comment is meant, put a blank after the #"
+            self.problems.append(Problem(self.file, end.line + 1, end.column + 2, what, remedy))
 
     def _awaits_key(self) -> bool:
         """Whether the next node is a key: keys are text as written, whatever they look like."""

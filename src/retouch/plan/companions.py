@@ -33,7 +33,7 @@ class Findings:
 
     def told(self, problem: Problem) -> None:
         """Something is wrong, and where."""
-        self.failed = True
+        self.failed = self.failed or problem.severity == "error"
         self.problems.append(problem)
 
 

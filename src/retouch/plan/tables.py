@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import importlib
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -98,6 +99,34 @@ def _text(data: bytes, shown: str) -> str | Problem:
         return Problem(shown, line, column, what, "save it as UTF-8")
 
 
+_NOT_ASCII_RUN = re.compile(r"[^\x00-\x7f]+")
+_ODD_WORD = re.compile(r"(?<![A-Za-z])[^\x00-\x7f]+(?![A-Za-z])")
+
+
+def _perhaps_gbk(text: str, shown: str) -> Problem | None:
+    """GBK whose bytes happen to be UTF-8 too (`猫` is then `è`): words without a letter of ASCII,
+    and each is Chinese in GBK."""
+    words = list(_ODD_WORD.finditer(text))
+    if not words or any(letter > "\u07ff" for letter in text):
+        return None
+    try:
+        meant = [found[0].encode().decode("gb2312") for found in words]
+    except UnicodeDecodeError:
+        return None
+    if len(words) < len(_NOT_ASCII_RUN.findall(text)) or not all(map(_is_chinese, meant)):
+        return None
+    first = words[0]
+    line = text.count("\n", 0, first.start()) + 1
+    column = first.start() - text.rfind("\n", 0, first.start())
+    what = f"reads `{first[0]}` as UTF-8, and would read `{meant[0]}` as GBK"
+    remedy = "if that is meant, save it as UTF-8"
+    return Problem(shown, line, column, what, remedy, "warning")
+
+
+def _is_chinese(text: str) -> bool:
+    return all("\u4e00" <= letter <= "\u9fff" for letter in text)
+
+
 def _header_problem(
     header: Sequence[str], shown: str, line: int, needed: str | None
 ) -> Problem | None:
@@ -129,6 +158,8 @@ def _csv(data: bytes, shown: str, needed: str | None) -> Iterator[TableRow | Pro
     if isinstance(text, Problem):
         yield text
         return
+    if doubt := _perhaps_gbk(text, shown):
+        yield doubt
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: tuple[str, ...] = ()
     line = 1
@@ -141,15 +172,23 @@ def _csv(data: bytes, shown: str, needed: str | None) -> Iterator[TableRow | Pro
             yield Problem(shown, reader.line_num, 1, f"is not CSV from here on: {error}", "mend it")
             return
         if cells and not header:
-            header = tuple(cell.strip() for cell in cells)
+            header = _without_empty_end(tuple(cell.strip() for cell in cells))
             if problem := _header_problem(header, shown, line, needed):
                 yield problem
                 return
-        elif cells:
-            yield _row(line, header, tuple(cells), shown)
+        elif any(cells):  # a sheet's rows of nothing are none
+            yield _row(line, header, _without_empty_end(tuple(cells), len(header)), shown)
         line = reader.line_num + 1
     if not header:
         yield Problem(shown, 1, 1, "the table is empty", "begin it with a header: image,...")
+
+
+def _without_empty_end(cells: tuple[str, ...], at_least: int = 1) -> tuple[str, ...]:
+    """Without the empty cells that a sheet saves to the right of its columns."""
+    end = len(cells)
+    while end > at_least and not cells[end - 1].strip():
+        end -= 1
+    return cells[:end]
 
 
 def _row(
