@@ -96,6 +96,8 @@ def test_numbers_move_and_the_ledger_is_untouched(folder: Path, page: Browser) -
         assert seen == sorted(seen)
         assert len(seen) >= 4, "the numbers moved in too few steps"
         assert seen[-1] == 2 * PICTURES
+        assert page.all("#live .last img"), "the latest pictures are shown"
+        assert "CNY" in page.one("#live").inner_text()
         page.until(lambda: len(page.all("[data-outcome=done]")) == 2 * PICTURES)
         before = stamps(outputs)
         assert "ledger.jsonl" in before

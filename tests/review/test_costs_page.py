@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 
 from retouch.cli import main
+from retouch.costs.allowance import Allowance, Runway
+from retouch.ledger import Reader
 from retouch.ledger.records import AmountRecord, AnyRecord, CostRecord
-from retouch.review.charts import Spent, bars_of, cumulative_of
+from retouch.money import Money
+from retouch.report import Period, Tally
+from retouch.report.rows import review_of
+from retouch.review.charts import Durations, Spent, bars_of, cumulative_of
+from retouch.review.costs import GROUPINGS, Outlook, costs_of
 from tests.support.albums import Album
 from tests.support.browser import Browser
 from tests.support.ledgers import FIRST, GEMINI, KLING, begins, done, started, unknown, write
@@ -89,13 +95,96 @@ def test_two_currencies_are_never_added(mixed: Path, page: Browser) -> None:
     assert page.violations() == []
 
 
+def test_tables_fold_what_is_beyond_ten(mixed: Path, page: Browser) -> None:
+    """The latest ten days, and the others one click away; every row has its share of the sum."""
+    assert main(["report", str(mixed), "--format", "html"]) == 0
+    page.open((mixed.parent / "report" / "costs.html").as_uri())
+    days = "section[aria-label=CNY] .scroll:has(caption:text('by day'))"
+    shown = page.page.locator(f"{days} >> nth=0").locator("tbody th").all_inner_texts()
+    assert shown == sorted(shown, reverse=True)
+    assert shown[0] == (FIRST + timedelta(days=69)).date().isoformat()
+    assert len(shown) == 10
+    folded = page.page.locator("section[aria-label=CNY] details:has(caption:text('by day'))")
+    assert folded.locator("summary").inner_text() == "25 others"
+    assert folded.locator("tbody th").count() == 25
+    shares = page.script(
+        "return [...document.querySelectorAll('section[aria-label=CNY] table')].filter("
+        "e => e.caption?.textContent === 'by prompt').flatMap(e => [...e.querySelectorAll('.bar')])"
+        ".map(e => parseFloat(e.getAttribute('aria-label')))"
+    )
+    assert len(shares) == 3
+    assert sum(shares) == pytest.approx(100, abs=0.2)
+
+
+def test_failures_say_what_to_do(common: Album, page: Browser) -> None:
+    """By kind, with the command to paste; a number leads to the jobs in the gallery."""
+    page.open(common.costs)
+    rows = page.page.locator("section:has(#failures-title) tbody tr").all_inner_texts()
+    assert [row.split() for row in rows] == [
+        ["content", "1", "retouch", "run", str(common.manifest), "--redo", "failed"],
+        ["timeout", "1", "retouch", "resolve", str(common.manifest)],
+    ]
+    page.page.locator("section:has(#failures-title) a").first.click()
+    page.drawn()
+    assert page.one("#count").inner_text() == "1 of 19 pictures"
+    assert page.one("[data-key]").get_attribute("data-outcome") == "failed"
+
+
+def test_durations_of_answers_and_of_tasks(common: Album, page: Browser) -> None:
+    """One histogram each, with the median and what nine of ten are under; their bars are all."""
+    page.open(common.costs)
+    captions = page.page.locator("figcaption").all_inner_texts()
+    assert [text.split("\n") for text in captions] == [
+        [f"{GEMINI} · answered at once · 12", "half under 4.0 s, nine of ten under 6.5 s"],
+        [f"{KLING} · by task · 4", "half under 20.0 s, nine of ten under 20.0 s"],
+    ]
+    counted = page.script(
+        "return [...document.querySelectorAll('figure')].map(e => [...e.querySelectorAll("
+        "'rect title')].map(t => +t.textContent.split(': ')[1]).reduce((a, b) => a + b))"
+    )
+    assert counted == [12, 4]
+
+
+@pytest.mark.parametrize(
+    ("lasts", "until", "said"),
+    [
+        (30, None, ["enough for the 30 jobs left"]),
+        (12, "2026-12-03", ["lasts for 12 of 30 jobs left", "until 2026-12-03 at 3.50 a day"]),
+        (None, "2026-12-03", ["until 2026-12-03 at 3.50 a day"]),
+    ],
+)
+def test_a_budget_says_how_long_it_lasts(
+    mixed: Path, lasts: int | None, until: str | None, said: list[str]
+) -> None:
+    """What `status` says of it stands below what is left; for no jobs nothing is said."""
+    ledger = Reader(mixed)
+    tally = Tally(GROUPINGS, Period())
+    tally.read(ledger)
+    limit = Money(Decimal(30), "CNY")
+    for jobs in (30, 0):
+        allowance = Allowance("total", limit, Decimal(14), Decimal(7))
+        outlook = Outlook(
+            limit,
+            Money(Decimal(21), "CNY"),
+            runway=Runway(allowance, jobs, lasts, Decimal("3.5"), until),
+        )
+        content = costs_of(review_of(tally), Durations(), outlook=outlook, command="")
+        group = next(each for each in content.groups if each.currency == "CNY")
+        tile = next(each for each in group.tiles if each.name == "budget left")
+        assert (tile.value, tile.note) == ("9.00", "/ 30.00")
+        assert [each.text for each in tile.said] == (said if jobs else [])
+
+
 def test_one_file_needs_no_other(mixed: Path, page: Browser) -> None:
     """`--to` writes the costs as one page: styled, without any script, request or complaint."""
     path = mixed.parent / "alone.html"
     assert main(["report", str(mixed), "--to", str(path)]) == 0
     page.requests.clear()
     page.page.goto(path.as_uri())
-    assert "14.00" in page.one("body").inner_text()
+    text = page.one("body").inner_text()
+    assert "14.00" in text
+    assert "half under 2.0 s" in text, "sentences are whole without a script, too"
+    assert "{" not in text
     assert (
         page.script("return getComputedStyle(document.querySelector('.tiles')).display") == "grid"
     )

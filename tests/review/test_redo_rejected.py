@@ -52,7 +52,8 @@ def lanes(folder: Path, *words: str) -> list[dict[str, object]]:
 
 
 def test_rejected_redone_and_rejected_again(folder: Path, page: Browser) -> None:
-    """Held until asked for; then another picture beside the old one; waste; never sent twice."""
+    """Rejected in the page from disk, held until asked for; then another picture beside the old
+    one, which is waste and in no data set; never sent twice."""
     code, _, told = retouch(folder, "run", "two.yaml")
     assert code == 0, told
     ledger = folder / "outputs" / "two" / "ledger.jsonl"
@@ -60,7 +61,13 @@ def test_rejected_redone_and_rejected_again(folder: Path, page: Browser) -> None
     if not first.exists():  # the source's folder is in the path where it has one
         (first,) = (folder / "outputs/two/images/gemini-2.5-flash-image").rglob("cat-0.png")
     path = first.relative_to(folder / "outputs/two").as_posix()
-    assert retouch(folder, "review", "two.yaml", "--reject", path, "--reason", "too dark")[0] == 0
+    index = (folder / "outputs/two/report/index.html").as_uri()
+    page.open(f"{index}#q=cat&model=gemini-2.5-flash-image")
+    page.press("j", "r", *"too dark", "Enter")
+    page.until(lambda: page.current()["mark"] == "reject")
+    with page.page.expect_download() as downloading:
+        page.one("#export").click()
+    downloading.value.save_as(folder / "outputs" / "two" / "review.jsonl")
 
     gemini, kling = lanes(folder)
     assert (gemini["done"], gemini["held"], gemini["to_send"]) == (1, 1, 0)
@@ -91,9 +98,14 @@ def test_rejected_redone_and_rejected_again(folder: Path, page: Browser) -> None
     assert [(each["kind"], each["jobs"], each["amount"]) for each in waste] == [
         ("rejected", 1, "0.270000")
     ]
-    page.open(
-        (folder / "outputs/two/report/index.html").as_uri() + "#q=cat&model=gemini-2.5-flash-image"
+    out = folder / "out"
+    assert (
+        retouch(folder, "export", "two.yaml", "--to", str(out), "--format", "imagefolder")[0] == 0
     )
+    exported = {each.read_bytes() for each in out.rglob("*") if each.is_file()}
+    assert again.read_bytes() in exported
+    assert first.read_bytes() not in exported
+    page.open(f"{index}#q=cat&model=gemini-2.5-flash-image")
     seen = [
         (each.get_attribute("data-mark"), each.get_attribute("data-outcome"))
         for each in page.all("[data-key]")
