@@ -185,12 +185,13 @@ def test_waste_is_the_reports_in_every_kind(tmp_path: Path, page: Browser) -> No
         "replaced", "charged_without_picture", "refused_but_billed", "fewer_than_asked",
         "other_size", "blank", "unchanged", "rejected",
     }  # fmt: skip
-    page.open(album.costs)
-    shown = page.script(
+    table = (
         "const h = [...document.querySelectorAll('h3')].find(e => e.textContent === 'Waste');"
         "return [...h.nextElementSibling.querySelectorAll('tr')].slice(1)"
         ".map(e => [e.children[0].textContent, e.children[1].textContent])"
     )
+    page.open(album.costs)
+    shown = page.script(table)
     amounts = {each["kind"].replace("_", " "): each["amount"] for each in review["waste"]}
     *kinds, total = shown
     assert [name for name, _ in kinds] == list(amounts), "the dearest first"
@@ -205,4 +206,10 @@ def test_waste_is_the_reports_in_every_kind(tmp_path: Path, page: Browser) -> No
         page.open(f"{album.index}#waste={each['kind']}")
         cells = {card.get_attribute("data-key") for card in page.all("[data-key]")}
         assert cells == listed, each["kind"]
+    with served(album) as running:
+        home = f"/{running.token}/report"
+        page.until(lambda: b"unchanged" in running.ask("GET", f"{home}/data/gallery.js")[1])
+        page.open(f"http://127.0.0.1:{running.port}{home}/costs.html")
+        assert page.script(table) == shown, "served, too"
+        page.page.goto("about:blank")
     assert page.complaints == []

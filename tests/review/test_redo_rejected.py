@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from contextlib import chdir, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from retouch.cli import main
 from retouch.ledger import read
 from tests.support.browser import Browser
 
@@ -44,10 +48,15 @@ def retouch(folder: Path, *words: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def lanes(folder: Path, *words: str) -> list[dict[str, object]]:
-    code, told, _ = retouch(folder, "plan", "two.yaml", "--json", *words)
-    assert code == 0
-    found: list[dict[str, object]] = json.loads(told)["lanes"]
+def read_only(folder: Path, *words: str) -> Any:
+    """What a command that sends nothing says as JSON, in this process: quicker than one more."""
+    with chdir(folder), redirect_stdout(io.StringIO()) as told:
+        assert main([*words, "--json"]) == 0
+    return json.loads(told.getvalue())
+
+
+def lanes(folder: Path, *words: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = read_only(folder, "plan", "two.yaml", *words)["lanes"]
     return found
 
 
@@ -77,7 +86,7 @@ def test_rejected_redone_and_rejected_again(folder: Path, page: Browser) -> None
     assert code == 1
     assert "1 rejected" in told
     assert ledger.stat().st_size == size
-    assert json.loads(retouch(folder, "status", "two.yaml", "--json")[1])["outcomes"] == {
+    assert read_only(folder, "status", "two.yaml")["outcomes"] == {
         "done": 3, "rejected": 1,
     }  # fmt: skip
 
@@ -89,12 +98,12 @@ def test_rejected_redone_and_rejected_again(folder: Path, page: Browser) -> None
     assert again.exists()
     assert again.read_bytes() != first.read_bytes()
     assert Counter(each.state for each in read(ledger).outcomes.values()) == {"done": 5}
-    assert json.loads(retouch(folder, "status", "two.yaml", "--json")[1])["outcomes"] == {"done": 4}
+    assert read_only(folder, "status", "two.yaml")["outcomes"] == {"done": 4}
     size = ledger.stat().st_size
     assert retouch(folder, "run", "two.yaml", "--redo", "rejected")[0] == 0
     assert ledger.stat().st_size == size
 
-    waste = json.loads(retouch(folder, "report", "two.yaml", "--json")[1])["waste"]
+    waste = read_only(folder, "report", "two.yaml")["waste"]
     assert [(each["kind"], each["jobs"], each["amount"]) for each in waste] == [
         ("rejected", 1, "0.270000")
     ]

@@ -34,6 +34,7 @@ from retouch.review.charts import Durations
 from retouch.review.costs import GROUPINGS, Costs, Outlook, costs_of
 from retouch.review.document import About, Document
 from retouch.review.gallery import NOTHING_KNOWN, Gallery, gallery_of
+from retouch.review.indexed import IndexedGallery
 from retouch.review.known import known_of, words_of
 from retouch.review.marks import Marks, read_marks
 from retouch.review.measuring import Measuring
@@ -88,8 +89,16 @@ class Reviewed:
     looked: dict[str, frozenset[WasteKind]] = field(default_factory=dict)
 
 
-def review_ledger(subject: Subject, marks: Marks, *, looks: int = LOOKED_AT) -> Reviewed:
-    """The review that the pages are made of, of one ledger alone."""
+Looked = dict[str, frozenset[WasteKind]]
+"""What looking at the pictures of a Job's Attempt has shown."""
+
+
+def review_ledger(
+    subject: Subject, marks: Marks, *, looks: int = LOOKED_AT, seen: Looked | None = None
+) -> Reviewed:
+    """The review that the pages are made of, of one ledger alone. `seen` remembers what was looked
+    at."""
+    seen = {} if seen is None else seen
     durations = Durations()
     kept: list[Kept] = []
 
@@ -102,7 +111,10 @@ def review_ledger(subject: Subject, marks: Marks, *, looks: int = LOOKED_AT) -> 
     tally.read(subject.found.reader)
     looked = {}
     for each in kept if len(kept) <= looks else ():
-        kinds = looked[each.done.key] = look_at(each, subject.found)
+        place = f"{each.done.key} {each.done.attempt}"
+        if place not in seen:
+            seen[place] = look_at(each, subject.found)
+        kinds = looked[each.done.key] = seen[place]
         for kind in kinds:
             tally.wasted.add(kind, each.example)
     return Reviewed(review_of(tally), durations, looked)
@@ -129,8 +141,7 @@ def write_report(
     is measured for so many seconds at most. Raises StorageFailed."""
     report, outputs = subject.folder / FOLDER, Outputs(subject.folder)
     gallery = open_gallery(subject)
-    for key, kinds in reviewed.looked.items():
-        gallery.blemish(key, frozenset(kinds))
+    note_blemishes(gallery, reviewed)
     wanted = list(wanted_thumbnails(gallery, outputs))
     with tqdm(
         total=len(wanted), unit="thumbnail", leave=False, disable=not sys.stderr.isatty()
@@ -143,6 +154,13 @@ def write_report(
         document = Document(gallery, marks, report, geometry=geometry).whole(about)
     write_pages(report, about, document, costs(subject, reviewed, gallery))
     return report / "index.html"
+
+
+def note_blemishes(gallery: Gallery | IndexedGallery, reviewed: Reviewed) -> None:
+    """Tell the gallery what looking at pictures has shown."""
+    for key, kinds in reviewed.looked.items():
+        if kinds:
+            gallery.blemish(key, frozenset(kinds))
 
 
 def _measure(measuring: Measuring, gallery: Gallery, seconds: float) -> None:

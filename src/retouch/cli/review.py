@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import threading
 import webbrowser
+from contextlib import suppress
 
 from retouch.cli.ledgers import add_ledger, one_ledger
 from retouch.cli.output import say
-from retouch.cli.pages import Subject, costs, open_gallery, review_ledger, subject_of
-from retouch.errors import InputRefused
+from retouch.cli.pages import (
+    Reviewed,
+    Subject,
+    costs,
+    note_blemishes,
+    open_gallery,
+    review_ledger,
+    subject_of,
+)
+from retouch.errors import InputRefused, RetouchError
+from retouch.report.waste import WasteKind
 from retouch.review.costs import Costs
 from retouch.review.document import About
 from retouch.review.gallery import NOTHING_KNOWN
@@ -92,9 +103,21 @@ def _serve(subject: Subject, port: int, *, has_browser: bool) -> int:
     is_virtual |= last_run is not None and last_run.provider == "rehearsal"
     about = About(subject.name, subject.command, is_virtual, planned)
 
+    looking, seen = threading.Lock(), dict[str, frozenset[WasteKind]]()
+
+    def look() -> Reviewed:
+        with looking:
+            reviewed = review_ledger(subject, following.marks, seen=seen)
+        with following.lock:
+            note_blemishes(following.gallery, reviewed)
+        return reviewed
+
+    def look_first() -> None:
+        with suppress(RetouchError):  # whoever opens a page is told
+            look()
+
     def content() -> Costs:
-        reviewed = review_ledger(subject, following.marks, looks=0)
-        return costs(subject, reviewed, open_gallery(subject))
+        return costs(subject, look(), open_gallery(subject))
 
     review = ReviewServer(subject.folder, about, following, content, subject.cache)
     try:
@@ -104,6 +127,7 @@ def _serve(subject: Subject, port: int, *, has_browser: bool) -> int:
             f"--port {port}: {ADDRESS} does not give it ({error.strerror})",
             hint="--port 0 takes any that is free",
         ) from error
+    threading.Thread(target=look_first, name="looking", daemon=True).start()
     print(review.url, flush=True)
     say("Ctrl-C ends it")
     if has_browser:
