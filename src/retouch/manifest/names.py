@@ -1,4 +1,8 @@
-"""What may stand in a path on any system: names of manifests and prompts, output templates."""
+"""What may stand in a path on any system: names of manifests and prompts, output templates.
+
+pathvalidate 3.3 was tried in its place: it lets characters pass that nobody sees (U+200B, U+202E)
+and the name `..`, and takes six times as long.
+"""
 
 from __future__ import annotations
 

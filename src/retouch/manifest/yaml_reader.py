@@ -3,6 +3,10 @@
 Built from PyYAML's events, so that nothing is constructed before it is allowed: no anchors,
 aliases, tags or second documents, no duplicate keys, at most 1 MB and 50 levels. Problems that
 leave the rest readable are gathered; what makes the text unreadable is raised at once.
+
+Tried in its place: ruamel.yaml 0.19 takes twice the time, makes 0.10 a float and 010 the number 10,
+and stops at the first duplicate key; PyYAML's composed nodes take as long as this and check none
+of it, so that every rule here would stay.
 """
 
 from __future__ import annotations

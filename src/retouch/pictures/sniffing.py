@@ -1,4 +1,8 @@
-"""What bytes are, by the bytes alone: extensions and Content-Type lie (PROTOCOL §2, trap 10)."""
+"""What bytes are, by the bytes alone: extensions and Content-Type lie (PROTOCOL §2, trap 10).
+
+puremagic 1.30 was tried in its place: it calls AVIF a video, JPEG XL nothing and SVG any XML, knows
+no Git LFS pointer, and takes 0.5 ms a picture where this takes less than a microsecond.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,10 @@ alternatives; names beginning with a dot are matched only by a pattern that does
 matches in any case. A pattern begins at the folder that stands before its first wildcard, be that
 absolute, `~` or above by `..`. Linked folders are followed where the pattern names them, never by
 `**`.
+
+Braces are bracex's, which is a part of wcmatch 12. The rest of wcmatch was tried: it takes 1.7 times
+as long, tells of no folder it cannot read and of no linked one it passes by, and takes extensions
+in any case only with the whole path.
 """
 
 from __future__ import annotations
