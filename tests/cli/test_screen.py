@@ -45,6 +45,7 @@ def test_lines_hold_the_text_and_fit(text: str, width: int) -> None:
     lines = wrapped(text, width)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
     assert max(map(cell_len, lines)) <= width
+    assert all(cell_len(line[0]) for line in lines)  # no accent is parted from its letter
 
 
 def test_words_are_broken_only_where_a_reader_breaks_them() -> None:

@@ -77,11 +77,12 @@ def test_the_rate_is_that_of_the_latest_days() -> None:
     """Days without a charge count, those before the latest seven do not, nor days to come."""
     spent = {
         "2026-11-01": Decimal(900),
-        "2026-11-20": Decimal(4),
-        "2026-11-23": Decimal(4),
+        "2026-11-20": Decimal(9),
+        "2026-11-23": Decimal(5),
         "2026-12-30": Decimal(70),
     }
     assert per_day(spent, "2026-11-29") == 2
+    assert per_day({"2026-11-20": Decimal(3), "2026-11-22": Decimal(3)}, "2026-11-29") == 2
     assert per_day({}, "2026-11-29") is None
     assert per_day({"2026-11-29": Decimal(0)}, "2026-11-29") is None
 

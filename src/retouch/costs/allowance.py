@@ -86,17 +86,16 @@ def lasting(left: Decimal, needs: Sequence[Need]) -> int | None:
 
 
 def per_day(spent: Mapping[str, Decimal], today: str) -> Decimal | None:
-    """What a day costs of late: the mean of the days (YYYY-MM-DD) since the first with a Charge,
-    of the latest RATE_DAYS up to the last with one. None where nothing is spent."""
+    """What a day costs of late: the mean of the latest RATE_DAYS up to the last with a Charge
+    (YYYY-MM-DD), of fewer where the first Charge is younger. None where nothing is spent."""
     days = sorted(day for day, amount in spent.items() if amount and day <= today)
     if not days:
         return None
     last = date.fromisoformat(days[-1])
-    begin = (last - timedelta(days=RATE_DAYS - 1)).isoformat()
-    latest = [day for day in days if day >= begin]
+    begin = max((last - timedelta(days=RATE_DAYS - 1)).isoformat(), days[0])
     with localcontext(EXACT):
-        amount = sum((spent[day] for day in latest), _ZERO)
-        return amount / ((last - date.fromisoformat(latest[0])).days + 1)
+        amount = sum((spent[day] for day in days if day >= begin), _ZERO)
+        return amount / ((last - date.fromisoformat(begin)).days + 1)
 
 
 def runway(
