@@ -121,7 +121,7 @@ def url_without_query(url: str) -> str:
     """The URL without user, query and fragment: what may be logged and kept."""
     try:
         parts = urlsplit(url)
-    except ValueError:  # a server's text may hold what only looks like a URL: http://[
+    except ValueError:  # a server's text may hold what is no URL: http://[
         return re.split(r"[?#]", url, maxsplit=1)[0].rpartition("@")[2]
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 

@@ -33,7 +33,7 @@ def in_own_thread() -> Threads:
 
     async def run(call: Callable[[], T], /) -> T:
         nonlocal limiter
-        limiter = limiter or anyio.CapacityLimiter(1)  # of the loop that runs now
+        limiter = limiter or anyio.CapacityLimiter(1)  # of the running loop
         return await anyio.to_thread.run_sync(call, limiter=limiter)
 
     return run

@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _tell_interrupted()
     except BrokenPipeError:
-        # Whoever read stdout has gone (`| head`): nothing is wrong.
+        # The reader of stdout has gone (`| head`), which is no error.
         let_stdout_go()
         return 0
     except RetouchError as error:

@@ -120,7 +120,7 @@ def _of(setting: Budget | None, model: Model | None, basis: Basis) -> Iterator[R
 
 def _allowance(span: Span, limit: Money, model: Model | None, basis: Basis) -> Allowance:
     of, name = (model.model, model.name) if model else (None, None)
-    if span == "run":  # which begins with all of it
+    if span == "run":  # a run begins with the whole amount
         return Allowance(span, limit, model=name)
     day, money = basis.today if span == "day" else None, basis.spent
     spent, reserved = money.spent(limit.currency, of, day), money.reserved(limit.currency, of, day)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     import asyncio
 
-SAME_SECONDS = 1.0  # signals closer than this to the first one are the same request
+SAME_SECONDS = 1.0  # seconds after the first signal in which another one is the same request
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

@@ -96,7 +96,7 @@ class Progress:
         if end.paid.usage is not None:
             self._tokens += end.paid.usage.total_tokens or 0
         if end.paid.cost is not None and end.paid.cost.currency == NO_CURRENCY:
-            pass  # nothing is paid to a server of one's own
+            pass  # a server of the user's own costs nothing
         elif end.paid.cost is not None:
             self._costs = total([*self._costs.values(), end.paid.cost.money])
         elif end.ended == "done":

@@ -228,7 +228,7 @@ def _standing(found: Found, notes: list[str]) -> Stands:
         notes.append(f"{found.name}: no images/ lie beside the ledger; recorded pictures count.")
         return all_stand
     root = f"{folder}/"
-    # A Path a picture would cost three times as much.
+    # A Path for each picture takes three times as long.
     return lambda file: exists(root + file.path)  # noqa: PTH110
 
 

@@ -54,7 +54,7 @@ def _put_in_place(path: Path, found: Salvage) -> Path:
         raise storage_failed(path, error) from error
     if len(whole) < found.end.size:
         raise StorageFailed(f"{path}: was cut while it was read")
-    # The head first, for the shorter ledger: between the two the old one is still refused.
+    # The shorter ledger gets its head first: after a crash in between, the old one is refused.
     write_head(path, Head(found.end.lines, found.end.prev))
     replace_whole(path, whole)
     return kept

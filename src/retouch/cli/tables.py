@@ -54,7 +54,7 @@ def print_charges(rows: Iterable[Plain]) -> None:
     shown_rows = [[_charge_cell(row, name) for name in names] for row in kept[:SHOWN_CHARGES]]
     least_first = ["charge", "currency", "at", "waste", "model"]
     if len({row["currency"] for row in kept}) > 1:
-        least_first.remove("currency")  # an amount of which nobody knows the currency is none
+        least_first.remove("currency")  # an amount without a currency is not counted
     print_table(
         console,
         names,

@@ -26,7 +26,7 @@ from retouch.manifest import Loaded, load
 from retouch.money import exact
 from retouch.text import one_clean_line
 
-_LISTED = 100  # of a kind, for people
+_LISTED = 100  # findings of a kind that people are shown
 _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 
 

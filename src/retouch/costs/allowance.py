@@ -14,7 +14,7 @@ from typing import Literal
 from retouch.money import EXACT, Money
 
 RATE_DAYS = 7  # the latest days that tell at what rate money is spent
-_MANY = 10**12  # jobs: more than anybody sends
+_MANY = 10**12  # more jobs than anybody sends
 _FAR = 36_500  # days: who has more left at this rate needs no date
 Span = Literal["run", "total", "day"]
 _ZERO, _LEAST = Decimal(0), Decimal("1e-9")

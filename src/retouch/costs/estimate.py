@@ -20,7 +20,7 @@ from retouch.ledger.state import Replay
 from retouch.manifest import Limits, Price
 from retouch.money import EXACT, NONE_LOCAL, Money, shown
 
-THIN = 20  # records: below this a spread says little
+THIN = 20  # fewer records say little of the spread
 _SIGMAS = 3
 _LEAST_ERROR = Decimal("0.05")  # of the likely cost, at THIN records
 _BYTES_PER_TEXT_TOKEN = 3  # one Chinese character, or most of an English word

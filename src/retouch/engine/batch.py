@@ -50,7 +50,7 @@ from retouch.storage.descriptors import when_free
 from retouch.text import how_many, one_clean_line, without_secrets
 from retouch.transport import LATE_SECONDS
 
-SEEN_AT_ONCE = 64  # jobs looked at before other lanes get their turn
+SEEN_AT_ONCE = 64  # jobs scanned before the other lanes get their turn
 
 
 class Batch:

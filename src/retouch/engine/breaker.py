@@ -15,8 +15,8 @@ PROBE_FIRST_SECONDS = 1.0
 PROBE_CAP_SECONDS = 60.0
 NEVER_SERVED_SECONDS = 60.0
 REFUSALS_ALIKE = 10
-KINDS_KEPT = 1000  # of messages, where nothing is served and each is another
-# What one message has of its own: a request's id, a file's name, a number.
+KINDS_KEPT = 1000  # messages that differ, while nothing is served
+# The parts that differ in messages alike: a request's id, a file's name, a number.
 _DIFFERING = re.compile(
     r"https?://\S+|'[^']*'|\"[^\"]*\"|`[^`]*`|\b[0-9a-f-]{8,}\b|\d+", re.IGNORECASE
 )

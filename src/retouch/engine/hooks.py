@@ -62,7 +62,7 @@ class CommandHook:
         try:
             with anyio.move_on_after(NOTICE_SECONDS):
                 if process.stdin is not None:
-                    # It need not read what it is told.
+                    # A command may ignore its standard input.
                     with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
                         await process.stdin.send(notice.document)
                     with suppress(OSError):

@@ -49,7 +49,7 @@ from retouch.pictures import SourceChanged
 from retouch.storage.descriptors import when_free
 from retouch.transport import Sending
 
-SOON = timedelta(seconds=10)  # from a reservation to the record's moment it is milliseconds
+SOON = timedelta(seconds=10)  # a record is written milliseconds after its reservation
 
 
 class _Dearer:
@@ -92,7 +92,7 @@ class _Life:
         """The most an Attempt may cost, by what has been counted so far; recorded as such."""
         observed = self.context.ledger.state.observed.get(self.job.model)
         now = self.context.wall_clock()
-        # A price about to change counts too: the moment that is recorded comes a little later.
+        # The record is written a little later, perhaps at the next price.
         bounds = [
             ceiling_of(self.job, self.lane.price_at(when), self.lane.capabilities, observed)
             for when in (now, now + SOON)

@@ -25,10 +25,10 @@ from retouch.ledger.records import ErrorRecord
 from retouch.transport import DownloadFailed
 
 COME_BACK_CAP_SECONDS = 31 * 86_400.0
-TOLD_AT_PROBE = 3  # a short outage is nobody's concern
+TOLD_AT_PROBE = 3  # shorter outages are not told
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 Write = Callable[[], Awaitable[None]]
-# What a name has more where it is the same model all the same: a date, a stage.
+# A date or a stage at a model's name: an edition of the same model.
 _EDITION = re.compile(r"(?:[-@:](?:\d[\d.-]*|latest|preview|exp|stable))+")
 
 

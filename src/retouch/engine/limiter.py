@@ -16,7 +16,7 @@ from retouch.engine.pacing import Concurrency, RateLimit, RetryBudget
 from retouch.errors import RetouchError
 from retouch.manifest.model import Limits
 
-LOOK_AGAIN_SECONDS = 5.0  # an outage may be over before the next probe
+LOOK_AGAIN_SECONDS = 5.0  # an outage may end before the next probe
 
 
 class Stop:

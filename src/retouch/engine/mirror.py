@@ -40,8 +40,8 @@ from retouch.storage.durable import replace_whole
 from retouch.text import how_many
 
 AT_ONCE = 16  # copies in flight when nothing else is done
-PUT_SECONDS = 45.0  # one picture, in a run: then it is left for later
-END_SECONDS = 15.0  # that a run's end waits for a mirror that is down
+PUT_SECONDS = 45.0  # seconds for one picture in a run; then the picture is left for later
+END_SECONDS = 15.0  # seconds a run's end waits for a mirror that is down
 PAUSE_SECONDS, PAUSE_AT_MOST_SECONDS = 1.0, 30.0  # between two tries of a mirror that is down
 PART_SECONDS = 30.0  # how much of a ledger may be missing in the mirror while a run goes on
 SMALL = ("manifest.yaml", "plan.json", "prompts.jsonl", "review.jsonl")

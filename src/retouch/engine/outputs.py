@@ -46,7 +46,7 @@ class Outputs:
     def __init__(self, folder: Path, secrets_in_replies: tuple[str, ...] = ()) -> None:
         self.folder = folder
         self._secrets = secrets_in_replies
-        self._durable: set[str] = set()  # folders this process has seen to
+        self._durable: set[str] = set()  # folders that this process has made
 
     def prepare(self, stem: str) -> None:
         """Make the folder that `stem` will be kept in, so that what would refuse a picture (a
@@ -262,7 +262,7 @@ def _digest(name: str, folder: int) -> str | None:
     try:
         descriptor = os.open(name, _READ, dir_fd=folder)
     except OSError as error:
-        if lacks_descriptor(error):  # nothing was learnt of the file
+        if lacks_descriptor(error):  # the file could not be looked at
             raise
         return None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

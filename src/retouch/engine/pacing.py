@@ -123,7 +123,7 @@ class RateLimit:
             gone.is_gone = True
             self._logged -= gone.units
         if not self._log:
-            self._logged = 0.0  # nothing of rounding stays behind
+            self._logged = 0.0  # rounding must leave no rest
 
 
 class Concurrency:
@@ -279,6 +279,6 @@ class PollPace:
         if asked == 0:
             usual = statistics.median(self._taken) * POLL_FIRST_SHARE if self._taken else 0.0
             return max(self.interval, usual)
-        growths = min(asked - 1, POLL_CAP_FACTOR)  # more would only overflow
+        growths = min(asked - 1, POLL_CAP_FACTOR)  # a higher power overflows
         grown = self.interval * min(POLL_GROWTH**growths, POLL_CAP_FACTOR)
         return grown * chance.uniform(0.8, 1.2)

@@ -22,7 +22,7 @@ from retouch.engine.pacing import PollPace
 
 PollReading = Produced | Pending | Rejected | Unreadable
 AT_ONCE = 8
-POLL_SECONDS = 30.0  # the most that one poll takes: it is only asked again
+POLL_SECONDS = 30.0  # seconds for one poll; a poll that fails is repeated
 HELD_SECONDS = 2.0  # a poll that takes longer holds up no other
 
 
@@ -78,7 +78,7 @@ class Polls:
         self._stop = stop
         self._chance = chance
         self._warn = warn
-        self._warned: set[str] = set()  # a status nobody knows is said once, not once a Task
+        self._warned: set[str] = set()  # an unknown status is told once, not once a Task
         self._due: list[tuple[float, int, _Waiting]] = []
         self._sequence = 0
         self._news = anyio.Event()
@@ -173,7 +173,7 @@ class Polls:
         self._sequence += 1
         due = anyio.current_time() + seconds
         heapq.heappush(self._due, (due, self._sequence, waiting))
-        if self._due[0][2] is waiting:  # else the loop is up in time without being told
+        if self._due[0][2] is waiting:  # otherwise the loop wakes in time by itself
             self._news.set()
 
     def _end(self, waiting: _Waiting, ending: Ending) -> None:

@@ -33,7 +33,7 @@ from retouch.transport import Downloaded, DownloadFailed, Transport
 
 Download = Callable[[str], Awaitable[Downloaded | DownloadFailed]]
 FETCHES = 2
-TRIES_AT_LEAST = 2  # one that hangs takes all the time there is
+TRIES_AT_LEAST = 2  # a download that hangs takes its whole timeout
 PAUSE_AT_LEAST_SECONDS = 0.2
 PAUSE_AT_MOST_SECONDS = 15.0
 _NONE = "is not a whole PNG, JPEG or WEBP"

@@ -71,7 +71,7 @@ async def ask(task: str, taker: Endpoint, lane: LaneTools, context: Context) -> 
     """One poll; whatever the network does is only a poll that must be repeated."""
     try:
         request = context.dialect.poll(task, taker)
-    except ValueError as error:  # a ledger from elsewhere may hold anything
+    except ValueError as error:  # a ledger of another origin may hold any text as a Task's id
         return Answer(Rejected("expired", None, None, f"not a task's id: {error}"))
     # A connection that hangs must not outlast the Task's own deadline.
     seconds = min(context.settings.timeout, lane.model.poll.timeout, POLL_SECONDS)

@@ -16,7 +16,7 @@ from retouch.ledger.records import FileRecord
 from retouch.ledger.state import Replay
 from retouch.pictures import measure
 
-_NUMBERED = re.compile(r"~\d+\Z")  # what a name that was taken gets
+_NUMBERED = re.compile(r"~\d+\Z")  # suffix of a name that was taken
 
 
 class Strays:

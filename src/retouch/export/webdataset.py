@@ -32,7 +32,7 @@ class _Shard:
         member.size = len(data)
         member.mode = 0o644
         self.tar.addfile(member, io.BytesIO(data))
-        self.tar.getmembers().clear()  # tarfile remembers every member it wrote, for nobody
+        self.tar.getmembers().clear()  # tarfile keeps every member it wrote in memory
 
 
 class WebDataset(Streaming):

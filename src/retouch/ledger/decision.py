@@ -101,7 +101,9 @@ def decide(
             charged = not isinstance(outcome.decided, Resolved) or (
                 outcome.decided.verdict == "charged"
             )
-            return Skip("charged") if charged else again  # only a key named by hand overrides it
+            return (
+                Skip("charged") if charged else again
+            )  # only a key named by the user overrides a resolution
 
 
 def _held(outcome: Outcome, redo: Redo, lost: int) -> Send | Hold:

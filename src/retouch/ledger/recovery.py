@@ -41,7 +41,7 @@ def is_beginning(tail: bytes) -> bool:
     text = tail.rstrip(b"\0")
     if text and not text.startswith(b"{"):
         return False
-    for completion in (b"", b"0"):  # a number may be torn after its sign or point
+    for completion in (b"", b"0"):  # a number may be cut after its sign or point
         try:
             msgspec.json.decode(text + completion)
         except msgspec.DecodeError as error:

@@ -119,7 +119,7 @@ class Replay:
         if not places and known is not None and isinstance(known.decided, Done):
             places.append(known.decided)
         places.append(record)
-        # The number goes on: an attempt that is still open keeps its Charge to itself.
+        # Attempts are numbered on: an open one keeps its own Charge.
         self.outcomes[record.key] = Outcome("reused", known.attempt if known else 0, record)
 
     def done(self, key: str) -> Done | None:

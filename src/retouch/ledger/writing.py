@@ -188,7 +188,7 @@ class Ledger:
         try:
             write_all(self._descriptor, data)
         except OSError:
-            with suppress(OSError):  # what is left of a line is cut by the next opening, too
+            with suppress(OSError):  # the next opening cuts the rest of a line
                 os.ftruncate(self._descriptor, self._size)
             raise
         os.fdatasync(self._descriptor)

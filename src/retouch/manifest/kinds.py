@@ -30,8 +30,8 @@ from retouch.manifest.urls import UnfitURL, base_url, hook_url
 from retouch.money import CODES, currency_meant
 
 JSON = dict[str, Any]  # a JSON Schema: as open as pydantic's own signature for it
-_SHARES_OFF = 1e-6  # three thirds written as 0.333333 add up to one
-_FARTHEST_HOURS = 14  # Kiribati; to the west it is 12
+_SHARES_OFF = 1e-6  # tolerance: three shares of 0.333333 count as one
+_FARTHEST_HOURS = 14  # hours east of UTC (Kiribati); 12 to the west
 
 PlainValue = TypeAliasType(
     "PlainValue",

@@ -118,7 +118,7 @@ def _read(text: bytes, file: str, path: Path, dialects: Collection[str] | None) 
     document = parse(text, file)
     written = _as_mapping(document)
     wrong = version_problem(written)
-    if wrong and wrong.location:  # another version may mean other keys: say this and no more
+    if wrong and wrong.location:  # another version may have other keys: only the version is told
         raise refused([*document.problems, placed(document, wrong)])
     data, problems = _completed(written, document, path.stem)
     manifest, invalid = validated(document, data, Manifest, said=("version",))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-MAXIMUM_NAME_BYTES = 200  # leaves room for `.rehearsal` and suffixes under the usual 255
+MAXIMUM_NAME_BYTES = 200  # the usual limit is 255: `.rehearsal` and suffixes must fit
 
 _FORBIDDEN = frozenset('/\\<>:"|?*')
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?", re.IGNORECASE)

@@ -77,7 +77,7 @@ def _numeric(text: str) -> Scalar | Trap:
             return date.fromisoformat(text)
         except ValueError:
             return Trap(f"`{text}` is no day of the calendar", "quote it if a text is meant")
-    if _INSTANT.fullmatch(text):  # whole, with its offset: whoever wants one reads it
+    if _INSTANT.fullmatch(text):  # an instant with its offset stays text; its reader parses it
         return text
     leading_zero = text.lstrip("+-").startswith("0") and text.lstrip("+-")[1:2].isdigit()
     if _NUMBER.fullmatch(text) and len(text) <= NUMBER_CHARACTERS and not leading_zero:

@@ -102,12 +102,12 @@ def measure_geometry(source: bytes, output: bytes) -> Geometry | None:
     if before is None or after is None:
         return None
     size, new_size = _size(before), _size(after)
-    # Features are alike where they are seen equally large: both at the smaller one's side.
+    # Features match at equal size: both pictures are scaled to the smaller one's side.
     side = min(_LARGEST_SIDE, max(_SMALLEST_SIDE, min(max(size), max(new_size))))
     one, other = _working(before, side), _working(after, side)
     fitted = _fitted(one, size, other, new_size)
     if fitted is None and changes_aspect(size, new_size):
-        # A strong stretch changes features themselves: look at it as it was before.
+        # A strong stretch changes the features: they are taken before it.
         fitted = _fitted(one, size, _resized(other, _size(one)), new_size)
     if fitted is None:
         return Geometry(size, new_size)

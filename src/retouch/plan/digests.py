@@ -17,7 +17,7 @@ import msgspec
 from retouch.pictures import Facts, Role
 from retouch.storage.remembered import Remembered
 
-FRESH_NS = 50_000_000  # a file this young may be written again within one tick of its clock
+FRESH_NS = 50_000_000  # a younger file may be written again without its time changing
 _SCHEMA = 3
 _AT_ONCE = 2_000
 _COLUMNS = ("path", "role", "size", "mtime_ns", "ctime_ns", "inode", "facts")

@@ -292,5 +292,5 @@ def _matching(
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself: neither folder nor file, and told as such
+    except OSError:  # a link to itself is neither folder nor file, and is told so
         return False

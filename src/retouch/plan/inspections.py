@@ -13,9 +13,9 @@ from retouch.pictures import BadPicture, Facts, Role, inspect
 from retouch.plan.candidates import Span
 from retouch.plan.digests import DigestCache
 
-THREADS = 2  # decoding lets other threads run; more would hold more decoded pictures at once
+THREADS = 2  # decoding releases the GIL; each thread holds one decoded picture
 _CHUNK = 64
-_BATCH = 8  # of these to a thread at a time: a hop costs as much as a tiny picture
+_BATCH = 8  # pictures handed to a thread at once: a hand-over costs as much as a tiny picture
 
 OnProgress = Callable[[int], object]
 """Told how many more files were looked at."""

@@ -172,7 +172,7 @@ def _with_known_names(
     if any(
         given.glob is None and at not in read for at, given in enumerate(loaded.manifest.inputs)
     ):
-        return prompts  # which columns that table or set would have had is not known
+        return prompts  # the columns of what could not be read are not known
     known = dict.fromkeys((*BUILT_IN, "model", "prompt", *_split(candidates)))
     for header in dict.fromkeys(candidate.columns.header for candidate in candidates):
         known.update(dict.fromkeys(header))

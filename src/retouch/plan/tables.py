@@ -27,7 +27,7 @@ from retouch.text import one_clean_line
 TABLE_CAP_BYTES = 1024**3
 COLUMN_CAP = 1000
 CELL_CAP_CHARACTERS = 100_000
-PROBLEM_CAP = 100  # of one table: the rest would tell nothing new
+PROBLEM_CAP = 100  # problems told of one table
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def _csv(data: bytes, shown: str, needed: str | None) -> Iterator[TableRow | Pro
             if problem := _header_problem(header, shown, line, needed):
                 yield problem
                 return
-        elif any(cells):  # a sheet's rows of nothing are none
+        elif any(cells):  # empty rows of a sheet are left out
             yield _row(line, header, _without_empty_end(tuple(cells), len(header)), shown)
         line = reader.line_num + 1
     if not header:
@@ -262,7 +262,7 @@ def _for_json(value: object) -> object:
 
 def _parquet(data: bytes, shown: str, needed: str | None) -> Iterator[TableRow | Problem]:
     try:
-        parquet = importlib.import_module("pyarrow.parquet")  # an extra: not there for everybody
+        parquet = importlib.import_module("pyarrow.parquet")  # an optional extra
     except ImportError:
         remedy = "`make setup EXTRAS=parquet`, or save the table as CSV"
         yield Problem(shown, 0, 0, "Parquet is not installed", remedy)
@@ -278,7 +278,7 @@ def _parquet(data: bytes, shown: str, needed: str | None) -> Iterator[TableRow |
             for values in batch.to_pylist():
                 number += 1
                 yield row_of(number, values)
-    except Exception as error:  # pyarrow raises many kinds; none is worth a traceback
+    except Exception as error:  # pyarrow raises many kinds of error
         what = f"cannot be read as Parquet: {one_clean_line(str(error), 150)}"
         yield Problem(shown, 0, 0, what, "write it anew")
         return

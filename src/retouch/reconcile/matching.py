@@ -105,7 +105,7 @@ def _paired(
     left = sorted(theirs, key=lambda line: line.measures.get("amount", Decimal(0)))
     amounts = [line.measures.get("amount", Decimal(0)) for line in left]
     taken = [False] * len(left)
-    free = list(range(len(left) + 1))  # a line's next one that is not taken, itself if it is not
+    free = list(range(len(left) + 1))  # each line's next free one: itself where it is free
 
     def first_free(place: int) -> int:
         while free[place] != place:

@@ -126,7 +126,7 @@ class Ours:
             measures["amount"] = Decimal(paid.amount)
         currency = paid.currency if paid else None
         if currency == NO_CURRENCY:
-            return  # work of one's own server is on nobody's bill
+            return  # work of the user's own server is on no bill
         words = (charge.model, charge.prompt, charge.source, charge.task, currency)
         entry = OwnCharge(charge.key, self._local(at), *words, measures)
         if self._period.holds(entry.cell[0]):

@@ -21,7 +21,7 @@ BLANK_RANGE = 4  # levels of 255 between the darkest and the lightest cell of ea
 SAME_CELL = 14  # levels that no coarse cell of an unchanged picture differs by
 SAME_MEAN = 3
 SAME_DETAIL = 0.925  # measured: encoding anew keeps 0.95, sharpening and smoothing at most 0.90
-FLAT = 0.25  # levels between neighbours: less is no detail to compare
+FLAT = 0.25  # levels between neighbours: smaller differences are no detail
 
 
 def fingerprint(path: Path) -> Image.Image | None:

@@ -17,7 +17,7 @@ from retouch.text import one_clean_line
 
 NO_PRICE = "no price"
 VIRTUAL = "Costs are virtual: this was a rehearsal, nobody was paid."
-_LEAST_SHARE = Decimal("0.05")  # percent; what is less is rounded to nothing
+_LEAST_SHARE = Decimal("0.05")  # percent; smaller changes are not shown
 _PLACES = (2, 4, 6, 8)
 _TOTALS = (
     "currency", "confirmed", "change", "unknown_high", "unpriced_jobs", "jobs", "images",
@@ -168,7 +168,7 @@ def _shown(name: str, value: Value, places: int) -> str:
         return f"{value:,}"
     if name == "currency" and value == NO_CURRENCY:
         return NONE_LOCAL
-    if isinstance(value, dict):  # an earlier sum is for programs; people get the change
+    if isinstance(value, dict):  # people are shown the change, programs the earlier sum
         return "-"
     if name in AMOUNTS:
         with localcontext(EXACT):

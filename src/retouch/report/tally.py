@@ -150,7 +150,7 @@ class Tally:
                     self._breakdown.place.runs[record.run] = record
             for charge in charges.open.values():
                 self._post_unknown(charge)
-            # What it knows of each Key is not needed any more, and is not little.
+            # Charges of a ledger that is read are large, and not needed any more.
             self._charges = charges = Charges(self._cost)
             if self._special:
                 self._see_whole(records, shared)
@@ -346,7 +346,7 @@ class Tally:
         currency, day, folder, words = self._breakdown.spot(
             charge.begun, self._paid_in(posting), self._day_of(charge.at)
         )
-        # The same few words thousands of times: each is held once.
+        # The words repeat thousands of times: each is held once.
         spot = (currency, intern(day), intern(folder), tuple(map(intern, words)))
         return Spent(
             charge.attempt, spot, Decimal(paid.amount) if paid else None,
@@ -363,7 +363,7 @@ class Tally:
             for each in job.open
             if self._is_unpriced(each)
         ]
-        for spot in unpriced[1:]:  # a Job counts once, where it was so first
+        for spot in unpriced[1:]:  # a Job is counted once, at its first Attempt of unknown price
             at(spot).unpriced_jobs -= 1
         results = [(each, each.result) for each in job.charged if each.result]
         for each, result in results[:-1]:

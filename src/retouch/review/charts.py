@@ -121,7 +121,7 @@ def cumulative_of(
     end = upper[-1] + float(expected or 0)
     highest = max(end, float(budget) if budget is not None else 0.0)
     scale = _Scale(highest)
-    # A day's costs are all there at its end; before the first day there was nothing.
+    # A day's costs are known at its end; nothing is known before the first day.
     last = _days_between(days[0], days[-1]) + (2 if expected else 1)
     step = (WIDTH - LEFT - 20) / last
     places = [LEFT, *(LEFT + step * (_days_between(days[0], day) + 1) for day in days)]

@@ -82,7 +82,7 @@ class Document:
         """Everything, for a page that is opened."""
         packed = _Packed(self)
         for shown, charges in self._gallery.each():
-            if _KEY.fullmatch(shown.key):  # else no retouch wrote it
+            if _KEY.fullmatch(shown.key):  # other names were not written by retouch
                 packed.take(shown, charges)
         return {
             "format": FORMAT,

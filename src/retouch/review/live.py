@@ -166,7 +166,7 @@ class Following:
                 for record in self.gallery.take(self._tail.read()):
                     self._rate(record)
             except LedgerDamaged as error:
-                self._trouble = error  # what was taken stays shown; nothing is taken twice
+                self._trouble = error  # records that were read stay shown; none is read twice
                 raise
             self._read_marks()
 

@@ -386,7 +386,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _tell_changes(self, line: int) -> None:
         following = self.review.following
-        marks = 0  # all of them first: the page may have been out of sight
+        marks = 0  # the page may have been hidden: it gets all events first
         while not self.review.ended.is_set():
             try:
                 following.refresh()
@@ -399,7 +399,7 @@ class _Handler(BaseHTTPRequestHandler):
                 marks = len(following.marks_taken)
             for at in range(0, len(keys), JOBS_AT_ONCE):
                 some = self._plain(keys[at : at + JOBS_AT_ONCE])
-                # Whoever hears no further than this asks for these again, too.
+                # A page that got no further asks for these again.
                 self._event("jobs", some, upto if at + JOBS_AT_ONCE >= len(keys) else line)
             line = upto
             if told:

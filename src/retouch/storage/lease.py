@@ -144,7 +144,7 @@ def _beat(folder: Path, mine: Lease, over: threading.Event) -> None:
         if lost_to(folder, mine) is not None:
             return
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        with suppress(OSError, StorageFailed):  # a beat that fails is a beat missed
+        with suppress(OSError, StorageFailed):  # a renewal that fails is tried at the next beat
             _write(folder, msgspec.structs.replace(mine, heartbeat=now))
 
 

@@ -99,7 +99,7 @@ def _refuse_locked(folder: Path, guarded: str) -> None:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(folder / guarded, flags)
     except OSError:
-        return  # not there, or what opening it for good will refuse
+        return  # it is not there, or opening it to write will be refused
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

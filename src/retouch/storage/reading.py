@@ -67,7 +67,7 @@ def read_regular(
             offset, size = span or (0, os.fstat(file.fileno()).st_size)
             file.seek(offset)
             data = file.read(size if span else cap + 1) if size <= cap else b""
-            size = max(size, len(data))  # it may be growing
+            size = max(size, len(data))  # the file may be growing
             if size > cap:
                 what = f"has {size:,} bytes, larger than {cap:,} bytes"
                 raise UnreadableFile(what, why="large")
@@ -82,7 +82,7 @@ def open_unfollowed(path: Path) -> int:
     The one place that opens what somebody named. Raises UnreadableFile for what is no regular
     file, and OSError, which callers translate: here for inputs, `durable` for the outputs folder.
     """
-    _refuse_irregular(os.lstat(path).st_mode)  # before opening: that alone moves some devices
+    _refuse_irregular(os.lstat(path).st_mode)  # checked before opening: opening moves some devices
     descriptor = os.open(path, _FLAGS)
     try:
         _refuse_irregular(os.fstat(descriptor).st_mode)

@@ -88,7 +88,7 @@ class Transport:
         distrusted = False
         deadline = anyio.current_time() + timeout_seconds
         try:
-            # What goes over a wire keeps the deadline itself, and may read on after it.
+            # A wire keeps the deadline itself, and may read on after it.
             with anyio.CancelScope(deadline=deadline + self._late_seconds):
                 return await self._converse(request, body, sending, inbox, deadline)
         except ReplyRefused as refused:
@@ -125,7 +125,7 @@ class Transport:
         if origin_of(url) in self._origins:
             wired = self._wired(request, url, body, deadline)
             response = await self._http.handle_async_request(wired)
-        elif request.method == "GET":  # a status URL the server named: a stranger's, so no key
+        elif request.method == "GET":  # a status URL that the server named: it gets no key
             response = await self._fetcher.open(url, deadline)
         else:
             raise ReplyRefused("network", f"{request.url} is no endpoint: nothing is posted there")

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from retouch.errors import Refused
 
-SECRET_CHARACTERS = 8  # shorter values are placeholders; scrubbing them would eat plain words
+SECRET_CHARACTERS = 8  # shorter values are placeholders; scrubbing them would cut plain words
 _QUOTES = "\"'`“”‘’"
 
 

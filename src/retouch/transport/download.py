@@ -240,7 +240,7 @@ def _refused_by_server(status: int) -> NotFetched:
         kind,
         f"the server answered {status}",
         status=status,
-        # A 204 or 206 is no server's answer to a plain GET: somebody on the way gave it.
+        # A 204 or 206 to a plain GET comes from something between the server and here.
         retryable=kind in ("rate", "transient") or 200 < status < 300,
     )
 

@@ -60,7 +60,7 @@ class _Slot:
 
     def is_reusable_after(self, status: int, headers: httpx.Headers) -> bool:
         wire, direct = self._backend.wire, self._direct
-        if wire is None or direct is None:  # what a proxy keeps is not looked into
+        if wire is None or direct is None:  # connections that a proxy keeps cannot be examined
             return False
         return direct.is_idle() and wire.ended_with(status, headers)
 

@@ -23,10 +23,10 @@ import httpcore
 from retouch.storage.descriptors import lacks_descriptor
 
 READ_BYTES = 1_048_576
-QUIET_SECONDS = 0.25  # a socket that gives nothing for so long has nothing
+QUIET_SECONDS = 0.25  # seconds without a byte after which a socket holds none
 LATE_SECONDS = 30.0  # the most that reading goes on after a deadline
 _LOOK_AGAIN_SECONDS = 0.1
-_LOOKS = 2  # a loop that was busy sees a timer before the socket's bytes: it is asked twice
+_LOOKS = 2  # after a busy stretch the timer fires before the socket's bytes are seen: ask twice
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1\d\d\b")
 _FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00\r\n]*|[ \t][^\x00\r\n]*")
@@ -72,7 +72,7 @@ class Wire(httpcore.AsyncNetworkStream):
 
     def ended_with(self, status: int, headers: Mapping[str, str]) -> bool:
         """Whether the reply of this status and these headers was read and not a byte more."""
-        if self._is_mended:  # who writes such heads is not trusted with a second request
+        if self._is_mended:  # a server with such heads gets no second request on this connection
             return False
         if "transfer-encoding" in headers:
             return self._tail == _LAST_CHUNK
@@ -100,7 +100,7 @@ class Wire(httpcore.AsyncNetworkStream):
             self._head = rest  # 100, 103: the reply's own head comes after
             if not rest:
                 return mended
-        given, self._head = self._head, None  # no head at all: its reader will say so
+        given, self._head = self._head, None  # no head: its reader tells that
         return mended + given
 
     async def _take(self, max_bytes: int, timeout: float | None) -> bytes:  # noqa: ASYNC109 - as above

@@ -49,7 +49,7 @@ def _read(reply: Reply) -> Produced | Rejected | Unreadable:
     if document is None:
         return errors.submit_refused(reply)
     produced = _produced(document, reply)
-    if produced.pictures:  # paid for, whatever stands beside them
+    if produced.pictures:  # pictures are paid for, also beside an error
         return produced
     if errors.is_refusal(document):
         return errors.submit_refused(reply)

@@ -86,7 +86,9 @@ def _json_body(job: Job, options: dict[str, Json]) -> tuple[Segment, ...]:
     fields: dict[str, Json] = {"model": job.model, "prompt": job.prompt.text, "images": images}
     if job.source.mask is not None:
         fields["mask"] = {"image_url": body.place(job.source.mask)}
-    return body.splice({**fields, **options, **fields})  # no option displaces a field
+    return body.splice(
+        {**fields, **options, **fields}
+    )  # the fields come last: an option cannot replace one
 
 
 def _form(job: Job, options: dict[str, Json], boundary: str) -> Iterator[Segment]:

@@ -20,7 +20,7 @@ from retouch.text import one_clean_line, without_secrets
 Document = Mapping[str, object]
 
 MESSAGE_CHARACTERS = 500
-GREATEST_COUNT = 2**53  # beyond it, JSON's numbers are not exact between programs
+GREATEST_COUNT = 2**53  # larger numbers in JSON are not exact between programs
 PAGE_BYTES = 8 * 1024
 PAGE_CHARACTERS = 2000
 _HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body|title|h1)\b", re.IGNORECASE)

@@ -153,7 +153,7 @@ _ANY_ERROR = range(400, 600)
 _A_KEY = (
     r"api[ _-]?key|access[ _-]?key|\btoken\b(?= (?:is |has )?(?:invalid|expired|revoked))|令牌|密钥"
 )
-# A gateway that tried several times tells of the last one alone.
+# A gateway that tried several times tells the last error only.
 _TRIED_BEFORE = r"\bretried\b|\bretries\b|\b\d+ (?:attempts|tries)\b"
 _NOT_CONNECTED = (
     r"connection refused|connection failure|connect call failed|\bECONNREFUSED\b"
@@ -170,7 +170,7 @@ _A_TRANSPORT = (
     r"|(?:fetch|read|write|communication|proxy|gateway|tcp).(?:failed|error)|invalid response"
     r"|incomplete|(?:first|between) bytes? timeout|guru meditation"
 )
-# Edges whose one page at 503 is also for what broke after the request was passed on.
+# Edges that send this page at 503 also when a request broke after it was passed on.
 _LATE_PAGES = (
     r"services aren.t available right now|application error|incident id"
     r"|an error occurred while processing your request"

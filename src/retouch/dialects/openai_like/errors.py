@@ -29,7 +29,7 @@ from retouch.dialects.openai_like.error_table import (
 )
 
 _REDIRECTS = {301, 302, 307, 308}
-# A status told in the body of a 200 that says by itself that no work was done.
+# Statuses in the body of a 200 that mean that no work was done.
 _REFUSALS_IN_200 = {"401", "402", "403", "429"}
 
 
@@ -54,7 +54,7 @@ def submit_refused(reply: Reply) -> Rejected | Unreadable:
         verdict = _rejected(row.kind, reply, told.error)
         return replace(verdict, retry_safe=row.retry_safe, scope=row.scope)
     if row is None and told.error is not None and is_behind_yes:
-        # It said no in words the table does not know, behind a status that says yes.
+        # A 2xx reply whose error the table does not know.
         return _rejected("bad_request", reply, told.error, billed="unknown")
     why = f" ({row.reason})" if row else ""
     return Unreadable(_described(reply, told.error) + why, reply.status)
