@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections import Counter
@@ -504,15 +505,18 @@ async def test_a_disk_too_full_for_what_is_in_flight_is_seen_before_anything_is_
 
 
 @pytest.mark.virtual_time
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])
 async def test_what_was_paid_for_and_finds_no_room_is_recorded_with_its_usage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """CASES B13: the pictures are lost, what they cost is not; and each is counted as sent."""
+    """CASES B1, B13: a full disk, or no descriptor for as long as is waited for one: the pictures
+    are lost, what they cost is not; and each is counted as sent."""
 
     def full(*_: object) -> str:
-        raise StorageFailed("No space left on device")
+        raise StorageFailed(os.strerror(number)) from OSError(number, "refused")
 
     monkeypatch.setattr(Outputs, "_store", full)
+    monkeypatch.setattr("retouch.storage.descriptors.WAIT_SECONDS", 0.1)
     bench = Bench(tmp_path, Provider(seconds=1.0))
     summary = await bench.run([lane(GEMINI, 20)])
     assert isinstance(summary.stopped, StorageFailed)
