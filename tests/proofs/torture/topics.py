@@ -20,6 +20,8 @@ import pytest
 
 from retouch.errors import LedgerDamaged, StorageFailed
 from retouch.ledger import read
+from tests.e2e import hasty_server
+from tests.e2e.house import served
 from tests.e2e.killing import KILLS, killed_again_and_again
 from tests.proofs.crash.checking import Findings, check_nothing_lost, check_states
 from tests.proofs.crash.hurt import CALLS, afterwards, errand, why_not
@@ -160,6 +162,20 @@ def gateways(number: int) -> Counter[str]:
         return figures(work, front)
 
 
+def idle_connections(_: int) -> Counter[str]:
+    """40 jobs, each sent just when its server, 200 ms away, closes what idled for 2 s."""
+    with (
+        _scratch() as folder,
+        served(folder, hasty_server.serve, keep_seconds=2.0, round_trip_seconds=0.2) as place,
+    ):
+        place.pictures(40)
+        limits = "{concurrency: 4, requests_per_minute: 28.5}"
+        place.manifest(f"  - {{model: {hasty_server.MODEL}, limits: {limits}}}")
+        ended = place.retouch("run")
+        assert place.state.counts() == Counter(done=40), ended.stderr
+        return Counter({"requests": len(place.book)})
+
+
 def inputs(number: int) -> Counter[str]:
     """Hostile inputs for one parser after the other."""
     target = list(TARGETS)[number % len(TARGETS)]
@@ -200,6 +216,9 @@ TOPICS = {
         "jobs behind gateways", 20, gateways, "every bill within what is said, 0 bought twice"
     ),
     "round-trips": Topic("labelled sets in and out", 1, round_trips, "all as they were made"),
+    "idle-connections": Topic(
+        "idle for 2 s, 200 ms away", 5, idle_connections, "every request answered"
+    ),
     "inputs": Topic("inputs fuzzed", 200, inputs, "nothing uncaught"),
     "reviews": Topic("a review beside a run", 1, reviews, "its memory is flat"),
 }
