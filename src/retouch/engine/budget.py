@@ -151,9 +151,8 @@ class Purse:
                 self.reserved[name] -= reservation.ceiling
             self.in_flight[reservation.model] -= 1
             if cost or reservation.charged is None:
-                self.learnt.add(
-                    reservation.model
-                )  # what a request costs is known, or will not be told
+                # What a request costs is known, or will not be told.
+                self.learnt.add(reservation.model)
             self._turn_the_day()
             for cap in self.caps:
                 if cap.counts(reservation.model, reservation.day):

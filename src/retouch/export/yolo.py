@@ -35,9 +35,7 @@ class Yolo(Streaming):
     def _lines(self, picture: Exported) -> Iterator[str]:
         width, height = picture.file.width, picture.file.height
         for instance in picture.annotations.instances:
-            if (
-                instance.is_crowd
-            ):  # YOLO has no mark for a crowd, and would train on it as one object
+            if instance.is_crowd:  # YOLO has no mark for it, and would train on it as one object
                 continue
             numbers = self._numbers(instance, width, height)
             if numbers is not None:

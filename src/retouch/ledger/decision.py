@@ -101,9 +101,8 @@ def decide(
             charged = not isinstance(outcome.decided, Resolved) or (
                 outcome.decided.verdict == "charged"
             )
-            return (
-                Skip("charged") if charged else again
-            )  # only a key named by the user overrides a resolution
+            # Only a key named by the user overrides a resolution.
+            return Skip("charged") if charged else again
 
 
 def _held(outcome: Outcome, redo: Redo, lost: int) -> Send | Hold:

@@ -95,9 +95,7 @@ def replace_whole(path: Path, data: bytes) -> None:
     """Put `data` under `path` at once or not at all, durably. Raises StorageFailed."""
     part = path.with_name(f".{path.name}.part")
     try:
-        part.unlink(
-            missing_ok=True
-        )  # left by a crash; of a link, the link is removed, not its target
+        part.unlink(missing_ok=True)  # left by a crash; of a link, not its target
         descriptor = os.open(part, NEW_FILE_FLAGS, 0o644)
         try:
             write_all(descriptor, data)

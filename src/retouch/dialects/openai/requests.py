@@ -86,9 +86,7 @@ def _json_body(job: Job, options: dict[str, Json]) -> tuple[Segment, ...]:
     fields: dict[str, Json] = {"model": job.model, "prompt": job.prompt.text, "images": images}
     if job.source.mask is not None:
         fields["mask"] = {"image_url": body.place(job.source.mask)}
-    return body.splice(
-        {**fields, **options, **fields}
-    )  # the fields come last: an option cannot replace one
+    return body.splice({**fields, **options, **fields})  # fields last: no option replaces one
 
 
 def _form(job: Job, options: dict[str, Json], boundary: str) -> Iterator[Segment]:

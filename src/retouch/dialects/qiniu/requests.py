@@ -94,12 +94,7 @@ def submit(job: Job, endpoint: Endpoint) -> Request:
         fields["mask"] = body.place(job.source.mask)  # white = edit here too: sent as it is
     wanted: dict[str, Json] = {call.count: 1} if call.count else {}
     options = {name: cast(Json, plain(value)) for name, value in job.options}
-    document = {
-        **fields,
-        **wanted,
-        **options,
-        **fields,
-    }  # the fields come last: an option cannot replace one
+    document = {**fields, **wanted, **options, **fields}  # fields last: no option replaces one
     url = call.url.format(base=endpoint.base, root=endpoint.root)
     return Request("POST", url, headers=_HEADERS, body=body.splice(document))
 
