@@ -12,6 +12,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from labelformat.formats.yolov8 import (
     YOLOv8ObjectDetectionInput,
 )
 from labelformat.model.bounding_box import BoundingBoxFormat
+from PIL import Image
 
 from retouch.cli import main
 from tests.support.datasets import CLASSES, FURTHER_WRITERS, Made, made
@@ -179,8 +181,22 @@ def _number(source: str) -> int:
 def _imagefolder(folder: Path, load: Load) -> Iterator[Found]:
     _follows_the_folders_rules(folder)
     for split, rows in load("imagefolder", data_dir=str(folder)).items():
-        for row in rows:
-            yield _of_row(row, split, row["image"].size)
+        for row in _undecoded(rows):
+            yield _of_row(row, split, _size(row["image"]))
+
+
+def _undecoded(rows: Any) -> Any:
+    """The rows after the first was decoded whole: a header says the size of the rest."""
+    library: Any = importlib.import_module("datasets")
+    assert _size(rows.cast_column("image", library.Image(decode=False))[0]["image"]) == (
+        rows[0]["image"].size
+    )
+    return rows.cast_column("image", library.Image(decode=False))
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int]:
+    with Image.open(BytesIO(image["bytes"]) if image["bytes"] else image["path"]) as opened:
+        return opened.size
 
 
 def _follows_the_folders_rules(folder: Path) -> None:
@@ -200,14 +216,14 @@ def _follows_the_folders_rules(folder: Path) -> None:
 def _parquet(folder: Path, load: Load) -> Iterator[Found]:
     for split, rows in load(str(folder)).items():
         features = rows.features
-        for row in rows:
+        for row in _undecoded(rows):
             if row.get("label") is not None:
                 row["label"] = features["label"].int2str(row["label"])
             objects = row.get("objects")
             if objects is not None and "category" in objects:
                 names = features["objects"]["category"].feature.names
                 objects["category"] = [names[number] for number in objects["category"]]
-            yield _of_row(row, split, row["image"].size)
+            yield _of_row(row, split, _size(row["image"]))
 
 
 def _webdataset(folder: Path, _: Load) -> Iterator[Found]:
@@ -215,9 +231,10 @@ def _webdataset(folder: Path, _: Load) -> Iterator[Found]:
     names = folder / "classes.txt"
     classes = names.read_text().splitlines() if names.is_file() else []
     for tar in sorted(folder.glob("*.tar")):
-        samples = library.WebDataset(str(tar), shardshuffle=False).decode("pil")
+        samples = library.WebDataset(str(tar), shardshuffle=False).decode()
         for sample in samples:
-            found = _of_row(sample["json"], tar.stem.rpartition("-")[0], sample["png"].size)
+            size = _size({"bytes": sample["png"]})
+            found = _of_row(sample["json"], tar.stem.rpartition("-")[0], size)
             assert (classes[sample["cls"]] if "cls" in sample else None) == found.label
             yield found
 
