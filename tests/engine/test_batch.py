@@ -27,7 +27,7 @@ from retouch.ledger.decision import Redo
 from retouch.ledger.records import Done, Failed, Started, TaskAccepted, Unknown, Unsent
 from retouch.manifest import Limits, Model, Poll, Price, RunSettings
 from retouch.money import Money
-from tests.support.provider import Mishap, Provider
+from tests.support.provider import Message, Mishap, Provider, Receive, Send
 from tests.support.sliding import fullest
 from tests.support.workbench import CANARY, GEMINI, KLING, Bench, TestLane, lane
 
@@ -335,6 +335,42 @@ async def test_interrupt_lets_requests_end_and_tasks_stay(in_memory: Path) -> No
     await anyio.sleep(500)
     assert (await work.run(lanes)).exit_code == 0
     assert Counter(charge.model for charge in provider.book) == {GEMINI: 20, KLING: 3}
+
+
+@pytest.mark.parametrize("path", ["/v1/images/tasks/", "/files/"], ids=["polls", "downloads"])
+async def test_a_stop_waits_for_nothing_that_hangs(in_memory: Path, path: str) -> None:
+    """CASES C21: eight polls or downloads that never end do not hold up an orderly stop; the tasks
+    stay on file, and the next run fetches them, free."""
+
+    class Hanging(Provider):
+        hangs = True
+
+        async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+            if self.hangs and scope["path"].startswith(path):
+                await anyio.sleep_forever()
+            await super().__call__(scope, receive, send)
+
+    provider = Hanging(seconds=1.0, task_seconds=2.0)
+    work = bench(in_memory, provider)
+    lanes = [lane(KLING, 8)]
+    stopped_at = 20.0
+    began = anyio.current_time()
+
+    async with anyio.create_task_group() as group:
+
+        async def interrupt() -> None:
+            await anyio.sleep(stopped_at)
+            assert work.batch is not None
+            work.batch.stop(Interrupted("interrupted"))
+
+        group.start_soon(interrupt)
+        summary = await work.run(lanes)
+    assert summary.exit_code == 130
+    assert anyio.current_time() - began < stopped_at + 1
+    assert work.state.counts() == Counter(accepted=8)
+    provider.hangs = False
+    assert (await work.run(lanes)).exit_code == 0
+    assert (work.state.counts(), len(provider.book)) == (Counter(done=8), 8)
 
 
 async def test_second_interrupt_records_what_was_in_flight(in_memory: Path) -> None:

@@ -163,16 +163,16 @@ def gateways(number: int) -> Counter[str]:
 
 
 def idle_connections(_: int) -> Counter[str]:
-    """40 jobs, each sent just when its server, 200 ms away, closes what idled for 2 s."""
+    """30 jobs, each sent just when its server, 200 ms away, closes what idled for 2 s."""
     with (
         _scratch() as folder,
         served(folder, hasty_server.serve, keep_seconds=2.0, round_trip_seconds=0.2) as place,
     ):
-        place.pictures(40)
+        place.pictures(30)
         limits = "{concurrency: 4, requests_per_minute: 28.5}"
         place.manifest(f"  - {{model: {hasty_server.MODEL}, limits: {limits}}}")
         ended = place.retouch("run")
-        assert place.state.counts() == Counter(done=40), ended.stderr
+        assert place.state.counts() == Counter(done=30), ended.stderr
         return Counter({"requests": len(place.book)})
 
 
@@ -217,7 +217,7 @@ TOPICS = {
     ),
     "round-trips": Topic("labelled sets in and out", 1, round_trips, "all as they were made"),
     "idle-connections": Topic(
-        "idle for 2 s, 200 ms away", 5, idle_connections, "every request answered"
+        "idle for 2 s, 200 ms away", 7, idle_connections, "every request answered"
     ),
     "inputs": Topic("inputs fuzzed", 200, inputs, "nothing uncaught"),
     "reviews": Topic("a review beside a run", 1, reviews, "its memory is flat"),
