@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -202,7 +201,10 @@ def test_the_numbers_move_while_a_run_goes_on(tmp_path: Path, page: Browser) -> 
         with path.open("ab") as file:
             file.write(lines[9][:50])
             file.flush()
-            time.sleep(1.2)
+            told = running.events()
+            for _ in range(3):  # it has looked since
+                next(told)
+            told.close()
             file.write(lines[9][50:] + b"".join(lines[10:]))
         page.until(lambda: len(page.all("[data-key]")) == 19)
         ended = RunEnds(outcome="finished", counts={}, cost={}, at="2026-01-01T00:00:00Z")
@@ -232,7 +234,9 @@ def test_a_tab_out_of_sight_lets_its_connection_go(tmp_path: Path, page: Browser
         page.script(sight, "hidden")
         with path.open("ab") as file:
             file.write(b"".join(lines[9:]))
-        page.page.wait_for_timeout(2500)
+        for name, content in running.events():  # another page is told
+            if name == "progress" and content["outcomes"].get("unknown"):
+                break
         assert len(page.all("[data-key]")) == 5
         page.script(sight, "visible")
         page.until(lambda: len(page.all("[data-key]")) == 19)
@@ -247,10 +251,9 @@ def test_a_ledger_that_is_replaced_is_not_followed(tmp_path: Path, page: Browser
         other = path.with_name("other.jsonl")
         other.write_bytes(path.read_bytes())
         other.replace(path)
-        time.sleep(0.5)
-        status, said = running.ask("GET", f"/{running.token}/report/index.html")
-        assert status == 503
-        assert b"was replaced" in said
+        asked = f"/{running.token}/report/index.html"
+        page.until(lambda: running.ask("GET", asked)[0] == 503)
+        assert b"was replaced" in running.ask("GET", asked)[1]
         page.until(lambda: "was replaced" in page.one("#live").inner_text())
         page.page.goto("about:blank")
 

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +56,7 @@ class Served:
         assert found is not None
         return int(found.group(1)) * 1024
 
-    def events(self) -> Iterator[tuple[str, Any]]:
+    def events(self) -> Generator[tuple[str, Any]]:
         """What an open page is told, one event after the other; it ends when nothing comes."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
         connection.request("GET", f"/{self.token}/events")

@@ -156,12 +156,12 @@ class Following:
         """Take in what is new; at most some times a second. Raises LedgerDamaged, StorageFailed,
         InputRefused."""
         with self.lock:
+            if self._trouble is not None:
+                raise self._trouble
             now = time.monotonic()
             if now - self._looked_at < READ_EVERY_SECONDS:
                 return
             self._looked_at = now
-            if self._trouble is not None:
-                raise self._trouble
             try:
                 for record in self.gallery.take(self._tail.read()):
                     self._rate(record)
