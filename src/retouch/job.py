@@ -23,7 +23,9 @@ from retouch.text import url_without_signature
 KEY_SCHEMA = 2  # frozen: tests/test_job.py holds golden keys
 KEY_DIGITS = 12  # of a Key: enough to name a Job to people, and for them to name it
 
-OptionValue: TypeAlias = "str | int | float | bool | tuple[OptionValue, ...] | Members | None"
+OptionValue: TypeAlias = (
+    "str | int | float | bool | tuple[OptionValue, ...] | Members | Picture | None"
+)
 Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain] | None"
 Options = tuple[tuple[str, OptionValue], ...]
 
@@ -43,7 +45,8 @@ class Picture:
     `transforms` names what is done to the file before it is sent (`orient`, `convert`,
     `cut_out`); the digest stays that of the file. `bytes`, `width`, `height`, `media_type` are
     those of the file and None for a URL. `span` is where its bytes lie in the file (offset,
-    length), if it is one of many in it.
+    length), if it is one of many in it. `object` is its address where it lies in a bucket.
+    `by_link`: it is put where a link leads to it, and the link is sent in place of its bytes.
     """
 
     digest: str
@@ -55,6 +58,8 @@ class Picture:
     height: int | None = None
     transforms: tuple[str, ...] = ()
     span: tuple[int, int] | None = None
+    object: str | None = None
+    by_link: bool = False
 
     @property
     def identity(self) -> str:
@@ -107,7 +112,9 @@ class Terms:
 
 
 def plain(value: OptionValue) -> Plain:
-    """An option as JSON has it."""
+    """An option as JSON has it. A picture is its dialect's to place."""
+    if isinstance(value, Picture):
+        raise TypeError("a picture among options is placed, not written")
     if isinstance(value, Members):
         return {name: plain(each) for name, each in value.items}
     if isinstance(value, tuple):
@@ -116,7 +123,10 @@ def plain(value: OptionValue) -> Plain:
 
 
 def unsigned(value: OptionValue) -> Plain:
-    """What stands for an option in a Key: URLs at any depth without what only signs them."""
+    """What stands for an option in a Key: URLs at any depth without what only signs them, a
+    picture by its content."""
+    if isinstance(value, Picture):
+        return value.identity
     if isinstance(value, Members):
         return {name: unsigned(each) for name, each in value.items}
     if isinstance(value, tuple):
@@ -162,6 +172,13 @@ class Job:
     def pictures(self) -> tuple[Picture, ...]:
         """The source and the further images, in the order they are sent."""
         return (self.source.picture, *self.source.images)
+
+    @property
+    def sent_pictures(self) -> tuple[Picture, ...]:
+        """Every picture of the request: also the mask, and those that options name."""
+        mask = (self.source.mask,) if self.source.mask else ()
+        named = (value for _, value in self.options if isinstance(value, Picture))
+        return (*self.pictures, *mask, *named)
 
     @property
     def images_wanted(self) -> int:

@@ -44,6 +44,7 @@ class Settings:
 
     `api_key`: the one key accepted (None: any, but one must be given). `url_map`: input URLs to
     the files or folders that answer for them. `seconds_valid`: how long a result's URL lasts.
+    `fetches_loopback`: input URLs on this machine are fetched, as a provider fetches public ones.
     """
 
     api_key: str | None = None
@@ -54,6 +55,7 @@ class Settings:
     seconds_valid: float = SECONDS_VALID
     caps: Caps = field(default_factory=Caps)
     refuses_real_keys: bool = False
+    fetches_loopback: bool = False
 
 
 def create_app(
@@ -78,6 +80,7 @@ def create_app(
         root=root,
         book=book if book is not None else Book(),
         url_map=settings.url_map,
+        fetches_loopback=settings.fetches_loopback,
         seconds_per_task=settings.seconds_per_task,
         clock=clock,
         seconds_valid=settings.seconds_valid,

@@ -59,7 +59,11 @@ def serve(settings: ServerSettings, announce: Callable[[str], None]) -> None:
         shown = f"[{settings.host}]" if ":" in settings.host else settings.host
         root = f"http://{shown}:{port}"
         app = create_app(
-            replace(settings.service, refuses_real_keys=True),
+            replace(
+                settings.service,
+                refuses_real_keys=True,
+                fetches_loopback=is_loopback(settings.host),  # exposed, it would serve strangers
+            ),
             base_url=root,
             book=book,
             has_socket=True,

@@ -73,6 +73,7 @@ class Service:
         clock: Callable[[], float],
         seconds_valid: float = SECONDS_VALID,
         folder: Path | None = None,
+        fetches_loopback: bool = False,
     ) -> None:
         self.book = book
         self.clock = clock
@@ -81,7 +82,7 @@ class Service:
         self._inputs_spool = Spool(folder)
         self._made_spool = Spool()
         self._seconds_per_task = seconds_per_task
-        self._sources = Sources(url_map, self._own_file)
+        self._sources = Sources(url_map, self._own_file, fetches_loopback=fetches_loopback)
 
     def carry_out(self, order: Order, terms: Terms) -> Edited:
         """Edit now, charge, and return the pictures."""

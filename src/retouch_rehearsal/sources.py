@@ -1,16 +1,18 @@
 """Where input pictures come from: the request itself, `--map` folders, and the service's files.
 
-Nothing is ever fetched from the network.
+Nothing is ever fetched from the network; from this machine only where that is allowed.
 """
 
 from __future__ import annotations
 
 import binascii
+import http.client
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import pybase64
 
@@ -29,6 +31,7 @@ class Sources:
 
     url_map: Mapping[str, Path]
     own_file: Callable[[str], bytes | None]
+    fetches_loopback: bool = False
 
     def read(self, reference: Reference) -> bytes:
         """The picture's bytes; a 400 that says why not."""
@@ -55,11 +58,40 @@ class Sources:
             path = _mapped(url, prefix, target)
             if path is not None:
                 return _file_bytes(path, name)
+        if self.fetches_loopback and _is_here(url):
+            return _fetched(url, name)
         raise bad_request(
             f"{name}: the URL cannot be fetched; the rehearsal service reads no network, "
             "only its own files and folders given with --map URL=DIR",
             param=name,
         )
+
+
+def _is_here(url: str) -> bool:
+    """Whether a URL leads to this machine, by an address and no name."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "http" and ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _fetched(url: str, name: str) -> bytes:
+    """What a server on this machine answers, redirects not followed; a 400 if that is no picture's
+    bytes."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    try:
+        connection.request("GET", f"{parts.path or '/'}?{parts.query}".rstrip("?"))
+        reply = connection.getresponse()
+        if reply.status != 200:
+            raise bad_request(f"{name}: the URL answers {reply.status}", param=name)
+        return reply.read(PICTURE_BYTES_MAX + 1)
+    except (OSError, http.client.HTTPException) as error:
+        kind = type(error).__name__
+        raise bad_request(f"{name}: the URL cannot be fetched: {kind}", param=name) from error
+    finally:
+        connection.close()
 
 
 def _mapped(url: str, prefix: str, target: Path) -> Path | None:

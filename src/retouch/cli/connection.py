@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from retouch.cli.publishing import rehearsed_folder
 from retouch.cli.workspace import Workspace
 from retouch.dialects.base import Request
 from retouch.errors import InputRefused, Refused
@@ -89,6 +90,7 @@ def _service(workspace: Workspace, url_map: dict[str, Path]) -> Callable[..., An
     make_folder(folder)
     try:
         faults = Faults.parse(workspace.loaded.manifest.provider.faults or [])
+        url_map |= rehearsed_folder(workspace, folder)
         settings = Settings(faults=faults, url_map=url_map)
         return create_app(settings, base_url=REHEARSAL_BASE_URL, folder=folder)
     except ValueError as error:

@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     make_folder(folder)
     with exclusive(folder) as hold:
         code = _Fetch(bucket, url, folder, name, hold).run()
-    say_traffic(buckets.traffic)
+    say_traffic()
     return code
 
 

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     _tell(mirror.url, copied)
     for line in told(mirror, copied):
         say(line)
-    say_traffic(mirror.traffic)
+    say_traffic()
     return INCOMPLETE if copied.left or copied.other else 0
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 
-from retouch.cli.buckets import MIRROR_PATIENCE_SECONDS, buckets_of, say_traffic, settings_of
+from retouch.cli.buckets import MIRROR_PATIENCE_SECONDS, buckets_of, settings_of
 from retouch.cli.output import say
 from retouch.cli.workspace import Workspace
 from retouch.engine.batch import Batch
@@ -96,5 +96,4 @@ def close_mirror(mirror: Mirror | None, code: int) -> int:
         return code or INTERRUPTED
     for line in told(mirror, copied):
         say(line)
-    say_traffic(mirror.traffic)
     return code or (INCOMPLETE if copied.left or copied.other else 0)

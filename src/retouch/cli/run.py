@@ -18,9 +18,11 @@ from urllib.parse import urlsplit
 import anyio
 
 from retouch import __version__
+from retouch.cli.buckets import buckets_named, say_traffic
 from retouch.cli.budgets import add_budget, budget_of
 from retouch.cli.confirm import add_yes, confirm, left_undone
 from retouch.cli.connection import (
+    REHEARSAL_FOLDER,
     add_url_map,
     base_url_of,
     connect,
@@ -35,6 +37,7 @@ from retouch.cli.mirroring import close_mirror, kept_up, mirrored
 from retouch.cli.notify import notices_of
 from retouch.cli.output import say
 from retouch.cli.progress import Progress, showing
+from retouch.cli.publishing import links_of
 from retouch.cli.redo import add_redo, redo_of
 from retouch.cli.summary import nothing_to_do, say_outside, tell_end
 from retouch.cli.workspace import (
@@ -123,7 +126,9 @@ def run(arguments: argparse.Namespace) -> int:
         code = anyio.run(_Run(workspace, hold, plan, redo, options, connections, mirror).go)
         if not arguments.no_report and code != StorageFailed.exit_code:
             _write_report(workspace, plan, rehearse=arguments.rehearse)
-        return close_mirror(mirror, code)
+        code = close_mirror(mirror, code)
+    say_traffic()
+    return code
 
 
 def _write_report(workspace: Workspace, plan: Plan, *, rehearse: bool) -> None:
@@ -276,6 +281,8 @@ class _Run:
             secrets=secrets,
             unbilled_statuses=frozenset(manifest.provider.unbilled_statuses),
             mirror=self.mirror,
+            links=links_of(workspace, self.plan, workspace.folder / REHEARSAL_FOLDER),
+            buckets=buckets_named(workspace.loaded),
         )
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retouch.cli.buckets import buckets_named
 from retouch.cli.grouped import grouped
 from retouch.cli.output import say
 from retouch.dialects import DIALECTS
@@ -114,6 +115,7 @@ def make_plan(workspace: Workspace) -> Plan:
             outputs=workspace.root,
             cache=cache,
             on_progress=on_progress,
+            buckets=buckets_named(workspace.loaded),
         )
     return plan.with_rejected(rejected) if rejected else plan
 

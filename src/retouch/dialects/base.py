@@ -217,7 +217,7 @@ class Parameter:
     `members` describes the keys of a `mapping` (each a Parameter). `pattern` is a full-match
     regular expression for strings. `status` `not_yet`: documented, not yet supported for this
     model (暂不支持): sent, with a warning. `default` is the documented one, None where none is: an
-    option that states it is as if absent.
+    option that states it is as if absent. `limits` are those of the picture a URL leads to.
     """
 
     name: str
@@ -229,6 +229,7 @@ class Parameter:
     members: tuple[Parameter, ...] = ()
     status: Literal["supported", "not_yet"] = "supported"
     default: str | int | float | bool | None = None
+    limits: PictureLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)

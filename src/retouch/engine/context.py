@@ -12,6 +12,7 @@ from retouch.dialects.base import Capabilities, Dialect
 from retouch.engine.breaker import Losses, Refusals
 from retouch.engine.budget import Purse
 from retouch.engine.limiter import Limiter, Stop
+from retouch.engine.links import Links
 from retouch.engine.mirror import Mirror
 from retouch.engine.outputs import Outputs
 from retouch.engine.paying_again import PayingAgain
@@ -22,6 +23,7 @@ from retouch.job import Job
 from retouch.ledger import Ledger
 from retouch.ledger.records import ErrorRecord, FileRecord
 from retouch.manifest import Model, Price, RunSettings
+from retouch.storage.buckets import Buckets
 from retouch.threads import Threads, in_thread
 from retouch.transport import Transport
 
@@ -58,6 +60,8 @@ class Resources:
     unbilled_statuses: frozenset[int] = frozenset()
     threads: Threads = in_thread
     mirror: Mirror | None = None
+    links: Links | None = None
+    buckets: Buckets | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

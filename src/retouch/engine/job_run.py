@@ -39,7 +39,7 @@ from retouch.engine.polling import Ending, Stopped, TimedOut
 from retouch.engine.recorder import NOTHING_PAID, Paid, Recorder, usage_record
 from retouch.engine.results import Received
 from retouch.engine.sending import ask, fetch, load, post
-from retouch.errors import BudgetReached, StorageFailed
+from retouch.errors import BudgetReached, Refused, StorageFailed, WorkRefused
 from retouch.job import Job, Picture
 from retouch.ledger.decision import PAY_AGAIN, Poll, Send
 from retouch.ledger.records import ErrorRecord, FileRecord
@@ -245,6 +245,11 @@ class _Life:
         self._asked = self._endpoint_now()
         try:
             return await load(self.job, self._asked, self.context)
+        except Refused as refused:  # no link can be had: nothing that needs one is sent
+            stop = self.lane.stop.set if isinstance(refused, WorkRefused) else self.context.stop_run
+            stop(refused)
+            self._give_up()
+            return None
         except (SourceChanged, OSError, ValueError) as refused:
             error = ErrorRecord(kind="bad_request", message=f"not sent: {refused}")
             await self.log.failed(attempt, error, final=False)

@@ -35,7 +35,7 @@ from retouch.ledger.records import FileRecord
 from retouch.storage.bucket_errors import BucketFault
 from retouch.storage.bucket_lease import BEAT_SECONDS, BucketLease
 from retouch.storage.bucket_url import BucketURL
-from retouch.storage.buckets import Bucket, Stat, Traffic
+from retouch.storage.buckets import Bucket, Stat
 from retouch.storage.durable import replace_whole
 from retouch.text import how_many
 
@@ -88,11 +88,6 @@ class Mirror:
         self._pause = PAUSE_SECONDS
         self._down_until = 0.0
         self._running: set[anyio.CancelScope] = set()
-
-    @property
-    def traffic(self) -> Traffic:
-        """Bytes that went to the bucket and came from it."""
-        return self._bucket.traffic
 
     def abandon(self) -> None:
         """The ledger here is this run's no more: nothing of it is copied, and the lease is left."""

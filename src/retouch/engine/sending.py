@@ -5,8 +5,11 @@ Nothing is written to the ledger here, and nothing is decided.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from functools import partial
+
+import orjson
 
 from retouch.dialects.base import Accepted, Endpoint, Produced, Rejected, Request
 from retouch.engine.classify import Uncertain, Verdict, classify
@@ -16,7 +19,9 @@ from retouch.engine.polling import POLL_SECONDS, Answer
 from retouch.engine.results import Received, patient_download, receive
 from retouch.job import Job, Picture
 from retouch.ledger.records import ErrorRecord
-from retouch.pictures import payload
+from retouch.pictures import FILE_CAP_BYTES, SourceChanged, called, measure, payload
+from retouch.storage.bucket_errors import BucketFault
+from retouch.storage.bucket_url import bucket_url
 from retouch.storage.descriptors import when_free
 from retouch.text import holds_secret
 from retouch.transport import Sending
@@ -27,20 +32,45 @@ async def load(
 ) -> tuple[Request, dict[Picture, bytes]]:
     """What to send. A place for what will come is made before it is paid for.
 
-    Raises SourceChanged or OSError for a file, ValueError for what the dialect cannot say.
+    Raises SourceChanged or OSError for a file, ValueError for what the dialect cannot say, Refused
+    where a link is needed and cannot be had.
     """
-    mask = job.source.mask
-    wanted = [*job.pictures, *([mask] if mask else [])]
-    files = [picture for picture in wanted if picture.path is not None]
+    files = [picture for picture in job.sent_pictures if picture.url is None]
 
     def read() -> dict[Picture, bytes]:
         context.outputs.prepare(job.output_path(0))
         in_flight = sum(context.budget.in_flight.values())
         context.outputs.require_room(job.images_wanted * in_flight)
-        return {file: payload(file) for file in files}
+        return {file: payload(file, partial(_object, context)) for file in files}
 
     request = context.dialect.submit(job, endpoint)
-    return request, await context.threads(partial(when_free, read))
+    loaded = await context.threads(partial(when_free, read))
+    for picture in loaded:
+        if picture.by_link:
+            if context.links is None:
+                raise ValueError("a link to a picture is needed, and there is no `publish`")
+            link = await context.links.of(picture, loaded[picture])
+            loaded[picture] = orjson.dumps(link)[1:-1]
+    return request, loaded
+
+
+def _object(context: Context, picture: Picture) -> bytes:
+    """An object in a bucket, whole, if it is what was planned. Raises SourceChanged."""
+    if picture.object is None or context.buckets is None:
+        raise ValueError("an object is to be read, and nobody says how its bucket is reached")
+    url = bucket_url(picture.object)
+    try:
+        data, stat = context.buckets.at(url).get(url, FILE_CAP_BYTES)
+    except BucketFault as fault:
+        raise SourceChanged(fault.message) from None
+    found = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    if picture.digest.startswith("etag:"):
+        found = f"etag:{stat.etag.strip(chr(34))}:{len(data)}"
+    if found != picture.digest:
+        raise SourceChanged(f"{url} has changed since it was planned; run again")
+    if not picture.transforms and measure(data) is None:
+        raise SourceChanged(f"{url} is no whole picture: it is {called(data)}, or cut short")
+    return data
 
 
 async def post(

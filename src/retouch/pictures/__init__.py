@@ -6,7 +6,7 @@ ever decoded, and never more pixels than PIXEL_CAP; any failure is a bad picture
 """
 
 from retouch.pictures.facts import BadPicture, Facts, Role
-from retouch.pictures.inspecting import PIXEL_CAP, inspect
+from retouch.pictures.inspecting import PIXEL_CAP, header_facts, inspect, inspect_data
 from retouch.pictures.payloads import SourceChanged, converted_mode, needs_conversion, payload
 from retouch.pictures.sniffing import called, sniff
 from retouch.pictures.structure import harmless_damage, measure
@@ -22,7 +22,9 @@ __all__ = [
     "called",
     "converted_mode",
     "harmless_damage",
+    "header_facts",
     "inspect",
+    "inspect_data",
     "measure",
     "needs_conversion",
     "payload",

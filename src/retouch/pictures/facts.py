@@ -18,7 +18,8 @@ class Facts:
     Pillow hides it (`RGB;16`, `LA;16`). `orientation` is EXIF's, 1-8; 1 is upright. `warnings`
     are clauses for people. `frames`: of an animation the first is taken. `looks` is the perceptual
     hash of what is seen, 16 hex digits; None where none was asked for. Of a mask: `darkest` and
-    `brightest` grey level of its colours, 0-255.
+    `brightest` grey level of its colours, 0-255. Of an object in a bucket that was not read whole
+    `sha256` may be "": then `etag` and size stand for its bytes.
     """
 
     sha256: str
@@ -34,6 +35,14 @@ class Facts:
     brightest: int | None = None
     frames: int = 1
     looks: str | None = None
+    etag: str = ""
+
+    @property
+    def digest(self) -> str:
+        """What stands for the bytes in a Key."""
+        if self.sha256:
+            return f"sha256:{self.sha256}"
+        return f"etag:{self.etag.strip(chr(34))}:{self.bytes}"
 
     @property
     def is_turned(self) -> bool:

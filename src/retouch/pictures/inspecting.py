@@ -38,6 +38,7 @@ _EXTENSIONS = {
     ".heif": "image/heif", ".avif": "image/avif", ".svg": "image/svg+xml",
 }  # fmt: skip
 _ORIENTATION = 0x0112  # EXIF's tag
+_DEEP, _HIDDEN_DEPTH = 16, ("L", "LA", "RGB", "RGBA")  # bits that Pillow reads as 8, saying nothing
 decoding_lock = threading.Lock()  # held to silence Pillow: warning filters are the process's
 
 
@@ -58,6 +59,13 @@ def inspect(
         data = read_regular(path, within, span=span)
     except UnreadableFile as error:
         return BadPicture(path, error.reason, error.remedy)
+    return inspect_data(path, data, role=role, hashed=hashed)
+
+
+def inspect_data(
+    path: Path, data: bytes, *, role: Role = "picture", hashed: bool = False
+) -> Facts | BadPicture:
+    """The same for bytes that were read already; `path` is what they are called."""
     if not data:
         return BadPicture(path, "is empty (0 bytes)", "get it again")
     kind = foreign_type(data) if role == "foreign" else None
@@ -77,6 +85,28 @@ def inspect(
     except Exception as error:  # a decoder may raise anything
         reason = one_clean_line(str(error), 120) or type(error).__name__
         return BadPicture(path, f"cannot be decoded: {reason}", "get it again, or save it anew")
+
+
+def header_facts(path: Path, data: bytes, size: int, sha256: str, etag: str) -> Facts | None:
+    """The facts of a picture of `size` bytes as far as its beginning tells them: not whether it is
+    whole. None where more of it is needed."""
+    media_type = sniff(data)
+    if media_type is None:
+        return None
+    try:
+        with _header(data) as (image, orientation):
+            is_deep = media_type == "image/png" and data[24] == _DEEP
+            mode = f"{image.mode};16" if is_deep and image.mode in _HIDDEN_DEPTH else image.mode
+            if image.width * image.height > PIXEL_CAP:
+                return None
+            return Facts(
+                sha256=sha256, bytes=size, media_type=media_type, width=image.width,
+                height=image.height, mode=mode, orientation=orientation,
+                has_alpha=image.has_transparency_data, frames=getattr(image, "n_frames", 1),
+                warnings=_misnamed(path, media_type), etag=etag,
+            )  # fmt: skip
+    except Exception:  # a decoder may raise anything; the whole picture tells more
+        return None
 
 
 def _foreign(data: bytes, kind: str, *, hashed: bool) -> Facts:
@@ -155,17 +185,21 @@ def _decoded(
             image.draft(None, (max(least, image.width // 8), max(least, image.height // 8)))
             image.load()
             looks = looks_of(image) if hashed else None
-    suspected = _EXTENSIONS.get(path.suffix.lower())
-    said: tuple[str, ...] = ()
-    if suspected not in (None, found.media_type):
-        shown = found.media_type.removeprefix("image/").upper()
-        said = (f"is named {path.suffix} but is {shown} by its bytes, which are believed",)
+    said = _misnamed(path, found.media_type)
     return Facts(
         sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), media_type=found.media_type,
         width=found.width, height=found.height, mode=mode, orientation=orientation,
         has_alpha=has_alpha, warnings=said, darkest=darkest, brightest=brightest,
         frames=found.frames, looks=looks,
     )  # fmt: skip
+
+
+def _misnamed(path: Path, media_type: str) -> tuple[str, ...]:
+    """That a name says another kind than the bytes do."""
+    if _EXTENSIONS.get(path.suffix.lower()) in (None, media_type):
+        return ()
+    shown = media_type.removeprefix("image/").upper()
+    return (f"is named {path.suffix} but is {shown} by its bytes, which are believed",)
 
 
 @contextmanager
@@ -190,7 +224,7 @@ def orientation_of(image: Image.Image) -> int:
 
 def _mode(image: Image.Image, found: Skeleton) -> str:
     """Pillow's mode; with the depth where Pillow reads 16 bits as 8 without saying so."""
-    if found.depth == 16 and image.mode in ("L", "LA", "RGB", "RGBA"):
+    if found.depth == 16 and image.mode in _HIDDEN_DEPTH:
         # Pillow opens grey with alpha as LA or RGBA by version: the channels decide.
         return f"{image.mode};16"
     return image.mode

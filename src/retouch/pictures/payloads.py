@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from io import BytesIO
 
 from PIL import Image, ImageChops
@@ -26,8 +26,14 @@ class SourceChanged(Exception):
     """A file is no longer what was planned: the job must not be sent. The message says which."""
 
 
-def payload(picture: Picture) -> bytes:
-    """The bytes to send for a file. Raises SourceChanged; ValueError for a URL."""
+def payload(picture: Picture, read_object: Callable[[Picture], bytes] | None = None) -> bytes:
+    """The bytes to send for a file, or for an object in a bucket, which `read_object` gives.
+
+    Raises SourceChanged; ValueError for a URL.
+    """
+    if picture.object is not None and read_object is not None:
+        data = read_object(picture)
+        return transformed(data, picture.transforms) if picture.transforms else data
     if picture.path is None:
         raise ValueError("a picture given by URL has no bytes to send")
     try:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from retouch.job import Picture, Source
 from retouch.manifest import Input, Loaded
 from retouch.pictures import BadPicture, Facts, Role
 from retouch.plan.candidates import Candidate, Span, is_url
 from retouch.plan.inspections import Album, Look
+from retouch.plan.option_pictures import picture_of
 from retouch.plan.planned import BadSource
 from retouch.plan.warnings import Warnings
+from retouch.storage.bucket_url import is_bucket
 from retouch.text import one_clean_line, url_without_signature
 
 _SENT_AS_THEY_ARE = ("image/png", "image/jpeg", "image/webp")
@@ -64,7 +65,9 @@ def looks_of(candidate: Candidate, given: Input, *, hashed: bool) -> Looks:
 def _look(
     reference: str, role: Role, span: Span | None = None, *, hashed: bool = False
 ) -> Look | None:
-    return None if is_url(reference) else Look(reference, role, span, hashed)
+    if is_url(reference) and not is_bucket(reference):
+        return None
+    return Look(reference, role, span, hashed)
 
 
 class Checks:
@@ -151,11 +154,7 @@ class Checks:
             if facts is None:
                 known = Picture(f"url:{url_without_signature(reference)}", url=reference)
             else:
-                known = Picture(
-                    f"sha256:{facts.sha256}", path=Path(reference), span=span,
-                    media_type=facts.media_type, bytes=facts.bytes,
-                    width=facts.width, height=facts.height,
-                )  # fmt: skip
+                known = picture_of(reference, facts, span=span)
             self._pictures[reference, span] = known
         return known
 

@@ -14,6 +14,7 @@ from retouch.plan.candidates import Candidate, empty_cell, is_url, shown_url, un
 from retouch.plan.columns import BUILT_IN
 from retouch.plan.globs import located
 from retouch.plan.templates import Name, Template, TemplateError, parse
+from retouch.storage.bucket_url import is_bucket, unfit_address
 from retouch.text import one_clean_line
 
 
@@ -93,7 +94,7 @@ class Companions:
             return None
         text = template.render(candidate.columns)
         if is_url(text):
-            reason = "is no file here" if key == "segmentation" else unfit_url(text)
+            reason = _unfit(key, text)
             if reason:
                 self._findings.problems.append(
                     candidate.problem(f"its {key} `{shown_url(text)}` {reason}")
@@ -114,6 +115,16 @@ class Companions:
         if is_url(candidate.reference) or not candidate.reference.endswith(f"/{own}"):
             return self._findings.loaded.folder
         return Path(candidate.reference[: -len(own) - 1] or "/")
+
+
+def _unfit(key: str, text: str) -> str:
+    """Why what is no path cannot go with a source, as a clause; "" if it can."""
+    if key == "segmentation":
+        return "is no file here"
+    if is_bucket(text):
+        unfit = unfit_address(text)
+        return unfit.what if unfit else ""
+    return unfit_url(text)
 
 
 def _texts(given: Input) -> Iterator[tuple[tuple[str, *tuple[int, ...]], str]]:

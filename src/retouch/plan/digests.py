@@ -22,6 +22,9 @@ _SCHEMA = 3
 _AT_ONCE = 2_000
 _COLUMNS = ("path", "role", "size", "mtime_ns", "ctime_ns", "inode", "facts")
 
+Stamp = tuple[int, int, int, int]
+"""What changes when an object does."""
+
 _decoder = msgspec.json.Decoder(Facts)
 _encoder = msgspec.json.Encoder()
 
@@ -48,33 +51,38 @@ class DigestCache(Remembered):
         """The cache of an outputs folder."""
         return cls(outputs / ".cache" / "digests.sqlite3")
 
-    def get(self, look: Looked, status: os.stat_result) -> Facts | None:
-        """The facts of a file, if it still is the one they were found on."""
+    def get(self, look: Looked, status: os.stat_result | Stamp) -> Facts | None:
+        """The facts of a file or an object, if it still is the one they were found on."""
         row = self.row(_place(look), look.role)
-        if row is None or row[2:6] != (
-            status.st_size, status.st_mtime_ns, status.st_ctime_ns, _inode(status)
-        ):  # fmt: skip
+        if row is None or row[2:6] != _stamp(status):
             return None
         try:
             return _decoder.decode(row[6]) if isinstance(row[6], bytes) else None
         except msgspec.MsgspecError:
             return None
 
-    def put(self, look: Looked, status: os.stat_result, facts: Facts) -> None:
-        """Remember the facts of a file as it was when `status` was taken, before it was read."""
-        size = look.span[1] if look.span else status.st_size
-        if time.time_ns() - status.st_mtime_ns < FRESH_NS or size != facts.bytes:
+    def put(self, look: Looked, status: os.stat_result | Stamp, facts: Facts) -> None:
+        """Remember the facts of a file or an object as it was when `status` was taken, before it
+        was read."""
+        stamp = _stamp(status)
+        size = look.span[1] if look.span else stamp[0]
+        is_fresh = isinstance(status, os.stat_result) and time.time_ns() - stamp[1] < FRESH_NS
+        if is_fresh or size != facts.bytes:
             return
-        self.keep(
-            _place(look), look.role, status.st_size, status.st_mtime_ns,
-            status.st_ctime_ns, _inode(status), _encoder.encode(facts),
-        )  # fmt: skip
+        self.keep(_place(look), look.role, *stamp, _encoder.encode(facts))
 
 
 def _place(look: Looked) -> bytes:
     """The file, and where in it the picture lies; no path holds a NUL."""
     span = f"\0{look.span[0]}+{look.span[1]}" if look.span else ""
     return os.fsencode(look.path) + span.encode()
+
+
+def _stamp(status: os.stat_result | Stamp) -> Stamp:
+    """Size, times and inode of a file; what an object has in their place."""
+    if isinstance(status, os.stat_result):
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns, _inode(status)
+    return status
 
 
 def _inode(status: os.stat_result) -> int:

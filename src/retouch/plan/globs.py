@@ -132,10 +132,10 @@ def glob_of(text: str, folder: Path, *, literal: bool = False) -> Glob:
     """
     if "\0" in text or "\\" in text or re.match(r"[A-Za-z]:", text):
         raise UnfitPattern("the pattern holds a NUL or a backslash", "separate folders with /")
-    texts = [text] if literal else _alternatives(text)
+    texts = [text] if literal else alternatives(text)
     patterns = []
     for each in texts:
-        before, rest = _split(each, literal=literal)
+        before, rest = split_at_wildcard(each, literal=literal)
         base = located(before, folder)
         patterns.append((base, compiled(rest, literal=literal)))
     bases = [str(base) for base, _ in patterns]
@@ -161,7 +161,8 @@ def with_slashes(named: str) -> str:
     return named.replace("\\", "/") if "\\" in named and "/" not in named else named
 
 
-def _alternatives(text: str) -> list[str]:
+def alternatives(text: str) -> list[str]:
+    """The patterns that a text's braces stand for. Raises UnfitPattern for too many."""
     if not _BRACES.search(text):
         return [text]
     try:
@@ -172,7 +173,7 @@ def _alternatives(text: str) -> list[str]:
     return found
 
 
-def _split(text: str, *, literal: bool) -> tuple[str, str]:
+def split_at_wildcard(text: str, *, literal: bool) -> tuple[str, str]:
     """The folders before the first wildcard (and before the last name), and the rest."""
     names = text.split("/")
     magic = re.compile(r"\*") if literal else _MAGIC

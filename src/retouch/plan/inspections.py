@@ -11,9 +11,13 @@ from pathlib import Path
 
 from retouch.pictures import BadPicture, Facts, Role, inspect
 from retouch.plan.candidates import Span
-from retouch.plan.digests import DigestCache
+from retouch.plan.digests import DigestCache, Stamp
+from retouch.plan.objects import Objects
+from retouch.storage.bucket_url import is_bucket
 
 THREADS = 2  # decoding releases the GIL; each thread holds one decoded picture
+REQUESTS = 16  # of buckets, at once: they are waited for
+NO_BUCKETS = "lies in a bucket, and nobody says how that is reached"
 _CHUNK = 64
 _BATCH = 8  # pictures handed to a thread at once: a hand-over costs as much as a tiny picture
 
@@ -35,20 +39,31 @@ class Look:
 class Album:
     """Facts by file, role and span."""
 
-    def __init__(self, cache: DigestCache) -> None:
+    def __init__(self, cache: DigestCache, objects: Objects | None = None) -> None:
         self._cache = cache
+        self._objects = objects
         self._found: dict[Look, Facts | BadPicture] = {}
 
     def facts(self, look: Look) -> Facts | BadPicture:
         """What `look` found."""
         return self._found[look]
 
+    def one(self, look: Look) -> Facts | BadPicture:
+        """What there is to find out about one more file."""
+        if look not in self._found:
+            self.look([look])
+        return self._found[look]
+
     def look(self, wanted: Iterable[Look], on_progress: OnProgress | None = None) -> None:
         """Look at every file once, those that the cache does not know in parallel."""
-        unknown: list[tuple[Look, os.stat_result | None]] = []
+        unknown: list[tuple[Look, os.stat_result | Stamp | None]] = []
         distinct = dict.fromkeys(wanted)
+        stamps = self._stamps([look for look in distinct if is_bucket(look.path)])
         for look in distinct:
-            status = _status(look.path)
+            status = stamps[look] if look in stamps else _status(look.path)
+            if isinstance(status, BadPicture):
+                self._found[look] = status
+                continue
             known = None if status is None else self._cache.get(look, status)
             if known is None or (look.hashed and known.looks is None):
                 unknown.append((look, status))
@@ -61,8 +76,28 @@ class Album:
         finally:
             self._cache.save()
 
+    def _stamps(self, looks: list[Look]) -> dict[Look, Stamp | BadPicture]:
+        """What tells that an object is still the same one; a request each where no listing did."""
+        if not looks:
+            return {}
+        if self._objects is None:
+            raise ValueError("objects in buckets are named, and nobody says how these are reached")
+        with ThreadPoolExecutor(REQUESTS, thread_name_prefix="stat") as pool:
+            found = pool.map(self._objects.stamp, [look.path for look in looks])
+            return dict(zip(looks, found, strict=True))
+
+    def _inspected(self, looks: Iterable[Look]) -> list[Facts | BadPicture]:
+        return [
+            self._objects.inspect(look.path, look.role, hashed=look.hashed)
+            if self._objects is not None and is_bucket(look.path)
+            else inspect(Path(look.path), role=look.role, span=look.span, hashed=look.hashed)
+            for look in looks
+        ]
+
     def _inspect(
-        self, unknown: list[tuple[Look, os.stat_result | None]], on_progress: OnProgress | None
+        self,
+        unknown: list[tuple[Look, os.stat_result | Stamp | None]],
+        on_progress: OnProgress | None,
     ) -> None:
         if not unknown:
             return
@@ -70,11 +105,12 @@ class Album:
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
         remaining = iter(unknown)
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="inspect") as pool:
+        waits = any(is_bucket(look.path) for look, _ in unknown)
+        with ThreadPoolExecutor(REQUESTS if waits else THREADS, "inspect") as pool:
             while chunk := list(islice(remaining, _CHUNK)):
                 looks = [look for look, _ in chunk]
                 batches = (looks[at : at + _BATCH] for at in range(0, len(looks), _BATCH))
-                found = chain.from_iterable(pool.map(_inspected, batches))
+                found = chain.from_iterable(pool.map(self._inspected, batches))
                 for (look, status), facts in zip(chunk, found, strict=True):
                     self._found[look] = facts
                     if status is not None and isinstance(facts, Facts):
@@ -90,10 +126,3 @@ def _status(path: str) -> os.stat_result | None:
     except (OSError, ValueError):
         return None
     return status if stat.S_ISREG(status.st_mode) else None
-
-
-def _inspected(looks: Iterable[Look]) -> list[Facts | BadPicture]:
-    return [
-        inspect(Path(look.path), role=look.role, span=look.span, hashed=look.hashed)
-        for look in looks
-    ]

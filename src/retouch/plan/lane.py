@@ -15,6 +15,7 @@ from retouch.pictures import Facts
 from retouch.plan.checked import Checked
 from retouch.plan.columns import Columns
 from retouch.plan.limits import faults, transforms_for
+from retouch.plan.option_pictures import Inspect
 from retouch.plan.options import capabilities_for, check_options
 from retouch.plan.paths import OutputPaths
 from retouch.plan.planned import BadSource, Identity, Lane, identity
@@ -27,7 +28,10 @@ from retouch.text import one_clean_line
 class LaneBuilder:
     """Builds the lane of the manifest's model `index`; what is wrong gathers in `problems`."""
 
-    def __init__(self, loaded: Loaded, dialect: Dialect, index: int, tally: Warnings) -> None:
+    def __init__(
+        self, loaded: Loaded, dialect: Dialect, index: int, tally: Warnings, inspect: Inspect
+    ) -> None:
+        self._inspect = inspect
         self.loaded = loaded
         self.model = loaded.manifest.models[index]
         self.problems: list[Problem] = []
@@ -84,7 +88,9 @@ class LaneBuilder:
         """Learn what the model takes with `images` pictures, and check what the manifest says."""
         capabilities = capabilities_for(self.model, self._dialect, images)
         self._by_images[images] = capabilities
-        options, problems = check_options(self.loaded, self._index, self._dialect, capabilities)
+        options, problems = check_options(
+            self.loaded, self._index, self._dialect, capabilities, self._inspect
+        )
         self.problems.extend(each for each in problems if each not in self.problems)
         self._check_known(capabilities)
         name = self.model.images or capabilities.placements[0].name
@@ -181,7 +187,10 @@ class LaneBuilder:
         transforms = transforms_for(
             facts, limits, convert=given.convert, orient=given.apply_orientation
         )
-        return replace(picture, transforms=transforms) if transforms else picture
+        by_link = limits.urls_only and self.loaded.manifest.publish is not None
+        if not (transforms or by_link):
+            return picture
+        return replace(picture, transforms=transforms, by_link=by_link)
 
 
 def _is_edited(each: Checked) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from retouch.dialects.base import Dialect
 from retouch.errors import Problem
@@ -20,6 +21,7 @@ from retouch.plan.columns import BUILT_IN, OF_A_JOB
 from retouch.plan.digests import DigestCache
 from retouch.plan.inspections import Album, OnProgress
 from retouch.plan.lane import LaneBuilder
+from retouch.plan.objects import Objects
 from retouch.plan.paths import OutputPaths, output_paths, told_apart
 from retouch.plan.planned import BadSource, Lane, Leak, Plan
 from retouch.plan.prompts import Variant, variants
@@ -31,6 +33,9 @@ from retouch.plan.validation import check_paths, undefined
 from retouch.plan.warnings import Warnings
 from retouch.text import one_clean_line
 
+if TYPE_CHECKING:  # start-up: `plan` opens few buckets
+    from retouch.storage.buckets import Buckets
+
 
 def build(
     loaded: Loaded,
@@ -39,6 +44,7 @@ def build(
     outputs: Path,
     cache: DigestCache,
     on_progress: OnProgress | None = None,
+    buckets: Buckets | None = None,
 ) -> Plan:
     """The plan of a manifest, whose results go to `outputs`/<its name>. Sends and writes nothing.
 
@@ -46,21 +52,22 @@ def build(
     """
     problems: list[Problem] = []
     tally = Warnings()
+    objects = Objects(buckets) if buckets is not None else None
     prompts = variants(loaded, problems)
-    candidates = in_splits(loaded, gather(loaded, outputs, problems, tally), problems)
+    candidates = in_splits(loaded, gather(loaded, outputs, problems, tally, objects), problems)
     hashed = _is_hashed(loaded, problems)
     paths = _paths(loaded, candidates, problems)
     problems.extend(_unknown_lanes(loaded))
     prompts = _with_known_names(loaded, prompts, candidates, problems)
     problems.extend(_empty_cells(candidates, prompts))
-    album = _looked_at(loaded, candidates, cache, on_progress, hashed=hashed)
+    album = _looked_at(loaded, candidates, Album(cache, objects), on_progress, hashed=hashed)
     checked, bad = _checked(Checks(loaded, album, tally, hashed=hashed), candidates)
     leaks = _leaks(loaded, checked, problems)
     if paths is not None and "path" not in loaded.manifest.output.model_fields_set:
         paths = told_apart(paths, (each.source.columns for each in checked))
     lanes: list[Lane] = []
     for index in range(len(loaded.manifest.models)):
-        builder = LaneBuilder(loaded, dialect, index, tally)
+        builder = LaneBuilder(loaded, dialect, index, tally, album.one)
         if lane := builder.lane(checked, prompts, paths or output_paths("{index}")):
             lanes.append(lane)
         bad.extend(builder.bad_sources)
@@ -84,13 +91,13 @@ def build(
 def _looked_at(
     loaded: Loaded,
     candidates: Iterable[Candidate],
-    cache: DigestCache,
+    album: Album,
     on_progress: OnProgress | None,
     *,
     hashed: bool,
 ) -> Album:
     """Every file of the candidates, looked at once."""
-    album, inputs = Album(cache), loaded.manifest.inputs
+    inputs = loaded.manifest.inputs
     looks = (looks_of(each, inputs[each.input], hashed=hashed) for each in candidates)
     album.look((look for each in looks for look in each.all()), on_progress)
     return album

@@ -30,8 +30,11 @@ def faults(picture: Picture, facts: Facts | None, limits: PictureLimits) -> Iter
     """Every reason why the model does not take the picture; none for a URL (facts None)."""
     if facts is None:
         return
-    if limits.urls_only:
-        yield "is a file, and the model takes public URLs only: publish it, or give its URL"
+    if limits.urls_only and not picture.by_link:
+        yield (
+            "is a file, and the model takes public URLs only: write `publish: {to: s3://...}` to "
+            "hand out links, or give its URL"
+        )
         return
     media_type = _CONVERTED if picture.transforms else facts.media_type
     if media_type not in limits.media_types:

@@ -13,11 +13,12 @@ from dataclasses import replace
 
 from retouch.dialects.base import Capabilities, Dialect, Parameter
 from retouch.errors import Problem
-from retouch.job import Members, Options, OptionValue
+from retouch.job import Members, Options, OptionValue, Picture
 from retouch.manifest import Loaded, Location, Model
 from retouch.manifest.kinds import PlainValue
 from retouch.manifest.messages import close_to
 from retouch.plan.candidates import unfit_url
+from retouch.plan.option_pictures import Inspect, is_file, picture_named
 from retouch.text import one_clean_line
 
 _KINDS = {
@@ -41,15 +42,26 @@ def capabilities_for(model: Model, dialect: Dialect, images: int) -> Capabilitie
 
 
 def check_options(
-    loaded: Loaded, index: int, dialect: Dialect, capabilities: Capabilities
+    loaded: Loaded,
+    index: int,
+    dialect: Dialect,
+    capabilities: Capabilities,
+    inspect: Inspect,
 ) -> tuple[Options, list[Problem]]:
-    """The options of the manifest's model `index` as a Job holds them, and what is wrong."""
+    """The options of the manifest's model `index` as a Job holds them, and what is wrong;
+    `inspect` looks at the pictures they name."""
     model = loaded.manifest.models[index]
     taken = {parameter.name: parameter for parameter in capabilities.parameters}
     problems: list[Problem] = []
+    pictures: dict[str, Picture] = {}
     for name, value in model.options.items():
         location: Location = ("models", index, "options", name)
-        if name in taken:
+        if name in taken and is_file(taken[name], value):
+            picture, wrong = picture_named(loaded, str(value), taken[name].limits, inspect)
+            shown = f"`{name}`: {one_clean_line(str(value), 80)}"
+            problems += [loaded.problem(location, f"{shown} {what}", do) for what, do in wrong]
+            pictures |= {name: picture} if picture else {}
+        elif name in taken:
             accepted = name in model.accepts
             found = _wrong(taken[name], value, name, accepted=accepted)
             problems.extend(
@@ -71,7 +83,8 @@ def check_options(
         for name, value in model.options.items()
         if name not in taken or not _is_default(taken[name], value)
     }
-    return canonical(stated), problems
+    options = dict(canonical(stated)) | pictures
+    return tuple(sorted(options.items())), problems
 
 
 def _is_default(parameter: Parameter, value: PlainValue) -> bool:

@@ -9,34 +9,41 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from retouch.errors import Problem
 from retouch.manifest import SOURCES, Input, Loaded, Location
+from retouch.plan import bucket_inputs
 from retouch.plan.candidates import Candidate, Named, is_url, shown_url, unfit_url
 from retouch.plan.choosing import fits, sampled
 from retouch.plan.columns import Columns, path_of_url
 from retouch.plan.companions import Companions, Findings
 from retouch.plan.globs import Glob, Trouble, UnfitPattern, glob_of, located, with_slashes
+from retouch.plan.objects import Objects
 from retouch.plan.results import Results, is_below, results_of
 from retouch.plan.sets import read_set
 from retouch.plan.sets.imagefolder import annotations_of
 from retouch.plan.sets.reading import Reading
-from retouch.plan.tables import TableRow, read_table, read_urls
+from retouch.plan.tables import TABLE_CAP_BYTES, TableRow, read_table, read_urls
 from retouch.plan.warnings import Warnings
+from retouch.storage.bucket_url import bucket_url, is_bucket, unfit_address
 from retouch.text import one_clean_line, url_without_query, url_without_signature
 
 PROBLEM_CAP = 20
 
 
 def gather(
-    loaded: Loaded, outputs: Path, problems: list[Problem], tally: Warnings
+    loaded: Loaded,
+    outputs: Path,
+    problems: list[Problem],
+    tally: Warnings,
+    objects: Objects | None = None,
 ) -> list[Candidate]:
     """Every source of the manifest, in order; what is wrong is added to `problems`."""
     found: list[Candidate] = []
-    gathering = _Gathering(loaded, results_of(loaded, outputs), problems, tally)
+    gathering = _Gathering(loaded, results_of(loaded, outputs), problems, tally, objects)
     for index, given in enumerate(loaded.manifest.inputs):
         found.extend(_Input(gathering, index, given).candidates())
     problems.extend(_shared_names(loaded, found))
@@ -99,6 +106,7 @@ class _Gathering:
     results: Results
     problems: list[Problem]
     tally: Warnings
+    objects: Objects | None = None
     seen: _Seen = field(default_factory=_Seen)
 
 
@@ -109,6 +117,7 @@ class _Input:
         self.loaded, self.results = gathering.loaded, gathering.results
         self.tally = gathering.tally
         self.seen = gathering.seen
+        self._objects = gathering.objects
         self.index, self.given = index, given
         self.location: Location = ("inputs", index)
         self.findings = Findings(self.loaded, self.location, gathering.problems)
@@ -148,7 +157,41 @@ class _Input:
                 return self._listed()
         return self._of_set()
 
+    @property
+    def objects(self) -> Objects:
+        """How buckets are reached."""
+        if self._objects is None:
+            raise ValueError(bucket_inputs.NOWHERE)
+        return self._objects
+
+    def _globbed_objects(self) -> Iterator[Candidate | None]:
+        given = self.given
+        root = bucket_inputs.addressed(given.root) if given.root else None
+        mirror = self.loaded.manifest.output.mirror
+        for one in bucket_inputs.globbed(
+            self.named, self.objects, given.exclude, literal=given.literal
+        ):
+            if mirror is not None and one.path.startswith(f"{mirror}/"):
+                self.own += 1
+                continue
+            name = bucket_inputs.name_of(one.path, root) if root else one.name
+            yield self._of_object(Named(one.path, name=name))
+
+    def _of_object(self, named: Named) -> Candidate | None:
+        """The candidate of an object in a bucket; None if it was named before."""
+        name = self._prefixed(named.name or bucket_inputs.name_of(named.path, None))
+        own = name.removeprefix(f"{self.given.prefix}/")
+        folder = _folder_of(bucket_url(named.path).key).strip("/").rpartition("/")[2]
+        columns = self._columns(named, name, "" if "/" in own else folder)
+        if not self.seen.is_new(named.path, named, columns["label"]):
+            self._warn("a file is named twice, and is taken once", "name it once", name)
+            return None
+        return Candidate(name, named.path, self.index, columns, named.file, named.line)
+
     def _globbed(self) -> Iterator[Candidate | None]:
+        if is_bucket(self.named):
+            yield from self._globbed_objects()
+            return
         glob = glob_of(self.named, self.loaded.folder, literal=self.given.literal)
         root = self._root(glob.base)
         excluded = self._excluded(root)
@@ -160,6 +203,9 @@ class _Input:
                 yield self._candidate(Named(path), root, base)
 
     def _of_set(self) -> Iterator[Candidate | None]:
+        if is_bucket(self.named):
+            remedy = "copy it here, or name its pictures by `glob: s3://...`"
+            raise UnfitPattern("is in a bucket, and labelled sets are read from a disk", remedy)
         given_root = self.given.root
         folder = located(given_root, self.loaded.folder) if given_root else None
         reading = Reading(self.loaded.folder, folder, self._shown, self.findings.told, self._warn)
@@ -172,15 +218,16 @@ class _Input:
                 yield self._candidate(named, root, os.path.realpath(root))
 
     def _tabled(self) -> Iterator[Candidate | None]:
-        path = located(self.named, self.loaded.folder)
+        read, path = self._place_of(TABLE_CAP_BYTES)
         is_absolute = self.named.startswith(("/", "~"))
         root = path.parent if is_absolute and not self.given.root else self._root(path.parent)
         column = self.given.image_column
+        shown = self.named if read else self._shown(str(path))
         rows: list[Named] = []
-        for row in read_table(path, self._shown(str(path)), column):
+        for row in read_table(path, shown, column, read):
             if isinstance(row, Problem):
                 self.findings.told(row)
-            elif (found := self._of_row(row, self._shown(str(path)), root)) is not None:
+            elif (found := self._of_row(row, shown, root)) is not None:
                 rows.append(found)
         files = [each.path for each in rows if not is_url(each.path)]
         if files and not os.path.lexists(files[0]) and self._lies_beside(rows, path.parent):
@@ -200,6 +247,9 @@ class _Input:
             remedy = f"write `root: {elsewhere}`, so that names stay when rows are added"
             self._warn(f"names of pictures are relative to {elsewhere}", remedy, outside[0])
         for named in rows:
+            if is_bucket(named.path):
+                yield self._of_object(named)
+                continue
             is_inside = is_url(named.path) or _inside(named.path, root)
             yield self._candidate(named, root if is_inside else elsewhere, named.path)
 
@@ -209,14 +259,25 @@ class _Input:
         cell = first.values[first.header.index(self.given.image_column)].strip()
         return os.path.lexists(located(with_slashes(cell), folder))
 
+    def _place_of(self, cap: int) -> tuple[Callable[[], bytes] | None, Path]:
+        """A table or list: how it is read where it lies in a bucket, and its path or name."""
+        if not is_bucket(self.named):
+            return None, located(self.named, self.loaded.folder)
+        read = bucket_inputs.reader_of(self.named, self.objects, cap)
+        return read, Path(bucket_url(self.named).key)
+
     def _listed(self) -> Iterator[Candidate | None]:
-        path = located(self.named, self.loaded.folder)
-        shown = self._shown(str(path))
-        for row in read_urls(path, shown):
+        read, path = self._place_of(TABLE_CAP_BYTES)
+        shown = self.named if read else self._shown(str(path))
+        for row in read_urls(path, shown, read):
             if isinstance(row, Problem):
                 self.findings.told(row)
                 continue
             url = row.values[0]
+            if is_bucket(url):
+                if self._fits(row, shown, 1):
+                    yield self._of_object(Named(url, shown, row.line))
+                continue
             if reason := unfit_url(url):
                 what, remedy = f"`{shown_url(url)}` {reason}", "give a public https:// URL"
                 self.findings.told(Problem(shown, row.line, 1, what, remedy))
@@ -230,8 +291,16 @@ class _Input:
             what = f"the cell `{one_clean_line(self.given.image_column, 40)}` is empty"
             self.findings.told(Problem(file, row.line, column + 1, what, "give a path or a URL"))
             return None
-        path = named
-        if is_url(named):
+        path, name = named, ""
+        is_in_bucket = is_bucket(self.named) and not is_url(named) and not named.startswith("/")
+        if is_in_bucket:
+            path = str(bucket_url(self.named).parent / named)
+        if is_bucket(path):
+            if not self._fits(replace(row, values=(path,)), file, column + 1):
+                return None
+            below = bucket_url(self.named).parent if is_bucket(self.named) else None
+            name = bucket_inputs.name_of(path, below)
+        elif is_url(named):
             if reason := unfit_url(named):
                 what, remedy = f"`{shown_url(named)}` {reason}", "give a public https:// URL"
                 self.findings.told(Problem(file, row.line, column + 1, what, remedy))
@@ -245,7 +314,15 @@ class _Input:
         else:
             path = str(located(with_slashes(named), root))
         annotations = annotations_of(row, (self.given.image_column,))
-        return Named(path, file, row.line, row.header, row.values, annotations)
+        return Named(path, file, row.line, row.header, row.values, annotations, name=name)
+
+    def _fits(self, row: TableRow, file: str, column: int) -> bool:
+        """Whether an address that a row names is one; else that is told."""
+        unfit = unfit_address(row.values[0])
+        if unfit is not None:
+            what = f"`{one_clean_line(row.values[0], 80)}` {unfit.what}"
+            self.findings.told(Problem(file, row.line, column, what, unfit.remedy))
+        return unfit is None
 
     # --- Names -----------------------------------------------------------------------------
 
@@ -341,6 +418,9 @@ class _Input:
             )
             return
         text = self.named
+        if is_bucket(text):
+            self.findings.say("glob", f"`{one_clean_line(text, 80)}` matches no object", remedy)
+            return
         as_named = located(text, self.loaded.folder)
         if as_named.is_dir():
             remedy = f"it is a folder, not a regular file: write {text.rstrip('/')}/**/*.jpg"

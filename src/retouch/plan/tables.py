@@ -11,7 +11,7 @@ import csv
 import importlib
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -44,9 +44,12 @@ class TableRow:
     cells: tuple[Cell, ...] | None = None
 
 
-def read_table(path: Path, shown: str, needed: str | None) -> Iterator[TableRow | Problem]:
+def read_table(
+    path: Path, shown: str, needed: str | None, read: Callable[[], bytes] | None = None
+) -> Iterator[TableRow | Problem]:
     """The rows of a table and what is wrong with it; `shown` names it in messages, `needed` is the
-    column of the pictures (None: its caller looks for that)."""
+    column of the pictures (None: its caller looks for that), `read` gives its bytes where it is no
+    file."""
     readers = {".csv": _csv, ".jsonl": _json_lines, ".ndjson": _json_lines, ".parquet": _parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -55,7 +58,7 @@ def read_table(path: Path, shown: str, needed: str | None) -> Iterator[TableRow 
         )
         return
     try:
-        data = read_regular(path, cap=TABLE_CAP_BYTES)
+        data = read() if read else read_regular(path, cap=TABLE_CAP_BYTES)
     except UnreadableFile as error:
         yield Problem(shown, 0, 0, f"the table {error.reason}", error.remedy)
         return
@@ -70,10 +73,13 @@ def read_table(path: Path, shown: str, needed: str | None) -> Iterator[TableRow 
         yield item
 
 
-def read_urls(path: Path, shown: str) -> Iterator[TableRow | Problem]:
+def read_urls(
+    path: Path, shown: str, read: Callable[[], bytes] | None = None
+) -> Iterator[TableRow | Problem]:
     """The URLs of a list, one a line, as rows with one column; blank lines and # are passed."""
     try:
-        text = _text(read_regular(path, cap=TABLE_CAP_BYTES), shown)
+        data = read() if read else read_regular(path, cap=TABLE_CAP_BYTES)
+        text = _text(data, shown)
     except UnreadableFile as error:
         yield Problem(shown, 0, 0, f"the list {error.reason}", error.remedy)
         return

@@ -8,11 +8,12 @@ no option can hold a mark, whatever they say.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import orjson
 
-from retouch.dialects.base import Base64, Segment
-from retouch.job import Picture
+from retouch.dialects.base import Base64, Raw, Segment
+from retouch.job import OptionValue, Picture, plain
 
 _MARK = b"\0"
 _CONVERTED_MEDIA_TYPE = "image/png"  # what orient and convert write
@@ -27,20 +28,35 @@ class PictureBody:
         self._held: list[Picture] = []
 
     def place(self, picture: Picture) -> Json:
-        """What stands for the picture in the document: its URL, or a data URI's mark."""
+        """What stands for the picture in the document: its URL, a data URI's mark, or one that
+        the link to it takes the place of."""
         if picture.url is not None:
             return picture.url
+        if picture.by_link:
+            return orjson.Fragment(b'"' + self._mark(picture) + b'"')
         opening = orjson.dumps(f"data:{sent_media_type(picture)};base64,").removesuffix(b'"')
-        mark = _MARK + str(len(self._held)).encode() + _MARK
+        return orjson.Fragment(opening + self._mark(picture) + b'"')
+
+    def option(self, value: OptionValue) -> Json:
+        """An option's value in the document."""
+        return self.place(value) if isinstance(value, Picture) else cast(Json, plain(value))
+
+    def _mark(self, picture: Picture) -> bytes:
         self._held.append(picture)
-        return orjson.Fragment(opening + mark + b'"')
+        return _MARK + str(len(self._held) - 1).encode() + _MARK
 
     def splice(self, document: Mapping[str, Json]) -> tuple[Segment, ...]:
         """The document's bytes, with the placed pictures as segments where their marks stood."""
         parts = orjson.dumps(document).split(_MARK)
         return tuple(
-            Base64(self._held[int(part)]) if index % 2 else part for index, part in enumerate(parts)
+            _segment(self._held[int(part)]) if index % 2 else part
+            for index, part in enumerate(parts)
         )
+
+
+def _segment(picture: Picture) -> Segment:
+    """Where the picture's bytes go; a link stands as it is."""
+    return Raw(picture) if picture.by_link else Base64(picture)
 
 
 def sent_media_type(picture: Picture) -> str:

@@ -93,8 +93,8 @@ PAGE: tuple[Parameter, ...] = (  # 请求参数说明, without model, image, mas
 )
 KLING_SEVERAL: tuple[Parameter, ...] = (  # and the page's rows 仅限kling模型
     *PAGE,
-    Parameter("scene_image", "image_url"),
-    Parameter("style_image", "image_url"),
+    Parameter("scene_image", "image_url", limits=KLING_REFERENCE),
+    Parameter("style_image", "image_url", limits=KLING_REFERENCE),
     _ASPECT_RATIO,
 )
 GPT_IMAGE: tuple[Parameter, ...] = (  # PROTOCOL §1 (S): most of the marked is honoured

@@ -7,7 +7,7 @@ which model was asked (PROTOCOL §2, trap 4). Source: the seed's page 图生图 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final
 
 from retouch.dialects.base import (
     Accepted,
@@ -25,7 +25,7 @@ from retouch.dialects.qiniu import tasks
 from retouch.dialects.qiniu.models import MODELS, Call, call_for, capabilities_of
 from retouch.dialects.qiniu.usage import usage_bill as read_usage
 from retouch.dialects.qiniu.usage import usage_requests
-from retouch.job import Job, Members, Options, OptionValue, Picture, Terms, plain
+from retouch.job import Job, Members, Options, OptionValue, Picture, Terms
 
 NAME: Final = "qiniu"
 DEFAULT_BASE_URL: Final = "https://api.qnaigc.com/v1"
@@ -93,7 +93,7 @@ def submit(job: Job, endpoint: Endpoint) -> Request:
     if job.source.mask is not None:
         fields["mask"] = body.place(job.source.mask)  # white = edit here too: sent as it is
     wanted: dict[str, Json] = {call.count: 1} if call.count else {}
-    options = {name: cast(Json, plain(value)) for name, value in job.options}
+    options = {name: body.option(value) for name, value in job.options}
     document = {**fields, **wanted, **options, **fields}  # fields last: no option replaces one
     url = call.url.format(base=endpoint.base, root=endpoint.root)
     return Request("POST", url, headers=_HEADERS, body=body.splice(document))
