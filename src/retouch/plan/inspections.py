@@ -81,7 +81,7 @@ class Album:
         if not looks:
             return {}
         if self._objects is None:
-            raise ValueError("objects in buckets are named, and nobody says how these are reached")
+            return {look: BadPicture(Path(look.path), NO_BUCKETS) for look in looks}
         with ThreadPoolExecutor(REQUESTS, thread_name_prefix="stat") as pool:
             found = pool.map(self._objects.stamp, [look.path for look in looks])
             return dict(zip(looks, found, strict=True))

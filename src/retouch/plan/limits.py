@@ -32,8 +32,8 @@ def faults(picture: Picture, facts: Facts | None, limits: PictureLimits) -> Iter
         return
     if limits.urls_only and not picture.by_link:
         yield (
-            "is a file, and the model takes public URLs only: write `publish: {to: s3://...}` to "
-            "hand out links, or give its URL"
+            "is a file, and the model takes public URLs only: publish it (by `publish: {to: "
+            "s3://...}`), or give its URL"
         )
         return
     media_type = _CONVERTED if picture.transforms else facts.media_type

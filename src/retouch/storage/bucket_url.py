@@ -49,8 +49,9 @@ class BucketURL:
 
 
 def is_bucket(reference: str) -> bool:
-    """Whether a reference is meant as an object in a bucket."""
-    return reference.startswith(("s3://", "gs://", "az://", "file://"))
+    """Whether a reference of an input is meant as an object in a bucket. (A file is named by its
+    path there.)"""
+    return reference.startswith(("s3://", "gs://", "az://"))
 
 
 def bucket_url(text: str) -> BucketURL:
