@@ -36,11 +36,12 @@ from retouch.storage.bucket_url import (
     UnfitAddress,
     bucket_url,
     checked_endpoint,
+    shown_address,
 )
 from retouch.storage.buckets import Bucket
 from retouch.storage.durable import make_folder, replace_whole
 from retouch.storage.lock import Hold, exclusive
-from retouch.text import how_many, one_clean_line
+from retouch.text import how_many
 
 LEDGER = "ledger.jsonl"
 
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         url = bucket_url(arguments.mirror)
     except UnfitAddress as error:
-        raise InputRefused(f"{one_clean_line(arguments.mirror, 80)}: {error.what}",
+        raise InputRefused(f"{shown_address(arguments.mirror)}: {error.what}",
                            hint=error.remedy) from None  # fmt: skip
     endpoint = checked_endpoint(arguments.endpoint) if arguments.endpoint else None
     buckets = buckets_of((BucketSettings(endpoint, arguments.region, arguments.style),))

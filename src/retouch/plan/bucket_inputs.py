@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from retouch.plan.globs import Pattern, UnfitPattern, alternatives, compiled, split_at_wildcard
 from retouch.plan.objects import Objects
 from retouch.storage.bucket_errors import BucketFault
-from retouch.storage.bucket_url import BucketURL, UnfitAddress, bucket_url, is_bucket
+from retouch.storage.bucket_url import (
+    BucketURL,
+    UnfitAddress,
+    bucket_url,
+    is_bucket,
+    shown_address,
+)
 from retouch.storage.reading import UnreadableFile
 
 NOWHERE = "buckets are named, and nobody says how these are reached"
@@ -27,7 +33,7 @@ def addressed(text: str) -> BucketURL:
     try:
         return bucket_url(text)
     except UnfitAddress as error:
-        raise UnfitPattern(f"`{text[:80]}` {error.what}", error.remedy) from None
+        raise UnfitPattern(f"`{shown_address(text)}` {error.what}", error.remedy) from None
 
 
 def globbed(

@@ -82,6 +82,8 @@ class Album:
             return {}
         if self._objects is None:
             return {look: BadPicture(Path(look.path), NO_BUCKETS) for look in looks}
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - start-up time
+
         with ThreadPoolExecutor(REQUESTS, thread_name_prefix="stat") as pool:
             found = pool.map(self._objects.stamp, [look.path for look in looks])
             return dict(zip(looks, found, strict=True))

@@ -28,7 +28,7 @@ from retouch.plan.sets.imagefolder import annotations_of
 from retouch.plan.sets.reading import Reading
 from retouch.plan.tables import TABLE_CAP_BYTES, TableRow, read_table, read_urls
 from retouch.plan.warnings import Warnings
-from retouch.storage.bucket_url import bucket_url, is_bucket, unfit_address
+from retouch.storage.bucket_url import bucket_url, is_bucket, shown_address, unfit_address
 from retouch.text import one_clean_line, url_without_query, url_without_signature
 
 PROBLEM_CAP = 20
@@ -320,7 +320,7 @@ class _Input:
         """Whether an address that a row names is one; else that is told."""
         unfit = unfit_address(row.values[0])
         if unfit is not None:
-            what = f"`{one_clean_line(row.values[0], 80)}` {unfit.what}"
+            what = f"`{shown_address(row.values[0])}` {unfit.what}"
             self.findings.told(Problem(file, row.line, column, what, unfit.remedy))
         return unfit is None
 

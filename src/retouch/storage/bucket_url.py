@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from retouch.errors import Refused
-from retouch.text import is_loopback_name
+from retouch.text import is_loopback_name, one_clean_line
 
 SCHEMES = ("s3", "gs", "az", "file")
 _ADDRESS = re.compile(r"(s3|gs|az|file)://([^/]*)(?:/(.*))?", re.DOTALL)
+_USER = re.compile(r"//[^/]*@")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 NAME_BYTES = 1024  # of an object: S3, GCS and Azure take no longer one
 
@@ -52,6 +53,11 @@ def is_bucket(reference: str) -> bool:
     """Whether a reference of an input is meant as an object in a bucket. (A file is named by its
     path there.)"""
     return reference.startswith(("s3://", "gs://", "az://"))
+
+
+def shown_address(text: str) -> str:
+    """An address fit to be shown: without what may be credentials."""
+    return one_clean_line(_USER.sub("//[secret]@", text), 120)
 
 
 def bucket_url(text: str) -> BucketURL:
