@@ -23,8 +23,9 @@ import anyio.to_thread
 from retouch.errors import Refused, WorkRefused
 from retouch.job import Picture
 from retouch.storage.bucket_errors import BucketFault
-from retouch.storage.bucket_url import BucketURL, is_this_machine
+from retouch.storage.bucket_url import BucketURL
 from retouch.storage.buckets import Bucket
+from retouch.text import is_loopback_name
 
 PROBE_SECONDS = 20.0
 SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
@@ -121,7 +122,7 @@ def refuse_unreachable(link: str) -> None:
     try:
         is_private = not ip_address(host).is_global
     except ValueError:
-        is_private = is_this_machine(host)
+        is_private = is_loopback_name(host)
     if is_private:
         raise Refused(
             f"publish: its links would lead to {host}, which no provider can reach; nothing was "
