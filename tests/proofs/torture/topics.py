@@ -29,6 +29,7 @@ from tests.proofs.crash.recorder import Recorder
 from tests.proofs.crash.stage import Stage, recorded
 from tests.proofs.fuzz.targets import TARGETS, fuzz
 from tests.proofs.gateways import Night, figures
+from tests.proofs.mirrors import killed as killed_with_mirror
 from tests.support.hugging_face import hugging_face
 from tests.support.reviewing import grown
 from tests.support.round_trip import round_trips as trips
@@ -210,6 +211,9 @@ TOPICS = {
     "refusals": Topic("n-th change refused, every n", len(REFUSALS), refusal, "nothing lost"),
     "kills": Topic("kill -9 at a system call", 12, kills_at_calls, _NOTHING_LOST),
     "random-kills": Topic("kill -9 at random", 18, kills_at_random, _NOTHING_LOST),
+    "mirror-kills": Topic(
+        "kill -9 at random, with a mirror", 3, killed_with_mirror, "0 bought twice, mirror = tree"
+    ),
     "flips": Topic("ledger, every bit flipped", 8, flips, "all found, none crashed"),
     "bad-days": Topic("campaigns of 500 jobs", 500, bad_days, "every bill within what is said"),
     "gateways": Topic(
