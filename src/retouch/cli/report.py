@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -28,14 +29,14 @@ from retouch.errors import InputRefused, StorageFailed
 from retouch.manifest import load_prices
 from retouch.money import Money
 from retouch.report import DIMENSIONS, MORE_DIMENSIONS, Grouping, is_dimension
-from retouch.report.charges import CHARGE_FORMATS, Wanted, charge_lines, charge_rows
+from retouch.report.charges import CHARGE_FORMATS, COLUMNS, Wanted, charge_lines, charge_rows
 from retouch.report.formats import csv_of, markdown_of
 from retouch.report.rows import Plain, Review, columns_of
 from retouch.review.costs import GROUPINGS
 from retouch.review.marks import read_marks
 
 _WORDS = ", ".join((*DIMENSIONS, *MORE_DIMENSIONS))
-FORMATS = ("table", "csv", "json", "jsonl", "markdown", "html", "parquet", "focus")
+FORMATS = ("table", "csv", "json", "jsonl", "markdown", "html", "parquet", "xlsx", "focus")
 EXIT_ABOVE = 6
 _FULL: tuple[Grouping, ...] = (("model",), ("prompt",), ("label",), ("day",), ("run",))
 _SHORT: tuple[Grouping, ...] = (("model",),)
@@ -113,7 +114,7 @@ def _add_other_prices(parser: argparse.ArgumentParser) -> None:
 def _add_charges(parser: argparse.ArgumentParser) -> None:
     """Charges one by one, and which of them."""
     parser.add_argument(
-        "--jobs", action="store_true", help="a row a charge: table, csv, jsonl or focus"
+        "--jobs", action="store_true", help="a row a charge: table, csv, jsonl, xlsx or focus"
     )
     for name in ("model", "folder", "day", "waste"):
         parser.add_argument(f"--{name}", metavar=name.upper(), help="of --jobs: only these")
@@ -220,14 +221,22 @@ def _passes(review: Review, limit: Money) -> bool:
 
 def _write_charges(options: _Options, wanted: Wanted) -> None:
     """A row a charge, as they come; of `--top` the dearest. Raises InputRefused, StorageFailed."""
-    ledgers = (
-        (found.name, found.reader, found.shared_records) for found in options.scope.search.ledgers
-    )
-    rows = charge_rows(ledgers, wanted, options.scope.zone)
+    scope = options.scope
+
+    def rows() -> Iterator[Plain]:
+        ledgers = ((each.name, each.reader, each.shared_records) for each in scope.search.ledgers)
+        return charge_rows(ledgers, wanted, scope.zone)
+
     if options.format == "table":
-        print_charges(rows)
+        print_charges(rows())
+    elif options.format == "xlsx":
+        path = _file_for("xlsx", options.to)
+        with _extra("xlsx", "bills"):
+            from retouch.report.workbook import Page, write_workbook  # noqa: PLC0415
+        write_workbook([Page("Charges", COLUMNS, rows)], path)
+        say(f"written to {path}")
     else:
-        _put(charge_lines(rows, options.format), options)
+        _put(charge_lines(rows(), options.format), options)
 
 
 def _format(said: str | None, path: Path | None) -> str:
@@ -254,6 +263,9 @@ def _write(review: Review, options: _Options) -> None:
             text = csv_of(columns_of(grouping), rows)
         case "parquet":
             _write_parquet(rows, options.to)
+            return
+        case "xlsx":
+            _write_workbook(review, options.to)
             return
         case _:
             text = markdown_of(review)
@@ -285,17 +297,10 @@ def _put(texts: Iterable[str], options: _Options) -> None:
     say(f"written to {options.to}")
 
 
-def _write_parquet(rows: list[Plain], path: Path | None) -> None:
-    if path is None:
-        raise InputRefused("--format parquet is no text: name a file with --to FILE")
-    try:
-        # Here and not above: an extra's part, and slow to import.
+def _write_parquet(rows: list[Plain], to: Path | None) -> None:
+    path = _file_for("parquet", to)
+    with _extra("parquet", "parquet"):
         from retouch.report.parquet import write_parquet  # noqa: PLC0415
-    except ImportError as error:
-        raise InputRefused(
-            f"--format parquet: {error.name} is not installed",
-            hint="pip install 'retouch[parquet]'",
-        ) from error
     try:
         write_parquet(rows, path)
     except OSError as error:
@@ -303,12 +308,40 @@ def _write_parquet(rows: list[Plain], path: Path | None) -> None:
     say(f"written to {path}")
 
 
+def _write_workbook(review: Review, to: Path | None) -> None:
+    path = _file_for("xlsx", to)
+    with _extra("xlsx", "bills"):
+        from retouch.report.workbook import pages_of, write_workbook  # noqa: PLC0415
+    write_workbook(pages_of(review), path)
+    say(f"written to {path}")
+
+
+def _file_for(form: str, to: Path | None) -> Path:
+    """Where a format that is no text goes. Raises InputRefused."""
+    if to is None:
+        raise InputRefused(f"--format {form} is no text: name a file with --to FILE")
+    return to
+
+
+@contextmanager
+def _extra(form: str, extra: str) -> Iterator[None]:
+    """An extra's part is imported where it is needed: it may be missing, and is slow. Raises
+    InputRefused."""
+    try:
+        yield
+    except ImportError as error:
+        raise InputRefused(
+            f"--format {form}: {error.name} is not installed",
+            hint=f"pip install 'retouch[{extra}]'",
+        ) from error
+
+
 def _groupings(by: str | None, form: str) -> tuple[Grouping, ...]:
     """`--by`; else what the format has room for."""
     if by is None:
         if form == "html":
             return GROUPINGS
-        return _FULL if form in ("table", "markdown") else _SHORT
+        return _FULL if form in ("table", "markdown", "xlsx") else _SHORT
     names = tuple(name.strip() for name in by.split(","))
     unknown = [name for name in names if not is_dimension(name)]
     if unknown or len(set(names)) < len(names):

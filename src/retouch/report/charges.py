@@ -35,7 +35,7 @@ COLUMNS = (
     "charge", "currency", "amount", "low", "high", "price", "input_tokens", "output_tokens",
     "total_tokens", "images", "waste", "picture",
 )  # fmt: skip
-CHARGE_FORMATS = ("table", "csv", "jsonl", "focus")
+CHARGE_FORMATS = ("table", "csv", "jsonl", "xlsx", "focus")
 Ledgers = Iterable[tuple[str, Iterable[AnyRecord], int]]
 WHOLE = Period()
 _ZERO = exact(Decimal(0))
