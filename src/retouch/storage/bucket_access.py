@@ -7,11 +7,7 @@ endpoints". Values of credentials are in no message.
 
 from __future__ import annotations
 
-import configparser
-import json
 import re
-import shlex
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -238,6 +234,8 @@ class _Profile:
 
 
 def _ini(environment: Mapping[str, str], variable: str, default: Path) -> dict[str, dict[str, str]]:
+    import configparser  # noqa: PLC0415 - start-up time
+
     named = environment.get(variable, "").strip()
     path = Path(named).expanduser() if named else default
     parser = configparser.RawConfigParser(strict=False, default_section="\0")
@@ -258,6 +256,10 @@ def _nested(text: str) -> dict[str, str]:
 def _of_process(command: str, name: str) -> Credentials:
     """What a profile's `credential_process` prints. Source: AWS SDKs and Tools Reference Guide,
     "Process credential provider"."""
+    import json  # noqa: PLC0415 - start-up time
+    import shlex  # noqa: PLC0415
+    import subprocess  # noqa: PLC0415
+
     try:
         done = subprocess.run(  # noqa: S603 - the user's own command
             shlex.split(command), capture_output=True, timeout=PROCESS_SECONDS, check=True
