@@ -9,11 +9,12 @@ import tracemalloc
 import anyio
 import anyio.to_thread
 import pytest
+import uvicorn
 
 from retouch.dialects.base import Base64, Exchange, Request
 from retouch.job import Picture
 from retouch.transport import Connection, Transport, open_transport
-from retouch.transport.slots import SlotTransport
+from retouch.transport.slots import KEEP_SECONDS, SlotTransport
 from tests.support.raw_server import Peer, Server, serving
 
 pytestmark = pytest.mark.anyio
@@ -238,6 +239,49 @@ async def test_old_connections_are_not_trusted(monkeypatch: pytest.MonkeyPatch) 
             for _ in range(3):
                 assert body_of(await send(transport, get(server))) == b"{}"
     assert server.connections == 3
+
+
+def test_a_kept_connection_is_let_go_before_its_server_does() -> None:
+    """uvicorn and Node close what was idle for five seconds."""
+    assert uvicorn.Config(app="none").timeout_keep_alive > KEEP_SECONDS
+
+
+async def test_a_request_broken_off_makes_room_for_the_next() -> None:
+    """One connection at a time, and the first is never answered: the second is."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        if peer.number == 1:
+            peer.wait_for_the_end()
+        else:
+            peer.answer()
+
+    with serving(script) as server:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=1, connections=1
+        ) as transport:
+            late = await transport.exchange(post(server), {}, timeout_seconds=0.2)
+            assert late.error_kind == "timeout"
+            with anyio.fail_after(20):
+                assert body_of(await send(transport, post(server))) == b"{}"
+
+
+async def test_a_reply_cut_short_is_no_missing_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something was reached: a proxy that is set and not used is no advice."""
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example.com:3128")
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.example.com:3128")
+
+    def cut(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly")
+
+    with serving(cut) as server:
+        async with open_transport(
+            Connection(base_url=server.url, key=None), concurrency=1
+        ) as transport:
+            seen = await send(transport, get(server))
+    assert "broke off after 4 bytes" in seen.error
+    assert "PROXY" not in seen.error
 
 
 async def test_a_cancelled_request_leaves_no_connection_behind() -> None:
