@@ -54,7 +54,7 @@ def test_an_id_is_escaped_in_its_path(value: object, url: str) -> None:
         ("https://h/queue/../../v2/x/requests/q-1/status", QUEUE),
         ("https://h/queue/a%2f..%2fb/requests/q-1/status", QUEUE),
         ("https://h/queue/a/b/c/d/e/requests/q-1/status", QUEUE),
-        ("https://h/queue/fal-ai/kling-image/requests/another/status", QUEUE),
+        ("https://h/queue/openai/gpt-image-2/requests/another/status", QUEUE),
         ("https://h/elsewhere", QUEUE),
         ("https://[", QUEUE),
         ("x" * 5000, QUEUE),

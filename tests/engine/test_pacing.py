@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from retouch.engine.pacing import (
     BACKOFF_CAP_SECONDS,
+    MARGIN,
     POLL_CAP_FACTOR,
     RETRY_AFTER_CAP_SECONDS,
     RETRY_FLOOR,
@@ -146,6 +147,15 @@ def test_more_tokens_than_expected_count_at_once() -> None:
     limit.give_back(late)
 
 
+def test_tokens_beyond_the_estimate_stay_in_the_window_from_when_they_are_known() -> None:
+    """The request left a minute ago, and nobody knows when it used the rest."""
+    limit = RateLimit(60)
+    entry = limit.take(0.0, 10)
+    limit.leave(0.0, entry)
+    limit.correct(50.0, entry, 60)
+    assert limit.wait_seconds(62.0, 60) == pytest.approx(50 + 60 * MARGIN - 62)
+
+
 def test_concurrency_halves_once_for_all_that_was_in_flight_and_recovers_by_rounds() -> None:
     """Eight answers of one overrun are one cut; a cut is earned back one by one."""
     places = Concurrency(16)
@@ -215,6 +225,8 @@ def test_jitter_spreads_over_the_whole_range() -> None:
     chance = random.Random(7)
     waits = [backoff_seconds(5, chance) for _ in range(4000)]
     assert sum(wait < 8 for wait in waits) == pytest.approx(2000, abs=200)
+    first = [backoff_seconds(1, chance) for _ in range(4000)]
+    assert sum(wait < 0.5 for wait in first) == pytest.approx(2000, abs=200)
 
 
 def http_date(moment: datetime) -> str:
