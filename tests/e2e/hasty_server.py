@@ -8,18 +8,14 @@ be on its way there.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import json
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tests.support.provider import Charge, png
+from tests.support.provider import PICTURE_CHARGE, picture_reply, write_down
 
-MODEL = "gemini-2.5-flash-image"
-_USAGE = {"input_tokens": 300, "output_tokens": 1290, "total_tokens": 1590}
+MODEL = PICTURE_CHARGE.model
 
 
 def serve(
@@ -73,12 +69,8 @@ class _Provider:
     def _charged(self) -> bytes:
         """A picture, charged in the book's file before it is answered."""
         self.charged += 1
-        with self.book.open("a") as file:
-            file.write(json.dumps(asdict(Charge(MODEL, 1, 300, 1290))) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        picture = base64.b64encode(png(str(self.charged))).decode()
-        return json.dumps({"data": [{"b64_json": picture}], "usage": _USAGE}).encode()
+        write_down(self.book, PICTURE_CHARGE)
+        return picture_reply(str(self.charged))
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,24 @@ class Charge:
     request: str = ""
 
 
+def write_down(book: Path, charge: Charge) -> None:
+    """A line in a book's file, durable on return: the oracle of whoever is killed."""
+    with book.open("a") as file:
+        file.write(json.dumps(asdict(charge)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def picture_reply(seed: str) -> bytes:
+    """A whole reply with one picture and what PICTURE_CHARGE counts."""
+    picture = base64.b64encode(png(seed)).decode()
+    usage = {"input_tokens": 300, "output_tokens": 1290, "total_tokens": 1590}
+    return json.dumps({"data": [{"b64_json": picture}], "usage": usage}).encode()
+
+
+PICTURE_CHARGE = Charge("gemini-2.5-flash-image", 1, 300, 1290)
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One request as it arrived; `at` is the backend's clock."""
@@ -193,10 +211,7 @@ class Provider:
         """Write it down, durably where there is a file, before anything is answered."""
         self.book.append(charge)
         if self.book_file is not None:
-            with self.book_file.open("a") as file:
-                file.write(json.dumps(asdict(charge)) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            write_down(self.book_file, charge)
 
     def _polled(self, task: str) -> tuple[int, tuple[tuple[str, str], ...], bytes]:
         if mishap := next(self.poll_mishaps, None):  # type: ignore[call-overload]

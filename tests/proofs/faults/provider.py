@@ -8,9 +8,7 @@ What a run asks before it begins, whether this is a rehearsal, is no part of any
 
 from __future__ import annotations
 
-import base64
 import json
-import os
 import ssl
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from tests.proofs.faults.instants import Instant
-from tests.support.provider import png
+from tests.support.provider import PICTURE_CHARGE, picture_reply, png, write_down
 from tests.support.raw_server import Heard, Peer
 
 Stage = Literal["submit", "poll", "download"]
@@ -91,22 +89,18 @@ class BreakingProvider:
         strikes = stage == self.stage and self.takes_strike("answer")
         redirects = strikes and self.instant.redirects
         if stage == "submit" and not redirects:
-            self._charge(heard)
+            write_down(self.book, PICTURE_CHARGE)
         reply = self._reply(stage)
         if strikes and self.instant.answer is not None:
             return self.instant.answer(peer, reply)
         self.expected = _after(stage, self.answers)
         return peer.send(reply)
 
-    def _charge(self, heard: Heard) -> None:
-        with self.book.open("a") as file:
-            file.write(json.dumps({"bytes": len(heard.body)}) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-
     def _reply(self, stage: Stage) -> bytes:
         if stage == "download":
             return _whole(png("result"), "image/png")
+        if stage == "submit" and self.answers == "picture":
+            return _whole(picture_reply("result"), "application/json")
         link = {"url": f"{self.origin}/files/0.png?e=9&token=SIGNED"}
         document: dict[str, object]
         if stage == "poll":
@@ -114,9 +108,8 @@ class BreakingProvider:
         elif self.answers == "task":
             document = {"task_id": "t-1"}
         else:
-            shown = {"b64_json": base64.b64encode(png("result")).decode()}
             usage = {"input_tokens": 300, "output_tokens": 1290, "total_tokens": 1590}
-            document = {"data": [shown if self.answers == "picture" else link], "usage": usage}
+            document = {"data": [link], "usage": usage}
         return _whole(json.dumps(document).encode(), "application/json")
 
     def _end(self, peer: Peer) -> None:
