@@ -11,6 +11,7 @@ import pytest
 
 from retouch.errors import InputRefused
 from retouch.manifest import Loaded, PayAgain, UnfitURL, base_url, load, load_prices, read
+from retouch.manifest.urls import unfit_in_the_clear
 
 EXAMPLE = Path(__file__).with_name("example.yaml")
 
@@ -200,9 +201,7 @@ def test_base_url_has_one_form(written: str, meant: str) -> None:
     [
         "", "h", "//h/v1", "ftp://h/v1", "file:///etc/passwd", "https://", "https:///v1",
         "https://user@h", "https://:p@h/v1", "https://h:0x1/v1", "https://h\n/v1", "https://h\\x",
-        "https://h#x", "https://h?x", "http://h", "http://localhost.evil.example",
-        "http://127.0.0.1.evil.example", "http://0.0.0.0", "http://[::ffff:8.8.8.8]",
-        "http://169.254.169.254", "https://[fe80::1%25eth0]", "https://h h", "https://[::1",
+        "https://h#x", "https://h?x", "https://[fe80::1%25eth0]", "https://h h", "https://[::1",
     ],
 )  # fmt: skip
 def test_unfit_base_urls_are_refused(url: str) -> None:
@@ -210,6 +209,18 @@ def test_unfit_base_urls_are_refused(url: str) -> None:
     with pytest.raises(UnfitURL) as caught:
         base_url(url)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h", "http://localhost.evil.example", "http://127.0.0.1.evil.example",
+        "http://0.0.0.0", "http://[::ffff:8.8.8.8]", "http://169.254.169.254",
+    ],
+)  # fmt: skip
+def test_no_key_goes_in_the_clear_to_another_machine(url: str) -> None:
+    """Whatever the host is called: http with a key is for this machine."""
+    assert unfit_in_the_clear(base_url(url), with_key=True) is not None
 
 
 class TestPriceAt:

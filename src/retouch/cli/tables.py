@@ -50,9 +50,11 @@ def print_charges(rows: Iterable[Plain]) -> None:
     """A row a charge; of many the first, for the rest there are csv and jsonl."""
     console = stdout_console()
     kept = list(islice(rows, SHOWN_CHARGES + 1))
-    names = ("key", "at", "model", "source", "charge", "currency", "amount", "waste")
+    names = ["key", "at", "model", "source", "charge", "currency", "amount", "waste"]
+    if not any(row["waste"] for row in kept):
+        names.remove("waste")
     shown_rows = [[_charge_cell(row, name) for name in names] for row in kept[:SHOWN_CHARGES]]
-    least_first = ["charge", "currency", "at", "waste", "model"]
+    least_first = [each for each in ("charge", "currency", "at", "waste", "model") if each in names]
     if len({row["currency"] for row in kept}) > 1:
         least_first.remove("currency")  # an amount without a currency is not counted
     print_table(
@@ -60,7 +62,7 @@ def print_charges(rows: Iterable[Plain]) -> None:
         names,
         shown_rows,
         right=(names.index("amount"),),
-        folded=(names.index("source"), names.index("waste")),
+        folded=[names.index(each) for each in ("source", "waste") if each in names],
         droppable=map(names.index, least_first),
     )
     if len(kept) > SHOWN_CHARGES:

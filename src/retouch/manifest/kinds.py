@@ -166,6 +166,15 @@ def _hook_url(value: str) -> str:
         raise advice(error.what, error.remedy) from None
 
 
+_NOTICE_AT = re.compile(r"^([1-9][0-9]?%|100%|end)$")
+
+
+def _notice_at(value: object) -> object:
+    if not isinstance(value, str) or not _NOTICE_AT.search(value):
+        raise advice("is neither a share of a budget nor `end`", "write it like 80%, 100% or end")
+    return value
+
+
 def _variable_value(value: object) -> str | tuple[str, ...]:
     """A text, or a tuple of at least one; numbers stand as they are written."""
     if not isinstance(value, tuple | list):
@@ -280,7 +289,11 @@ HookURL = Annotated[
     AfterValidator(_hook_url),
     WithJsonSchema({"type": "string", "format": "uri", "pattern": "^https?://[^@#]+$"}),
 ]
-NoticeAt = Annotated[str, Field(pattern=r"^([1-9][0-9]?%|100%|end)$")]
+NoticeAt = Annotated[
+    str,
+    BeforeValidator(_notice_at),
+    WithJsonSchema({"type": "string", "pattern": _NOTICE_AT.pattern}),
+]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 Prefix = Annotated[str, Field(min_length=1), AfterValidator(_prefix)]
 _PLAIN_JSON: JSON = {"type": ["string", "number", "boolean"]}
