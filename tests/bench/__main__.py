@@ -21,6 +21,7 @@ TOPICS = {
     "jobs": jobs.measure,
     "ledger": ledger.measure,
     "gallery": gallery.measure,
+    "million": million.measure,
     "mirror": mirror.measure,
     "datasets": datasets.measure,
 }

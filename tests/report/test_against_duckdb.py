@@ -11,6 +11,7 @@ import pytest
 from retouch.ledger import Reader
 from retouch.report import Tally
 from retouch.report.rows import Plain, review_of
+from tests.bench.million import reviewed
 from tests.support.busy_ledger import write_busy
 from tests.support.duckdb_review import VALUES, DuckReview
 
@@ -54,3 +55,8 @@ def test_every_figure_is_duckdbs(ledger: Path, hours: int) -> None:
         "reused": theirs.count("event = 'reused'"),
         "kept": sum(int(str(row["kept"])) for row in review.totals),
     }
+
+
+def test_the_command_says_the_same_in_another_process(ledger: Path) -> None:
+    """What the bench does to a million records, with fewer."""
+    assert reviewed(ledger).times == sum(1 for _ in ledger.open("rb"))
