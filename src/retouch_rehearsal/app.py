@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 
 from . import openapi, replies
 from .book import Book, digest_of_key
-from .catalogue import MODELS
+from .catalogue import ModelCard, with_others
 from .faults import EDITED_BADLY, Dice, Drawn, Faults, Stage
 from .files import LinkBroken
 from .marks import HANDLERS, Marked
@@ -45,6 +45,7 @@ class Settings:
     `api_key`: the one key accepted (None: any, but one must be given). `url_map`: input URLs to
     the files or folders that answer for them. `seconds_valid`: how long a result's URL lasts.
     `fetches_loopback`: input URLs on this machine are fetched, as a provider fetches public ones.
+    `other_models`: names of others' models of OpenAI's shape, to be edited with all the same.
     """
 
     api_key: str | None = None
@@ -56,6 +57,7 @@ class Settings:
     caps: Caps = field(default_factory=Caps)
     refuses_real_keys: bool = False
     fetches_loopback: bool = False
+    other_models: tuple[str, ...] = ()
 
 
 def create_app(
@@ -94,6 +96,7 @@ def create_app(
         limit=MinuteLimit(settings.requests_per_minute, clock),
         api_key=settings.api_key,
         refuses_real_keys=settings.refuses_real_keys,
+        sold=with_others(settings.other_models),
     )
     return Marked(Starlette(routes=door.routes(), exception_handlers=HANDLERS), service)
 
@@ -117,6 +120,7 @@ class Door:
     limit: MinuteLimit
     api_key: str | None
     refuses_real_keys: bool
+    sold: Mapping[str, ModelCard]
 
     def routes(self) -> list[Route]:
         """Every path of the service."""
@@ -153,7 +157,7 @@ class Door:
         """What a request asks for; its raw body is let go of here."""
         content_type = request.headers.get("content-type", "")
         body = await self.traffic.read(request)
-        order = await self.traffic.work(lambda: read_order(endpoint, content_type, body))
+        order = await self.traffic.work(lambda: read_order(endpoint, content_type, body, self.sold))
         variant = request.headers.get(VARIANT, "0")
         return replace(order, variant=int(variant)) if variant.isdecimal() else order
 
@@ -235,7 +239,7 @@ class Door:
         self._authorized(request)
         data: list[JsonValue] = [
             {"id": name, "object": "model", "created": 0, "owned_by": "retouch-rehearsal"}
-            for name in MODELS
+            for name in self.sold
         ]
         return replies.json_reply({"object": "list", "data": data})
 

@@ -42,6 +42,8 @@ class Charge:
     total_tokens: int
     task_id: str | None
     request: str
+    svg_input_tokens: int = 0
+    svg_output_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

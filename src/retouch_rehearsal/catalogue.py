@@ -5,6 +5,7 @@ Source: the provider's page and PROTOCOL §1 ("Routing by model").
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +29,7 @@ class ModelCard:
     edits: bool = False
     generations: bool = False
     queue: bool = False
+    is_other: bool = False  # somebody else's: what it takes is not known here
 
     @property
     def is_task(self) -> bool:
@@ -44,6 +46,11 @@ _CARDS = (
     ModelCard("gpt-image-1", "openai", edits=True),
     ModelCard("gpt-image-1-mini", "openai", edits=True),
     ModelCard("gpt-image-1.5", "openai", edits=True),
+    ModelCard("chatgpt-image-latest", "openai", edits=True),
+    ModelCard("gpt-image-2.5-flare", "openai", edits=True),
+    ModelCard("gpt-image-2.5-sunburst", "openai", edits=True),
+    ModelCard("gpt-image-2.6-flare", "openai", edits=True),
+    ModelCard("gpt-image-2.6-sunburst", "openai", edits=True),
     ModelCard("kling-v1", "kling", generations=True),
     ModelCard("kling-v1-5", "kling", generations=True),
     ModelCard("kling-v2", "kling", edits=True, generations=True),
@@ -52,4 +59,11 @@ _CARDS = (
     ModelCard("kling-image-o1", "kling", queue=True),
 )
 MODELS = {card.name: card for card in _CARDS}
+DRAWING = ("gpt-image-2.5", "gpt-image-2.6")  # how those begin that make GIFs and SVGs
 QUEUE_MODEL = MODELS["kling-image-o1"]
+
+
+def with_others(names: Iterable[str]) -> dict[str, ModelCard]:
+    """The models, and others of OpenAI's shape that a manifest names."""
+    others = {name: ModelCard(name, "openai", edits=True, is_other=True) for name in names}
+    return others | MODELS

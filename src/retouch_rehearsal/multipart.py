@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email.message import Message
 from typing import cast
 
@@ -10,7 +11,10 @@ from python_multipart.multipart import MultipartParser
 
 PARTS = frozenset({"image", "image[]"})
 FIELDS_MAX = 64
-_NUMBERS = frozenset({"n", "output_compression", "partial_images"})
+_NUMBERS = frozenset(
+    {"n", "output_compression", "partial_images", "frame_count", "frame_duration_ms"}
+)
+_MEMBER = re.compile(r"(\w+)((?:\[\w+\])+)")
 
 
 class MultipartBroken(ValueError):
@@ -63,11 +67,25 @@ def read_form(
             raise MultipartBroken("a part has no name")
         if name in PARTS or name == "mask":
             pictures.append((name, bytes(data)))
-        elif name in fields:
-            raise MultipartBroken(f"{name!r} is given twice")
         else:
-            fields[name] = _field(name, bytes(data))
+            _put(fields, name, _field(name, bytes(data)))
     return fields, tuple(pictures)
+
+
+def _put(fields: dict[str, object], name: str, value: object) -> None:
+    """A field in its place: `svg[reasoning][effort]` is a member of a member."""
+    within, last = fields, name
+    if found := _MEMBER.fullmatch(name):
+        members: list[str] = found[2][1:-1].split("][")
+        for member in (found[1], *members[:-1]):
+            inner = within.setdefault(member, {})
+            if not isinstance(inner, dict):
+                raise MultipartBroken(f"{name!r} is given twice")
+            within = inner
+        last = members[-1]
+    if last in within:
+        raise MultipartBroken(f"{name!r} is given twice")
+    within[last] = value
 
 
 def _parse(content_type: str, body: bytearray) -> list[tuple[dict[str, str], bytearray]]:

@@ -56,7 +56,8 @@ def _reply_schemas() -> JsonObject:
         "Edited": _object(
             "created data output_format rehearsal",
             created=_COUNT, data=_list(_object("b64_json", b64_json=_TEXT)),
-            output_format={"enum": ["png", "jpeg", "webp"]}, usage=usage, rehearsal=_NOTE,
+            output_format={"enum": ["png", "jpeg", "webp", "gif", "svg"]}, usage=usage,
+            svg_usage={"type": "object"}, rehearsal=_NOTE,
         ),
         "TaskAccepted": _object("task_id", task_id=_TEXT),
         "TaskState": _object(

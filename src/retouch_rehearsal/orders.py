@@ -7,7 +7,8 @@ What a model takes is decided here, by the provider's page; pictures are still r
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -22,17 +23,19 @@ from .refusal import Refusal, bad_request, no_such_model
 Endpoint = Literal["edits", "generations", "queue"]
 Role = Literal["image", "subject", "scene", "style", "mask"]
 Polarity = Literal["white", "transparent"]
-OutputFormat = Literal["png", "jpeg", "webp"]
+OutputFormat = Literal["png", "jpeg", "webp", "gif", "svg"]
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
 _UNSUPPORTED_BY_GEMINI = (
     "size", "quality", "background", "input_fidelity", "output_format", "output_compression",
-    "response_format", "moderation",
+    "response_format", "moderation", "safety_identifier", "frame_count", "frame_duration_ms",
+    "svg", "complexity",
 )  # fmt: skip
 _KLING_ONLY = ("subject_image_list", "scene_image", "style_image", "aspect_ratio")
 _NEVER_KLING = (
     "images", "mask", "size", "quality", "background", "input_fidelity", "output_format",
     "output_compression", "response_format", "moderation", "image_config", "user",
+    "safety_identifier", "frame_count", "frame_duration_ms", "svg", "complexity",
 )  # fmt: skip
 
 
@@ -52,8 +55,20 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class Frames:
+    """Of a GIF: how many pictures, and milliseconds for each."""
+
+    count: int = 9
+    milliseconds: int = 200
+
+
+DEFAULT_FRAMES = Frames()
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """What the client asked for. `digest` is the SHA-256 of the body's meaning, as hex;
+    `author`: the model that writes a drawing;
     `partial_images`: as events, so many partial pictures first (None: one document);
     `variant` asks for others than the pictures that the same request was given before."""
 
@@ -70,12 +85,19 @@ class Order:
     background: str | None = None
     output_format: OutputFormat = "png"
     output_compression: int | None = None
+    frames: Frames = DEFAULT_FRAMES
+    author: str = "rehearsal-author"
     partial_images: int | None = None
     warnings: tuple[str, ...] = field(default=())
     variant: int = 0
 
 
-def read_order(endpoint: Endpoint, content_type: str, body: bytearray) -> Order:
+def read_order(
+    endpoint: Endpoint,
+    content_type: str,
+    body: bytearray,
+    sold: Mapping[str, ModelCard] = MODELS,
+) -> Order:
     """The Order in a request's body; raises Refusal with what is wrong and where."""
     digest = hashlib.sha256(body).hexdigest()
     media_type = content_type.partition(";")[0].strip().lower()
@@ -84,15 +106,30 @@ def read_order(endpoint: Endpoint, content_type: str, body: bytearray) -> Order:
             fields, parts = read_form(content_type, body)
         except MultipartBroken as error:
             raise bad_request(f"the multipart body cannot be read: {error}") from error
-        return _edit_order(_validated(wire.EditBody, fields), digest, parts)
+        return _edit(fields, digest, parts, sold)
     if media_type != "application/json":
         raise Refusal(415, f"Content-Type must be application/json, not {media_type or 'absent'!r}")
     document = _json_object(body)
     if endpoint == "edits":
-        return _edit_order(_validated(wire.EditBody, document), digest, ())
+        return _edit(document, digest, (), sold)
     if endpoint == "generations":
         return _generation_order(_validated(wire.GenerationBody, document), digest)
     return _queue_order(_validated(wire.QueueBody, document), digest)
+
+
+def _edit(
+    document: dict[str, object],
+    digest: str,
+    parts: tuple[tuple[str, bytes], ...],
+    sold: Mapping[str, ModelCard],
+) -> Order:
+    """An edit; of a model that is somebody else's, what is not known here is passed over."""
+    card = sold.get(str(document.get("model")))
+    unknown = set(document) - set(wire.EditBody.model_fields) if card and card.is_other else set()
+    known = {name: value for name, value in document.items() if name not in unknown}
+    order = _edit_order(_validated(wire.EditBody, known, sold), digest, parts, sold)
+    told = tuple(f"{name} is not rehearsed; ignored" for name in sorted(unknown))
+    return replace(order, warnings=(*order.warnings, *told))
 
 
 def _json_object(body: bytearray) -> dict[str, object]:
@@ -105,9 +142,11 @@ def _json_object(body: bytearray) -> dict[str, object]:
     return {name: value for name, value in document.items() if value is not None}
 
 
-def _validated(shape: type[BodyT], document: dict[str, object]) -> BodyT:
+def _validated(
+    shape: type[BodyT], document: dict[str, object], sold: Mapping[str, ModelCard] = MODELS
+) -> BodyT:
     model = document.get("model")
-    if isinstance(model, str) and model not in MODELS:
+    if isinstance(model, str) and model not in sold:
         raise no_such_model(model[:100])
     try:
         return shape.model_validate(document)
@@ -117,8 +156,8 @@ def _validated(shape: type[BodyT], document: dict[str, object]) -> BodyT:
         raise bad_request(f"{where}: {first['msg']}", param=where or None) from error
 
 
-def _card(name: str, *, reached_by: Literal["edits", "generations"]) -> ModelCard:
-    card = MODELS[name]
+def _card(card: ModelCard, *, reached_by: Literal["edits", "generations"]) -> ModelCard:
+    name = card.name
     if not getattr(card, reached_by):
         other = (
             "queue" if card.queue else "images/generations" if card.generations else "images/edits"
@@ -135,8 +174,13 @@ def _refuse_fields(body: BaseModel, names: tuple[str, ...], why: str) -> None:
             raise bad_request(f"{name}: {why}", param=name)
 
 
-def _edit_order(body: wire.EditBody, digest: str, parts: tuple[tuple[str, bytes], ...]) -> Order:
-    card = _card(body.model, reached_by="edits")
+def _edit_order(
+    body: wire.EditBody,
+    digest: str,
+    parts: tuple[tuple[str, bytes], ...],
+    sold: Mapping[str, ModelCard],
+) -> Order:
+    card = _card(sold[body.model], reached_by="edits")
     if body.stream and card.is_task:
         raise bad_request("stream: a task is polled, not streamed", param="stream")
     if card.is_task:
@@ -144,6 +188,7 @@ def _edit_order(body: wire.EditBody, digest: str, parts: tuple[tuple[str, bytes]
     _refuse_fields(body, _KLING_ONLY, "only Kling models take it")
     if card.family == "openai" and body.image_config is not None:
         raise bad_request("image_config: only Gemini models take it", param="image_config")
+    _check_drawing(body, card)
     references, mask = _edit_pictures(body, parts)
     ignored = [name for name in _UNSUPPORTED_BY_GEMINI if name in body.model_fields_set]
     openai = card.family == "openai"
@@ -162,11 +207,34 @@ def _edit_order(body: wire.EditBody, digest: str, parts: tuple[tuple[str, bytes]
         background=body.background if openai else None,
         output_format=(body.output_format or "png") if openai else "png",
         output_compression=body.output_compression if openai else None,
+        frames=Frames(
+            body.frame_count or DEFAULT_FRAMES.count,
+            body.frame_duration_ms or DEFAULT_FRAMES.milliseconds,
+        ),
+        author=(body.svg.model if body.svg else None) or "rehearsal-author",
         partial_images=body.partial_images if body.stream else None,
         warnings=()
         if openai
         else tuple(f"{name} is not yet supported by {card.name}; ignored" for name in ignored),
     )
+
+
+def _check_drawing(body: wire.EditBody, card: ModelCard) -> None:
+    """What GIF and SVG output asks of a request (OpenAI's description of the parameters)."""
+    form = body.output_format
+    if card.family != "openai" or form not in ("gif", "svg"):
+        if card.family == "openai":
+            only = ("frame_count", "frame_duration_ms", "svg")
+            _refuse_fields(body, only, "only goes with output_format gif or svg")
+        return
+    if not (card.is_other or card.name.startswith(catalogue.DRAWING)):
+        raise bad_request(f"output_format: {card.name} makes no {form}", param="output_format")
+    if body.stream or body.output_compression is not None:
+        raise bad_request(f"{form} is neither streamed nor compressed", param="output_format")
+    if form == "svg" and body.n != 1:
+        raise bad_request("n: must be 1 for svg", param="n")
+    if form == "gif" and body.mask is not None:
+        raise bad_request("mask: does not go with gif", param="mask")
 
 
 def _edit_pictures(
@@ -220,7 +288,7 @@ def _subjects_order(body: wire.EditBody, card: ModelCard, digest: str) -> Order:
 
 
 def _generation_order(body: wire.GenerationBody, digest: str) -> Order:
-    card = _card(body.model, reached_by="generations")
+    card = _card(MODELS[body.model], reached_by="generations")
     _check_kling_prompt(body.prompt)
     if not body.image:
         raise bad_request("image: this service edits pictures; an image is required", param="image")

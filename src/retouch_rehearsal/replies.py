@@ -17,9 +17,10 @@ from .refusal import JsonObject, JsonValue, Refusal
 from .sending import Reset, Stored, spoil
 from .service import Edited
 from .tasks import Task
+from .usage import svg_document
 
 BASE64_STEP = 3 * 256 * 1024  # bytes; a multiple of three, so that the pieces join
-SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
+SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp", "gif": "gif", "svg": "svg"}
 _FAULT_ERRORS: dict[str, tuple[int, str, str, str | int | None]] = {
     "429": (429, "rate limit reached", "rate_limit_error", "rate_limit_exceeded"),
     "1303": (429, "parallel task over resource pack limit", "rate_limit_error", 1303),
@@ -51,8 +52,10 @@ def edited_reply(edited: Edited, order: Order, now: float, spoilt: str | None) -
         "usage": edited.usage.document(),
         "rehearsal": _note(edited.plan, edited.warnings),
     }
+    if order.output_format == "svg":
+        end["svg_usage"] = svg_document(edited.usage, order.author)
     if spoilt == "no_usage":
-        del end["usage"]
+        end = {name: value for name, value in end.items() if not name.endswith("usage")}
 
     if order.partial_images is not None:
         return _streamed(edited, order, now, end, spoilt)

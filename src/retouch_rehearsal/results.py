@@ -5,14 +5,16 @@ Pictures are written to files without a name, not kept in memory: they go when t
 
 from __future__ import annotations
 
+import base64
 import tempfile
 from typing import IO
+from xml.sax.saxutils import escape
 
-from PIL import Image
+from PIL import Image, ImageEnhance
 from PIL.PngImagePlugin import PngInfo
 
 from .edits.arrays import Pixels
-from .orders import OutputFormat
+from .orders import Frames, OutputFormat
 from .refusal import bad_request
 from .sizes import Size
 
@@ -58,5 +60,36 @@ def written(pixels: Pixels, form: OutputFormat, quality: int | None, note: str) 
     except BaseException:
         file.close()
         raise
+    file.seek(0)
+    return file
+
+
+def moving(pixels: Pixels, frames: Frames, note: str) -> IO[bytes]:
+    """The picture as a GIF that grows brighter, from its start."""
+    image = Image.fromarray(pixels).convert("RGB")
+    brighter = ImageEnhance.Brightness(image)
+    steps = [brighter.enhance(0.8 + 0.4 * index / frames.count) for index in range(frames.count)]
+    first, *others = (step.convert("P", palette=Image.Palette.ADAPTIVE) for step in steps)
+    file = tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
+    first.save(
+        file, "GIF", save_all=True, append_images=others, duration=frames.milliseconds, loop=0,
+        comment=f"{MARK}: {note}".encode(),
+    )  # fmt: skip
+    file.seek(0)
+    return file
+
+
+def drawn(pixels: Pixels, note: str) -> IO[bytes]:
+    """The picture within an SVG drawing, from its start."""
+    height, width = pixels.shape[:2]
+    with written(pixels, "png", None, note) as picture:
+        encoded = base64.b64encode(picture.read()).decode()
+    file = tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
+    file.write(
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">'
+        f"<title>{escape(f'{MARK}: {note}')}</title>"
+        f'<image width="{width}" height="{height}" href="data:image/png;base64,{encoded}"/>'
+        "</svg>".encode()
+    )
     file.seek(0)
     return file

@@ -22,7 +22,7 @@ from .inputs import Inputs, check_kling_picture, read_inputs
 from .orders import Order, Reference
 from .pictures import open_picture
 from .refusal import bad_request, not_found
-from .results import check_results, written
+from .results import check_results, drawn, moving, written
 from .sizes import Size, bucket_for, openai_size_for, size_of_ratio
 from .sources import Sources
 from .tasks import Fate, Task, Tasks
@@ -96,7 +96,8 @@ class Service:
                 for index in range(images)
             )
             sizes = [picture.size for picture in inputs.pictures]
-            usage = usage_of(order.prompt, sizes, images).varied(*terms.noise)
+            is_drawn = order.output_format == "svg"
+            usage = usage_of(order.prompt, sizes, images, is_drawn=is_drawn).varied(*terms.noise)
             if terms.charged:
                 self._charge(order, terms.key, images, usage, None)
             files.pop_all()
@@ -165,6 +166,8 @@ class Service:
                 total_tokens=usage.total_tokens,
                 task_id=task_id,
                 request=order.digest,
+                svg_input_tokens=usage.svg_input_tokens,
+                svg_output_tokens=usage.svg_output_tokens,
             )
         )
 
@@ -192,6 +195,10 @@ def _make(inputs: Inputs, plan: EditPlan, index: int, *, moves: bool = False) ->
     with BENCH.room_for(inputs.first.size if inputs.mask else size):
         result = cover(inputs.kept(edited), size)
         result = moved(result, f"{order.digest}|{index}") if moves else result
+        if order.output_format == "gif":
+            return moving(result, order.frames, str(plan))
+        if order.output_format == "svg":
+            return drawn(result, str(plan))
         return written(result, order.output_format, order.output_compression, str(plan))
 
 

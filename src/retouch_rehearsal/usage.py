@@ -17,6 +17,7 @@ from .sizes import Size
 OUTPUT_TOKENS_PER_IMAGE = 1290
 INPUT_TOKENS_PER_TILE = 258
 TILE_PIXELS = 768
+SVG_INPUT_TOKENS, SVG_OUTPUT_TOKENS, SVG_REASONING_TOKENS = 900, 2400, 800
 LATIN_CHARACTERS_PER_TOKEN = 4
 
 
@@ -27,6 +28,8 @@ class Usage:
     text_tokens: int = 0
     image_tokens: int = 0
     output_tokens: int = 0
+    svg_input_tokens: int = 0
+    svg_output_tokens: int = 0
 
     @property
     def input_tokens(self) -> int:
@@ -44,6 +47,8 @@ class Usage:
             text_tokens=self.text_tokens + int(self.text_tokens * inputs),
             image_tokens=self.image_tokens + int(self.image_tokens * inputs),
             output_tokens=self.output_tokens + int(self.output_tokens * outputs),
+            svg_input_tokens=self.svg_input_tokens + int(self.svg_input_tokens * inputs),
+            svg_output_tokens=self.svg_output_tokens + int(self.svg_output_tokens * outputs),
         )
 
     def document(self) -> JsonObject:
@@ -57,6 +62,18 @@ class Usage:
                 "image_tokens": self.image_tokens,
             },
         }
+
+
+def svg_document(usage: Usage, author: str) -> JsonObject:
+    """The `svg_usage` object of a reply."""
+    given, made = usage.svg_input_tokens, usage.svg_output_tokens
+    return {
+        "model": author,
+        "input_tokens": given,
+        "output_tokens": made,
+        "reasoning_tokens": min(made, SVG_REASONING_TOKENS),
+        "total_tokens": given + made,
+    }
 
 
 def text_tokens(prompt: str) -> int:
@@ -73,9 +90,13 @@ def picture_tokens(size: Size) -> int:
     return INPUT_TOKENS_PER_TILE * tiles
 
 
-def usage_of(prompt: str, inputs: list[Size], images: int) -> Usage:
-    """The usage of a synchronous request that made `images` pictures."""
+def usage_of(prompt: str, inputs: list[Size], images: int, *, is_drawn: bool = False) -> Usage:
+    """The usage of a synchronous request that made `images` pictures; `is_drawn`: an author wrote
+    them down as SVG, which is counted apart."""
+    drawn = images if is_drawn else 0
     return Usage(
+        svg_input_tokens=drawn * SVG_INPUT_TOKENS,
+        svg_output_tokens=drawn * SVG_OUTPUT_TOKENS,
         text_tokens=text_tokens(prompt),
         image_tokens=sum(map(picture_tokens, inputs)),
         output_tokens=images * OUTPUT_TOKENS_PER_IMAGE,

@@ -68,6 +68,19 @@ Images = Annotated[
 ]
 
 
+class SvgReasoning(_Body):
+    """How hard a drawing's author thinks."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+
+
+class Svg(_Body):
+    """Who writes a drawing."""
+
+    model: Text | None = None
+    reasoning: SvgReasoning | None = None
+
+
 class EditBody(_Body):
     """`POST /v1/images/edits`: the page's parameters, and OpenAI's `images` instead of `image`."""
 
@@ -78,15 +91,22 @@ class EditBody(_Body):
     mask: Text | ImageUrl | None = None
     n: Annotated[StrictInt, Field(ge=1, le=10)] = 1
     size: SizeText | None = None
-    quality: Literal["standard", "hd", "low", "medium", "high", "auto"] | None = None
+    quality: Literal["standard", "hd", "low", "medium", "high", "xhigh", "max", "auto"] | None = (
+        None
+    )
     background: Literal["transparent", "opaque", "auto"] | None = None
     input_fidelity: Literal["high", "low"] | None = None
-    output_format: Literal["png", "jpeg", "webp"] | None = None
+    output_format: Literal["png", "jpeg", "webp", "gif", "svg"] | None = None
+    frame_count: Annotated[StrictInt, Field(ge=2, le=16)] | None = None
+    frame_duration_ms: Annotated[StrictInt, Field(ge=1, le=655_350)] | None = None
+    svg: Svg | None = None
+    complexity: Literal["low", "medium", "high"] | None = None
     output_compression: Annotated[StrictInt, Field(ge=0, le=100)] | None = None
     response_format: Literal["b64_json", "url"] | None = None
     stream: StrictBool = False
     partial_images: Annotated[StrictInt, Field(ge=0, le=3)] = 0
     user: Text | None = None
+    safety_identifier: Text | None = None
     moderation: Literal["low", "auto"] | None = None
     image_config: ImageConfig | None = None
     subject_image_list: (

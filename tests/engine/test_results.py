@@ -64,9 +64,9 @@ async def test_pictures_are_kept_in_their_places(in_memory: Path) -> None:
     [
         (EncodedPicture("!!!"), "is not base64"),
         (EncodedPicture("猫"), "is not base64"),
-        (encoded(b"<html>"), "is not a whole PNG, JPEG or WEBP"),
-        (encoded(png()[:-9]), "is not a whole PNG, JPEG or WEBP"),
-        (EncodedPicture(""), "is not a whole PNG, JPEG or WEBP"),
+        (encoded(b"<html>"), "is not a whole PNG, JPEG, WEBP, GIF or SVG"),
+        (encoded(png()[:-9]), "is not a whole PNG, JPEG, WEBP, GIF or SVG"),
+        (EncodedPicture(""), "is not a whole PNG, JPEG, WEBP, GIF or SVG"),
     ],
 )
 async def test_one_bad_picture_does_not_harm_the_others(

@@ -14,7 +14,7 @@ from retouch.errors import InputRefused
 from retouch.ledger.state import Replay
 from retouch.manifest import Budget as BudgetSetting
 from retouch.manifest import Location, Model
-from retouch.money import CODES, Money
+from retouch.money import CODES, NO_CURRENCY, Money
 from retouch.text import one_clean_line
 
 
@@ -48,8 +48,10 @@ def refuse_restated(workspace: Workspace, state: Replay) -> None:
     manifest = workspace.loaded.manifest
     problems = []
     for index, model in enumerate(manifest.models):
-        price = workspace.prices[model.model]
-        others = state.open_currencies(model.model) - ({price.currency} if price else set())
+        price = workspace.prices[model.name]
+        alike = [each.name for each in manifest.models if each.model == model.model]
+        stated = {held.currency for name in alike if (held := workspace.prices[name])}
+        others = state.open_currencies(model.model) - stated - {NO_CURRENCY}
         if price is not None and others:
             problems.append(
                 workspace.loaded.problem(
@@ -68,7 +70,7 @@ def refuse_restated(workspace: Workspace, state: Replay) -> None:
     for where, setting, of_model in settings:
         if setting is None or (setting.total is None and setting.per_day is None):
             continue
-        others = state.currencies(of_model) - {setting.currency}
+        others = state.currencies(of_model) - {setting.currency, NO_CURRENCY}
         if others:
             problems.append(
                 workspace.loaded.problem(

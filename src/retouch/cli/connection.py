@@ -91,11 +91,17 @@ def _service(workspace: Workspace, url_map: dict[str, Path]) -> Callable[..., An
     try:
         faults = Faults.parse(workspace.loaded.manifest.provider.faults or [])
         url_map |= rehearsed_folder(workspace, folder)
-        settings = Settings(faults=faults, url_map=url_map)
+        settings = Settings(faults=faults, url_map=url_map, other_models=_others(workspace))
         return create_app(settings, base_url=REHEARSAL_BASE_URL, folder=folder)
     except ValueError as error:
         problem = workspace.loaded.problem(("provider", "faults"), str(error))
         raise InputRefused([problem]) from error
+
+
+def _others(workspace: Workspace) -> tuple[str, ...]:
+    """The models whose dialect knows nothing of them: a rehearsal edits with these all the same."""
+    models = workspace.loaded.manifest.models if workspace.dialect.NAME == "openai" else ()
+    return tuple({each.model: None for each in models})
 
 
 def forget_tasks(workspace: Workspace, state: Replay) -> None:

@@ -42,9 +42,13 @@ class PastUsage:
             text_tokens=self.usage.text_tokens,
             image_tokens=self.usage.image_tokens,
             cached_tokens=self.usage.cached_tokens,
+            cached_text_tokens=self.usage.cached_text_tokens,
+            cached_image_tokens=self.usage.cached_image_tokens,
             output_tokens=_scaled(output, n, self.n),
             text_output_tokens=_scaled(self.usage.text_output_tokens, n, self.n),
             image_output_tokens=_scaled(self.usage.image_output_tokens, n, self.n),
+            svg_input_tokens=self.usage.svg_input_tokens,
+            svg_output_tokens=_scaled(self.usage.svg_output_tokens, n, self.n),
             images=-(-(self.pictures if images is None else images) * n // self.n),
         )
 
@@ -92,6 +96,8 @@ def _sample(done: Done, outcome: Outcome) -> PastUsage:
         said.input_tokens, said.output_tokens, said.total_tokens,
         said.text_tokens, said.image_tokens, said.images, said.cached_tokens,
         said.reasoning_tokens, said.text_output_tokens, said.image_output_tokens,
+        said.cached_text_tokens, said.cached_image_tokens, said.svg_input_tokens,
+        said.svg_output_tokens,
     )  # fmt: skip
     return PastUsage(
         n=terms.n if terms else max(1, len(done.files)),

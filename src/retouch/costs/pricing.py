@@ -42,6 +42,14 @@ class Counted(Protocol):
     def image_tokens(self) -> int | None: ...
     @property
     def images(self) -> int | None: ...
+    @property
+    def cached_text_tokens(self) -> int | None: ...
+    @property
+    def cached_image_tokens(self) -> int | None: ...
+    @property
+    def svg_input_tokens(self) -> int | None: ...
+    @property
+    def svg_output_tokens(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +146,43 @@ def _token_prices(price: Price, usage: Counted) -> Iterator[tuple[Decimal, int |
     for per_million, tokens in (
         (price.input_per_million, fresh),
         (price.cached_input_per_million, cached),
-        (price.text_input_per_million, usage.text_tokens),
-        (price.image_input_per_million, usage.image_tokens),
     ):
         if per_million is not None:
             yield per_million, tokens
+    yield from _input_kinds(price, usage)
     yield from _output_prices(price, usage)
+    yield from _svg_prices(price, usage)
+
+
+def _input_kinds(price: Price, usage: Counted) -> Iterator[tuple[Decimal, int | None]]:
+    """Text and pictures apart; what came from the cache apart too, where that has prices. Then
+    cached tokens whose kind was not counted leave the cost unknown."""
+    for whole, of_cache, tokens, hit in (
+        (price.text_input_per_million, price.cached_text_input_per_million,
+         usage.text_tokens, usage.cached_text_tokens),
+        (price.image_input_per_million, price.cached_image_input_per_million,
+         usage.image_tokens, usage.cached_image_tokens),
+    ):  # fmt: skip
+        if whole is None:
+            continue
+        if of_cache is None or not usage.cached_tokens:
+            yield whole, tokens
+            continue
+        yield whole, None if tokens is None or hit is None else tokens - hit
+        yield of_cache, hit
+
+
+def _svg_prices(price: Price, usage: Counted) -> Iterator[tuple[Decimal, int | None]]:
+    """What the author of a drawing counted: it is billed apart, so a price by tokens that does not
+    say at what leaves the whole cost unknown."""
+    given, made = usage.svg_input_tokens, usage.svg_output_tokens
+    if not (given or made) or not price.counts_tokens:
+        return
+    if price.svg_input_per_million is None or price.svg_output_per_million is None:
+        yield Decimal(0), None
+        return
+    yield price.svg_input_per_million, given
+    yield price.svg_output_per_million, made
 
 
 def _by_tier(price: Price, usage: Counted) -> Iterator[tuple[Decimal, int | None]]:
@@ -203,13 +242,16 @@ def ceiling_of(
             tokens = _input_ceiling(job, price, capabilities.tokens)
             if tokens is None:
                 return None
-            amount += dearest_input(price) * max(tokens, seen.input_tokens) / _MILLION
+            given = max(tokens, seen.input_tokens)
+            amount += dearest_input(price) * given / _MILLION
+            amount += (price.svg_input_per_million or Decimal(0)) * given / _MILLION
         if price.states_output:
             each = _output_ceiling(price, capabilities.tokens)
             if each is None:
                 return None
             tokens = max(each, seen.output_tokens_per_image) * job.images_wanted
             amount += dearest_output(price) * tokens / _MILLION
+            amount += (price.svg_output_per_million or Decimal(0)) * tokens / _MILLION
     return Money(amount, price.currency)
 
 

@@ -113,8 +113,8 @@ class Usage:
     """What the server says it counted; None where it said nothing (or nothing credible).
 
     `text_tokens` and `image_tokens` are kinds of input, `cached_tokens` a part of it; of output
-    there are text, images and `reasoning_tokens` (billed as text). `stated`: what it says it
-    charged.
+    there are text, images and `reasoning_tokens` (billed as text). `svg_…` are those of the model
+    that wrote a drawing, counted and billed apart. `stated`: what it says it charged.
     """
 
     input_tokens: int | None = None
@@ -127,6 +127,10 @@ class Usage:
     reasoning_tokens: int | None = None
     text_output_tokens: int | None = None
     image_output_tokens: int | None = None
+    cached_text_tokens: int | None = None
+    cached_image_tokens: int | None = None
+    svg_input_tokens: int | None = None
+    svg_output_tokens: int | None = None
     stated: Money | None = None
 
 

@@ -33,7 +33,10 @@ from retouch.storage.durable import (
 from retouch.text import body_without_secrets
 
 Restored = Literal["kept", "changed", "taken"]
-SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+SUFFIXES = {
+    "image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp",
+    "image/gif": ".gif", "image/svg+xml": ".svg",
+}  # fmt: skip
 ROOM_PER_PICTURE_BYTES = 2_000_000
 READ_CAP_BYTES = 256 * 1024 * 1024
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -58,6 +58,10 @@ def usage_record(usage: Usage | None) -> UsageRecord | None:
         reasoning_tokens=usage.reasoning_tokens,
         text_output_tokens=usage.text_output_tokens,
         image_output_tokens=usage.image_output_tokens,
+        cached_text_tokens=usage.cached_text_tokens,
+        cached_image_tokens=usage.cached_image_tokens,
+        svg_input_tokens=usage.svg_input_tokens,
+        svg_output_tokens=usage.svg_output_tokens,
         stated=as_amount(usage.stated),
     )
 

@@ -43,6 +43,12 @@ def rendered(
     own type, one of SUFFIXES. Raises Unrenderable.
     """
     target = _TYPES[image_format] if image_format else media_type
+    if media_type == "image/svg+xml":
+        raise Unrenderable("is a drawing (SVG), and a data set holds pictures")
+    if media_type == "image/gif" and target == media_type:
+        if wanted not in (None, size):
+            raise Unrenderable("moves (GIF), and moving pictures are exported as they are alone")
+        return Rendered(data, ".gif", size)
     if target == media_type and wanted in (None, size):
         return Rendered(data, SUFFIXES[target], size)
     if size[0] * size[1] > PIXEL_CAP:
@@ -50,7 +56,7 @@ def rendered(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image: Image.Image = Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
+            image: Image.Image = Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP", "GIF"))
             image.load()
         profile = image.info.get("icc_profile")
         if wanted is not None and image.size != wanted:

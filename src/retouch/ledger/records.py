@@ -40,7 +40,8 @@ class AmountRecord(_Part, frozen=True, kw_only=True):
 
 class UsageRecord(_Part, frozen=True, kw_only=True):
     """Null where the server said nothing. `text_tokens` and `image_tokens` are kinds of input,
-    `cached_tokens` a part of it; `stated` is what the server itself says it charged."""
+    `cached_tokens` a part of it; `svg_…` are counted apart, of a drawing's author; `stated` is
+    what the server itself says it charged."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -52,6 +53,10 @@ class UsageRecord(_Part, frozen=True, kw_only=True):
     reasoning_tokens: int | None = None
     text_output_tokens: int | None = None
     image_output_tokens: int | None = None
+    cached_text_tokens: int | None = None
+    cached_image_tokens: int | None = None
+    svg_input_tokens: int | None = None
+    svg_output_tokens: int | None = None
     stated: AmountRecord | None = None
 
 

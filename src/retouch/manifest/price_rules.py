@@ -15,6 +15,8 @@ from retouch.text import one_clean_line
 _KINDS = {"text_input_per_million", "image_input_per_million"}
 _INPUTS = {"input_per_million", "tiers", *_KINDS}
 _OUTPUT_KINDS = {"image_output_per_million", "text_output_per_million"}
+_CACHED_KINDS = {"cached_text_input_per_million", "cached_image_input_per_million"}
+_SVG = {"svg_input_per_million", "svg_output_per_million"}
 _OUTPUTS = {"output_per_million", *_OUTPUT_KINDS}
 _BESIDE_LOCAL = {"local", "id", "model", "source", "valid_from", "valid_to"}
 _PRODUCED = {*_OUTPUTS, "tiers", "per_image", "per_image_by", "per_megapixel"}
@@ -105,6 +107,13 @@ def _kinds(location: Location, stated: set[str]) -> Iterator[Finding]:
                 f"the price has `{min(stated & kinds)}`, but not `{min(kinds - stated)}`",
                 f"give both, or `{whole}` instead",
             )
+    for pair in (_SVG, _CACHED_KINDS):
+        if len(stated & pair) == 1:
+            what = f"the price has `{min(stated & pair)}`, but not `{min(pair - stated)}`"
+            yield Finding(location, what, "give both, or neither")
+    if stated & _CACHED_KINDS and not stated & _KINDS:
+        what = "input tokens from the cache have prices by kind, the others have none"
+        yield Finding(location, what, "add `text_input_per_million` and `image_input_per_million`")
     if stated & _KINDS and "input_per_million" in stated:
         yield Finding(
             (*location, "input_per_million"),

@@ -122,6 +122,14 @@ class Price(Part):
         description="For a million input tokens that the server took from its cache. "
         "Goes with `input_per_million`, which is for the rest.",
     )
+    cached_text_input_per_million: Amount | None = Field(
+        None,
+        description="For a million text input tokens from the cache. Goes with the two input "
+        "prices by kind and with `cached_image_input_per_million`.",
+    )
+    cached_image_input_per_million: Amount | None = Field(
+        None, description="For a million image input tokens from the cache."
+    )
     image_output_per_million: Amount | None = Field(
         None,
         description="For a million output tokens of pictures, where the provider bills output by "
@@ -129,6 +137,14 @@ class Price(Part):
     )
     text_output_per_million: Amount | None = Field(
         None, description="For a million output tokens of text and thinking."
+    )
+    svg_input_per_million: Amount | None = Field(
+        None,
+        description="For a million input tokens of the model that writes SVG drawings, which the "
+        "provider counts and bills apart. Goes with `svg_output_per_million`.",
+    )
+    svg_output_per_million: Amount | None = Field(
+        None, description="For a million output tokens of that model, its reasoning included."
     )
     tiers: tuple[TokenTier, ...] = Field(
         (),

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from retouch.pictures.drawings import measure_drawing
 from retouch.pictures.sniffing import sniff
 
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -36,17 +37,18 @@ class Skeleton:
 
 
 def measure(data: bytes) -> tuple[str, int, int] | None:
-    """Media type, width and height of a structurally whole picture; None if it is not one."""
+    """Media type, width and height of a structurally whole picture; None if it is not one. A moving
+    GIF and an SVG drawing, which are no sources, may be results."""
     try:
         found = skeleton(data)
     except Flaw:
-        return None
+        return measure_drawing(data)
     return found.media_type, found.width, found.height
 
 
 def harmless_damage(data: bytes) -> tuple[str, ...]:
     """What is damaged outside of a picture's pixels, as clauses. Raises Flaw for what is none."""
-    return skeleton(data).warnings
+    return skeleton(data).warnings if sniff(data) else ()
 
 
 def skeleton(data: bytes) -> Skeleton:

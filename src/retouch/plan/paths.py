@@ -22,7 +22,7 @@ from retouch.plan.templates import Name, Template, parse
 
 PART_BYTES = 200  # under the usual 255, with room for suffixes and temporary names
 PATH_BYTES = 3000  # under the usual 4096, with room for the folder it all goes to
-SUFFIXES = (".png", ".jpg", ".webp")
+SUFFIXES = (".png", ".jpg", ".webp", ".gif", ".svg")
 _INDEX_MARK = "\0"
 _OF_A_JOB = frozenset({"model", "prompt"})
 _WHOLE = (Name("model"), Name("prompt"))

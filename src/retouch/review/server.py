@@ -54,7 +54,8 @@ _TYPES = {
 }  # fmt: skip
 _PICTURES = {
     ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp",
-    ".gif": "image/gif", ".bmp": "image/bmp", ".tif": "image/tiff", ".tiff": "image/tiff",
+    ".gif": "image/gif", ".svg": "image/svg+xml", ".bmp": "image/bmp", ".tif": "image/tiff",
+    ".tiff": "image/tiff",
 }  # fmt: skip
 _SHOWN = frozenset(_PICTURES.values())
 

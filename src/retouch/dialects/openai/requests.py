@@ -8,7 +8,7 @@ description, operation createImageEdit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, cast
 
 import orjson
@@ -92,7 +92,7 @@ def _json_body(job: Job, options: dict[str, Json]) -> tuple[Segment, ...]:
 def _form(job: Job, options: dict[str, Json], boundary: str) -> Iterator[Segment]:
     """The form's parts: texts first, then the pictures' bytes, each with a name and a type."""
     fields: dict[str, Json] = {"model": job.model, "prompt": job.prompt.text}
-    for name, value in {**fields, **options, **fields}.items():
+    for name, value in _flat({**fields, **options, **fields}):
         if value is not None:
             yield _part(boundary, name) + b"\r\n" + _text(value) + b"\r\n"
     for index, picture in enumerate(job.pictures):
@@ -100,6 +100,16 @@ def _form(job: Job, options: dict[str, Json], boundary: str) -> Iterator[Segment
     if job.source.mask is not None:
         yield from _file(boundary, "mask", "mask", job.source.mask)
     yield f"--{boundary}--\r\n".encode()
+
+
+def _flat(fields: Mapping[str, Json], within: str = "") -> Iterator[tuple[str, Json]]:
+    """Fields with the members of mappings as fields of their own: `svg[reasoning][effort]`."""
+    for key, value in fields.items():
+        name = f"{within}[{key}]" if within else key
+        if isinstance(value, dict):
+            yield from _flat(value, name)
+        else:
+            yield name, value
 
 
 def _part(boundary: str, name: str) -> bytes:

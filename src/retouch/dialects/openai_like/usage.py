@@ -34,6 +34,8 @@ def usage_in(document: Document, warnings: list[str], *, images: int | None = No
         return Usage(images=images)
     given = _details(stated, "input_tokens_details", "prompt_tokens_details")
     made = _details(stated, "output_tokens_details", "completion_tokens_details")
+    cached = object_in(given, "cached_tokens_details")
+    drawn = object_in(document, "svg_usage")
     return Usage(
         input_tokens=_count(stated, warnings, "input_tokens", "prompt_tokens"),
         output_tokens=_count(stated, warnings, "output_tokens", "completion_tokens"),
@@ -45,6 +47,10 @@ def usage_in(document: Document, warnings: list[str], *, images: int | None = No
         reasoning_tokens=count_in(made, "reasoning_tokens", warnings),
         text_output_tokens=count_in(made, "text_tokens", warnings),
         image_output_tokens=count_in(made, "image_tokens", warnings),
+        cached_text_tokens=count_in(cached, "text_tokens", warnings),
+        cached_image_tokens=count_in(cached, "image_tokens", warnings),
+        svg_input_tokens=count_in(drawn, "input_tokens", warnings),
+        svg_output_tokens=count_in(drawn, "output_tokens", warnings),
         stated=_stated(stated, warnings),
     )
 
@@ -86,6 +92,11 @@ def _by_kind(usage: Usage, warnings: list[str]) -> Usage:
     if (usage.cached_tokens or 0) > (usage.input_tokens or 0):
         warnings.append("the reply counts more cached than input: not believed")
         usage = replace(usage, cached_tokens=None)
+    if (usage.cached_text_tokens or 0) > (usage.text_tokens or 0) or (
+        usage.cached_image_tokens or 0
+    ) > (usage.image_tokens or 0):
+        warnings.append("the reply's kinds of cached input are not its input: not believed")
+        usage = replace(usage, cached_text_tokens=None, cached_image_tokens=None)
     kinds = (usage.text_output_tokens or 0) + (usage.image_output_tokens or 0)
     is_split = usage.text_output_tokens is not None or usage.image_output_tokens is not None
     whole = usage.output_tokens
