@@ -11,7 +11,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import bodies, datasets, gallery, jobs, ledger, mirror, startup, transport
+from tests.bench import bodies, datasets, gallery, jobs, ledger, million, mirror, startup, transport
 from tests.bench.measured import Measured
 
 TOPICS = {

@@ -59,4 +59,4 @@ def test_every_figure_is_duckdbs(ledger: Path, hours: int) -> None:
 
 def test_the_command_says_the_same_in_another_process(ledger: Path) -> None:
     """What the bench does to a million records, with fewer."""
-    assert reviewed(ledger).times == sum(1 for _ in ledger.open("rb"))
+    assert reviewed(ledger).times == len(ledger.read_bytes().splitlines())
