@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -198,6 +199,7 @@ def test_the_numbers_move_while_a_run_goes_on(tmp_path: Path, page: Browser) -> 
         page.open(running.url)
         page.until(lambda: page.one("#live").get_attribute("data-running") == "true")
         assert len(page.all("[data-key]")) == 5
+        assert re.search(r"\d+ d since the last record", page.one("#live").inner_text())
         with path.open("ab") as file:
             file.write(lines[9][:50])
             file.flush()

@@ -123,7 +123,7 @@ class Live {
 		});
 		const state = progress.is_running
 			? progress.idle_seconds > 30
-				? say("{0} s since the last record", progress.idle_seconds)
+				? say("{0} since the last record", inWords(progress.idle_seconds))
 				: ""
 			: say(progress.has_begun ? "the run has ended" : "no run has begun");
 		this.box.replaceChildren(
@@ -154,6 +154,19 @@ class Live {
 			return [button];
 		});
 	}
+}
+
+/** @type {[number, string][]} seconds in each, the longest first */
+const UNITS = [
+	[86_400, "d"],
+	[3_600, "h"],
+	[60, "min"],
+];
+
+/** @param {number} seconds @returns {string} in the longest unit that there are two of */
+function inWords(seconds) {
+	const [length, name] = UNITS.find(([each]) => seconds >= 2 * each) ?? [1, "s"];
+	return `${Math.floor(seconds / length)} ${name}`;
 }
 
 /**

@@ -114,7 +114,7 @@ const chinese = {
 	"the run has ended": "运行已结束",
 	"no run has begun": "尚未开始运行",
 	"not connected: what is shown stands still": "连接已断开,显示内容不再更新",
-	"{0} s since the last record": "距上条记录 {0} 秒",
+	"{0} since the last record": "距上条记录 {0}",
 	"search names, prompts, keys, errors": "搜索文件名、提示词、键、错误",
 	seconds: "秒",
 	"{0} s": "{0} 秒",
