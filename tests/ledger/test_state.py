@@ -352,3 +352,12 @@ def test_the_servers_count_of_pictures_is_the_one_that_is_told() -> None:
     record = replace(done(), usage=UsageRecord(images=4))
     assert replay([started(), record]).totals.images == 4
     assert replay([started(), done()]).totals.images == 1
+
+
+@pytest.mark.parametrize(
+    "paid", [done(), failed(billed="yes"), failed(billed="yes", cost=cost("0.28"))]
+)
+def test_what_is_charged_is_not_called_unsent_afterwards(paid: AnyRecord) -> None:
+    """A late word of the same Attempt sends nothing again that is paid for."""
+    state = replay([started(), paid, UNSENT])
+    assert not isinstance(decide("k", state.outcomes["k"]), Send)

@@ -164,7 +164,9 @@ class Replay:
         known = self.outcomes.get(record.key)
         if posting is not None or known is None or known.attempt != record.attempt:
             return False
-        return known.state == "resolved" or (record.key, record.attempt) in self.open_charges
+        was_charged = isinstance(known.decided, Failed) and known.decided.billed == "yes"
+        is_open = (record.key, record.attempt) in self.open_charges
+        return known.state == "resolved" or was_charged or is_open
 
     def _resolved(self, record: Resolved) -> None:
         """The Job of a Charge that was settled; one that failed for good stays failed."""
