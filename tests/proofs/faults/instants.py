@@ -21,7 +21,8 @@ Place = Literal["resolving", "connecting", "accepted", "handshake", "head", "bod
 class Instant:
     """One way to break off. `answer` gets the peer and the regular reply, once the whole request
     was heard. `kind` is the error's kind in the ledger where it strikes a submit. `seconds`: the
-    client's own limit ends it, set to this. `partial`: some of a 2xx came, for quarantine."""
+    client's own limit ends it, set to this. `partial`: some of a 2xx came, for quarantine.
+    `is_answered`: its JSON came whole, so that the answer counts."""
 
     name: str
     place: Place
@@ -31,6 +32,7 @@ class Instant:
     seconds: float | None = None
     partial: bool = False
     redirects: bool = False
+    is_answered: bool = False
 
     @property
     def is_before_the_server(self) -> bool:
@@ -123,7 +125,7 @@ INSTANTS: tuple[Instant, ...] = (
     Instant("cut in the reply", "answer", "broken_reply", _in_the_body, partial=True),
     Instant(
         "Content-Length too great", "answer", "broken_reply", _of_length(lambda n: n + 99),
-        partial=True,
+        partial=True, is_answered=True,
     ),
     Instant(
         "Content-Length too small", "answer", "broken_reply", _of_length(lambda n: n // 2),
