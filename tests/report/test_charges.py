@@ -121,6 +121,15 @@ def test_a_review_fails_above_a_limit(
         assert json.loads(said.out)["totals"]
 
 
+def test_focus_says_who_bills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whom a run was sent to provides, publishes and bills: FOCUS 1.2 lets none of them be null."""
+    path = str(write(tmp_path / "cats" / "ledger.jsonl", ledger()))
+    assert main(["report", path, "--format", "focus"]) == 0
+    for row in csv.DictReader(io.StringIO(capsys.readouterr().out)):
+        names = (row["ProviderName"], row["PublisherName"], row["InvoiceIssuerName"])
+        assert names == ("qiniu",) * 3
+
+
 def test_jobs_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A line a charge as JSON Lines, CSV and a table that fits its terminal."""
     path = str(write(tmp_path / "cats" / "ledger.jsonl", ledger()))

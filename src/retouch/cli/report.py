@@ -221,11 +221,11 @@ def _passes(review: Review, limit: Money) -> bool:
 
 def _write_charges(options: _Options, wanted: Wanted) -> None:
     """A row a charge, as they come; of `--top` the dearest. Raises InputRefused, StorageFailed."""
-    scope = options.scope
+    scope, providers = options.scope, dict[str, str]()
 
     def rows() -> Iterator[Plain]:
         ledgers = ((each.name, each.reader, each.shared_records) for each in scope.search.ledgers)
-        return charge_rows(ledgers, wanted, scope.zone)
+        return charge_rows(ledgers, wanted, scope.zone, providers)
 
     if options.format == "table":
         print_charges(rows())
@@ -236,7 +236,7 @@ def _write_charges(options: _Options, wanted: Wanted) -> None:
         write_workbook([Page("Charges", COLUMNS, rows)], path)
         say(f"written to {path}")
     else:
-        _put(charge_lines(rows(), options.format), options)
+        _put(charge_lines(rows(), options.format, providers), options)
 
 
 def _format(said: str | None, path: Path | None) -> str:

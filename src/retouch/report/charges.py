@@ -10,10 +10,11 @@ import csv
 import heapq
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from types import MappingProxyType
 
 from retouch.ledger.charges import Charge, Charges, Posting
 from retouch.ledger.records import (
@@ -22,6 +23,7 @@ from retouch.ledger.records import (
     Failed,
     FileRecord,
     Resolved,
+    RunBegins,
     UsageRecord,
 )
 from retouch.money import exact
@@ -62,12 +64,21 @@ class Wanted:
         )
 
 
-def charge_rows(ledgers: Ledgers, wanted: Wanted, zone: timezone = UTC) -> Iterator[Plain]:
-    """A row a charge, confirmed or unknown, in the order of the ledgers; what was free is none."""
+def charge_rows(
+    ledgers: Ledgers,
+    wanted: Wanted,
+    zone: timezone = UTC,
+    providers: dict[str, str] | None = None,
+) -> Iterator[Plain]:
+    """A row a charge, confirmed or unknown, in the order of the ledgers; what was free is none.
+
+    Into `providers` goes whom each run was sent to, by its id, before its first row comes.
+    """
+    whose = {} if providers is None else providers
     rows = (
         row
         for name, records, shared in ledgers
-        for row in _rows(name, records, shared, Days(zone))
+        for row in _rows(name, records, shared, Days(zone), whose)
         if wanted.holds(row)
     )
     return rows if wanted.top is None else iter(heapq.nsmallest(wanted.top, rows, key=_dearest))
@@ -99,10 +110,14 @@ def _ends(records: Iterable[AnyRecord], shared: int) -> _Ends:
     return ends
 
 
-def _rows(name: str, records: Iterable[AnyRecord], shared: int, days: Days) -> Iterator[Plain]:
+def _rows(
+    name: str, records: Iterable[AnyRecord], shared: int, days: Days, providers: dict[str, str]
+) -> Iterator[Plain]:
     ends = _ends(records, shared)
     charges = Charges()
     for line, record, posting in charges.follow(records, shared):
+        if isinstance(record, RunBegins):
+            providers[record.run] = record.provider
         if posting is None:
             continue
         charge = posting.charge
@@ -188,12 +203,14 @@ def _used(usage: UsageRecord | None, came: int = 0) -> Plain:
     }
 
 
-def charge_lines(rows: Iterable[Plain], form: str) -> Iterator[str]:
+def charge_lines(
+    rows: Iterable[Plain], form: str, providers: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
     """The rows as lines of CSV (RFC 4180), JSON Lines or FOCUS, one after another."""
     if form == "jsonl":
         return (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if form == "focus":
-        return _csv(FOCUS, map(_focus, rows))
+        return _csv(FOCUS, (_focus(row, providers) for row in rows))
     return _csv(COLUMNS, rows)
 
 
@@ -221,12 +238,13 @@ FOCUS = (
 _SECOND = timedelta(seconds=1)
 
 
-def _focus(row: Plain) -> Plain:
+def _focus(row: Plain, providers: Mapping[str, str]) -> Plain:
     """A charge by the names of FOCUS 1.2: what is unknown is billed at 0, between its bounds."""
     began = datetime.fromisoformat(str(row["at"])).replace(microsecond=0)
     month = began.replace(day=1, hour=0, minute=0, second=0)
     next_month = (month + timedelta(days=32)).replace(day=1)
     cost, ledger = row["amount"] or _ZERO, row["ledger"]
+    provider = providers.get(str(row["run"])) or "unknown"
     by_tokens = row["total_tokens"] is not None
     counted, unit = (row["total_tokens"], "Tokens") if by_tokens else (row["images"], "Images")
     return {
@@ -239,7 +257,7 @@ def _focus(row: Plain) -> Plain:
         "ChargePeriodStart": _utc(began), "ChargePeriodEnd": _utc(began + _SECOND),
         "ConsumedQuantity": counted, "ConsumedUnit": unit,
         "PricingQuantity": counted, "PricingUnit": unit,
-        "InvoiceIssuerName": "", "ProviderName": "", "PublisherName": "",
+        "InvoiceIssuerName": provider, "ProviderName": provider, "PublisherName": provider,
         "ResourceId": row["key"], "ResourceName": row["source"], "ResourceType": "Image edit",
         "ServiceCategory": "AI and Machine Learning", "ServiceName": row["model"],
         "SkuId": row["model"], "SkuPriceId": row["price"],
