@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
 
 from retouch.cli import main
 from retouch.ledger.records import AmountRecord, AnyRecord, CostRecord, Resolved
 from retouch.report import Sums, Tally
 from retouch.report.charges import COLUMNS, FOCUS, Wanted, charge_lines, charge_rows
+from tests.report.test_tally import lives
 from tests.support.ledgers import (
     FIRST,
     begins,
@@ -119,6 +122,35 @@ def test_a_review_fails_above_a_limit(
         assert "--fail-above" in said.err
     else:
         assert json.loads(said.out)["totals"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(lives())
+def test_every_format_adds_up_to_the_totals(records: list[AnyRecord]) -> None:
+    """Over any lives of any jobs: totals, each breakdown, rows, CSV, JSON Lines and FOCUS."""
+    tally = Tally([("model", "day"), ("source",)])
+    tally.read(records)
+    sums = [
+        (sum(each.confirmed for each in rows.values()),
+         sum(each.unknown_high for each in rows.values()))
+        for rows in tally.rows.values()
+    ]  # fmt: skip
+    rows = list(charge_rows([("cats", records, 0)], Wanted()))
+    sums.append(both(rows, "amount", "high"))
+    sums.append(both(map(json.loads, charge_lines(rows, "jsonl")), "amount", "high"))
+    for form, names in (("csv", ("amount", "high")), ("focus", ("BilledCost", "x_UnknownHigh"))):
+        text = "".join(charge_lines(rows, form))
+        sums.append(both(csv.DictReader(io.StringIO(text)), *names))
+    assert len(set(sums)) == 1, sums
+
+
+def both(rows: Iterable[Mapping[str, object]], *names: str) -> tuple[Decimal, Decimal]:
+    """The sums of two columns."""
+    listed = list(rows)
+    paid, high = (
+        sum((Decimal(str(row[name] or 0)) for row in listed), Decimal(0)) for name in names
+    )
+    return paid, high
 
 
 def test_focus_says_who_bills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
