@@ -20,6 +20,7 @@ from retouch.ledger.records import (
     AmountRecord,
     AnyRecord,
     CostRecord,
+    Done,
     ErrorRecord,
     Resolved,
     Reused,
@@ -462,3 +463,59 @@ def test_what_servers_state_is_compared() -> None:
     tally = tallied([started(1), done(1, usage=usage)])
     assert str(tally.stated.theirs["CNY"].amount) == "0.3"
     assert str(tally.stated.ours["CNY"].amount) == "0.2715321"
+
+
+SUMMED = (
+    "jobs", "images", "input_tokens", "output_tokens", "total_tokens", "unpriced_jobs", "kept",
+    "confirmed", "unknown_high",
+)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(lives(), st.booleans())
+def test_rows_by_kind_add_up_to_the_totals(records: list[AnyRecord], has_price: bool) -> None:
+    """Over any lives of any jobs, with the price at hand and without, alone and by model: each
+    column's sum is the total's."""
+    price = Price(currency="CNY", per_image=Decimal("0.3"))
+    what_if = WhatIf(lambda *_: price if has_price else None)
+    tally = Tally([("kind",), ("model", "kind")], parts=what_if.parts)
+    tally.read(records)
+    totals = totals_of(tallied(records))  # of a pass that tells nothing apart
+    assert totals_of(tally) == totals
+    for grouping in (("kind",), ("model", "kind")):
+        for currency, total in totals.items():
+            rows = [sums for key, sums in tally.rows[grouping].items() if key[0] == currency]
+            for name in SUMMED:
+                assert sum(getattr(row, name) for row in rows) == getattr(total, name), name
+    told = [sums.confirmed for key, sums in tally.rows[("kind",)].items() if key[1] == "images"]
+    is_priced_done = any(isinstance(each, Done) and each.cost for each in records)
+    assert sum(told) > 0 if has_price and is_priced_done else sum(told) == 0
+
+
+def test_money_is_told_apart_by_kind() -> None:
+    """Thinking, pictures and input stand apart with what each cost; what the user settled and what
+    is unknown stand where nothing is told apart."""
+    price = Price(
+        currency="USD", input_per_million=Decimal(2), image_output_per_million=Decimal(120),
+        text_output_per_million=Decimal(12),
+    )  # fmt: skip
+    usage = UsageRecord(
+        input_tokens=600, output_tokens=1400, total_tokens=2000, image_output_tokens=1120,
+        reasoning_tokens=250,
+    )  # fmt: skip
+    ceiling = AmountRecord(amount="0.5", currency="USD")
+    cost = CostRecord(amount="0.138960", currency="USD", basis="tokens", price="p")
+    records: list[AnyRecord] = [begins()]
+    for number in range(3):
+        records += [started(number, ceiling=ceiling), done(number, usage=usage, cost=cost)]
+    records += [started(7, ceiling=ceiling), unknown(7, ceiling=ceiling)]
+    tally = Tally([("kind",)], parts=WhatIf(lambda *_: price).parts)
+    tally.read(records)
+    rows = {row["kind"]: row for row in review_of(tally).by[("kind",)]}
+    assert {kind: row["confirmed"] for kind, row in rows.items()} == {
+        "image_output": "0.403200", "thinking_output": "0.009000", "input": "0.003600",
+        "text_output": "0.001080", "not_told_apart": "0.000000",
+    }  # fmt: skip
+    assert rows["image_output"]["images"] == 3
+    assert rows["not_told_apart"]["unknown_high"] == "0.500000"
+    assert (rows["not_told_apart"]["jobs"], rows["not_told_apart"]["total_tokens"]) == (4, 0)

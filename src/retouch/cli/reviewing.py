@@ -31,7 +31,7 @@ from retouch.report.comparing import as_other, compared, spans
 from retouch.report.rows import Plain, Review, review_of
 from retouch.report.tally import Stands, all_stand
 from retouch.report.waste import Wasted, WasteKind
-from retouch.report.what_if import PriceAt, WhatIf
+from retouch.report.what_if import PriceAt, WhatIf, no_price
 from retouch.review.charts import Durations
 from retouch.review.marks import read_marks
 from retouch.text import one_clean_line
@@ -70,14 +70,24 @@ def review_ledgers(scope: Scope, groupings: Sequence[Grouping]) -> Reviewed:
         scope.period,
         zone=scope.zone,
         prices=what_if,
+        parts=(apart := what_if or WhatIf()).parts,
         on_kept=looker.keep,
         rejected=_rejected(scope.search),
     )
     absent: list[str] = []
+    by_kind = any("kind" in grouping for grouping in groupings)
     for found in scope.search.ledgers:
         looker.reading = found
         if what_if is not None:
             what_if.by(prices.price_at if prices else _own_prices(found, "--batch"))
+        elif found.loaded is not None:
+            apart.by(found.loaded.price_at)
+        elif by_kind:
+            apart.by(no_price)
+            absent.append(
+                f"{found.name}: amounts are not told apart by kind, for it was not named by its "
+                "manifest, which has the prices."
+            )
         tally.read(
             found.reader, found.shared_records, ledger=found.name, stands=_standing(found, absent)
         )

@@ -33,6 +33,8 @@ class Counted(Protocol):
     @property
     def output_tokens(self) -> int | None: ...
     @property
+    def reasoning_tokens(self) -> int | None: ...
+    @property
     def text_output_tokens(self) -> int | None: ...
     @property
     def image_output_tokens(self) -> int | None: ...
@@ -95,7 +97,9 @@ def cost_at(
         basis: Basis = "none" if price.per_request is None else "request"  # `none`: local
         if price.per_image is not None or price.per_megapixel is not None:
             billed = pictures.billed(usage.images)
-            made = None if billed is None else _of_pictures(price, billed, pictures, size, quality)
+            made = (
+                None if billed is None else picture_amount(price, billed, pictures, size, quality)
+            )
             if made is None:
                 return None
             amount += made
@@ -121,7 +125,7 @@ def in_batch(cost: CostRecord, price: Price) -> CostRecord:
     )
 
 
-def _of_pictures(
+def picture_amount(
     price: Price, billed: int, pictures: Delivered, size: str | None, quality: str | None
 ) -> Decimal | None:
     """What so many pictures cost, each by the size it came in; None: one was not measured."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 from typing import Protocol
 
+from retouch.costs.kinds import NOT_TOLD_APART
 from retouch.ledger.records import RunBegins
 from retouch.report.sums import (
     Grouping,
@@ -64,7 +65,8 @@ class Place:
 class Breakdown:
     """`rows` maps a grouping to its rows, once `add_up` was called; a row's key is its currency
     and the grouping's values; one by source has its ledger too, before the source. The grouping ()
-    is the totals. `days` are those that rows are of."""
+    is the totals. `days` are those that rows are of. `by_kind`: some rows are by kind; what is of
+    none, a Job or an Attempt, is counted where nothing is told apart."""
 
     def __init__(self, groupings: Iterable[Grouping], period: Period) -> None:
         self.rows: dict[Grouping, dict[RowKey, Sums]] = {(): {}} | {each: {} for each in groupings}
@@ -76,7 +78,8 @@ class Breakdown:
         self._names = ("model", "run", *(word for word in ("prompt", "source") if word in wanted))
         self._words = attrgetter(*self._names)
         self._by_folder = any(word.partition(":")[0] in _OF_FOLDERS for word in wanted)
-        said = ("day", "folder", *self._names)
+        self.by_kind = "kind" in wanted
+        said = ("day", "folder", *self._names, *(("kind",) if self.by_kind else ()))
         self._values = [_value_of(word, said) for word in wanted]
         self._keys = [
             (_picked([1 + wanted.index(word) for word in columns(each)]), rows)
@@ -84,10 +87,13 @@ class Breakdown:
         ]
         self._fine: dict[Spot, Sums] = {}
 
-    def spot(self, placed: Placed, currency: str | None, day: str) -> Spot:
-        """The fine row that what was charged on a day belongs to."""
+    def spot(
+        self, placed: Placed, currency: str | None, day: str, kind: str = NOT_TOLD_APART
+    ) -> Spot:
+        """The fine row that what was charged on a day, for a kind of thing, belongs to."""
         folder = folder_of(placed.source) if self._by_folder else ""
-        return (currency, day, folder, self._words(placed))
+        words = self._words(placed)
+        return (currency, day, folder, (*words, kind) if self.by_kind else words)
 
     def at(self, spot: Spot) -> Sums:
         """The sums of a fine row; outside the period they are forgotten."""

@@ -147,19 +147,25 @@ def _totals(currency: str | None, sums: Sums) -> Plain:
 
 def _row(grouping: Grouping, key: RowKey, sums: Sums) -> Plain:
     shown: Plain = dict(zip(columns(grouping), key[1:], strict=True))
+    totals = _totals(key[0], sums)
+    attempts = {
+        "attempts": sums.attempts,
+        "free_attempts": sums.free,
+        "unknown_attempts": sums.unknown,
+        "failed_attempts": sums.failed,
+    }
+    if "kind" in grouping:  # a picture is kept as a whole, and the rows are the kinds
+        return shown | totals | {"cost_per_kept": None, "cost_per_kept_high": None} | attempts
     return {
         **shown,
-        **_totals(key[0], sums),
+        **totals,
         "text_tokens": sums.text_tokens,
         "image_tokens": sums.image_tokens,
         "cached_tokens": sums.cached_tokens,
         "reasoning_tokens": sums.reasoning_tokens,
         "text_output_tokens": sums.text_output_tokens,
         "image_output_tokens": sums.image_output_tokens,
-        "attempts": sums.attempts,
-        "free_attempts": sums.free,
-        "unknown_attempts": sums.unknown,
-        "failed_attempts": sums.failed,
+        **attempts,
     }
 
 

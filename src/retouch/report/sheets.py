@@ -27,6 +27,10 @@ _ROWS = (
     "currency", "confirmed", "change", "share", "unknown_high", "jobs", "kept", "cost_per_kept",
     "total_tokens",
 )  # fmt: skip
+_KINDS = (
+    "currency", "confirmed", "change", "share", "unknown_high", "input_tokens", "output_tokens",
+    "images",
+)  # fmt: skip
 _WASTE = ("kind", "currency", "jobs", "pictures", "amount", "amount_high", "share")
 _EXAMPLES = ("kind", "currency", "amount", "amount_high", "source", "prompt", "key")
 _FAILURES = ("kind", "unsent", "failed", "unknown")
@@ -80,7 +84,8 @@ def sheets(review: Review) -> list[Sheet]:
             if grouping[0] in IN_TIME:
                 rows = rows[::-1]  # noqa: PLW2901 - people look for the newest
             shared = [row | {"share": _share(row, "confirmed", totals)} for row in rows]
-            found.append(_sheet(title, (*grouping, *_ROWS), shared, complete))
+            names = _KINDS if "kind" in grouping else _ROWS
+            found.append(_sheet(title, (*grouping, *names), shared, complete))
     wasted = [row | {"share": _share(row, "amount", totals)} for row in review.waste]
     found += [
         _sheet("Waste (a job may be of several kinds)", _WASTE, wasted),

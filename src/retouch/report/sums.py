@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timezone
 from decimal import Decimal
 
+from retouch.costs.kinds import Part
 from retouch.ledger.records import UsageRecord
 
 Dimension = str
@@ -14,7 +15,7 @@ Dimension = str
 
 DIMENSIONS: tuple[Dimension, ...] = (
     "model", "prompt", "label", "folder", "source", "day", "week", "month", "run", "ledger",
-    "provider",
+    "provider", "kind",
 )  # fmt: skip
 MORE_DIMENSIONS = ("folder:N", "tag:NAME")
 IN_TIME = ("day", "week", "month", "run")
@@ -153,6 +154,17 @@ class Sums:
         self.reasoning_tokens += other.reasoning_tokens
         self.text_output_tokens += other.text_output_tokens
         self.image_output_tokens += other.image_output_tokens
+
+    def move(self, part: Part, sign: int, *, is_in_total: bool) -> None:
+        """Add (1) or take away (-1) what one kind has of a charge; its tokens from the total too,
+        where the server stated one."""
+        self.input_tokens += sign * part.input_tokens
+        self.output_tokens += sign * part.output_tokens
+        self.images += sign * part.images
+        if is_in_total:
+            self.total_tokens += sign * (part.input_tokens + part.output_tokens)
+        if part.amount is not None:
+            self.confirmed += sign * part.amount
 
     @property
     def cost_per_kept(self) -> Decimal | None:

@@ -15,6 +15,7 @@ from decimal import Decimal, localcontext
 from sys import intern
 from typing import Protocol
 
+from retouch.costs.kinds import NOT_TOLD_APART, Part
 from retouch.ledger.charges import Charge, Charges, Posting
 from retouch.ledger.records import (
     AmountRecord,
@@ -43,6 +44,10 @@ from retouch.report.waste import (
 )
 
 Stands = Callable[[FileRecord], bool]
+
+
+PartsOf = Callable[[Done | Failed, Charge, AmountRecord | None], Iterable[Part]]
+"""What each kind has of a charge of so much."""
 
 
 def all_stand(_: FileRecord) -> bool:
@@ -86,7 +91,8 @@ class Tally:
     `prices` are others than those of the run: what it would have cost; `compared` then holds that
     beside what the same Attempts did cost, and `stated` what servers say beside what was worked
     out. `on_kept` is told of each Job done within the period. `rejected` are Keys of Jobs whose
-    pictures a person refused.
+    pictures a person refused. `parts` tells
+    apart what rows by kind are of.
     """
 
     def __init__(
@@ -96,6 +102,7 @@ class Tally:
         *,
         zone: timezone = UTC,
         prices: OtherPrices | None = None,
+        parts: PartsOf | None = None,
         on_kept: Callable[[Kept], None] | None = None,
         rejected: Collection[str] = frozenset(),
     ) -> None:
@@ -111,6 +118,7 @@ class Tally:
         self._day_of = Days(zone).of
         self._breakdown = Breakdown(groupings, self._period)
         self._prices = prices
+        self._parts = parts if self._breakdown.by_kind else None
         self._on_kept = on_kept
         self._rejected = rejected
         self._stands: Stands = all_stand
@@ -221,8 +229,21 @@ class Tally:
             sums.use(record.usage, 0)
         if verdict == "charged":
             self._pay(sums, posting)
+        if self._parts is not None:
+            self._tell_apart(self._parts(record, posting.charge, cost), record, posting)
         if record.usage is not None and record.usage.stated is not None:
             self.stated.add(cost, record.usage.stated)
+
+    def _tell_apart(self, parts: Iterable[Part], record: Done | Failed, posting: Posting) -> None:
+        """Move what each kind has of a charge from the row of what is not told apart to its own."""
+        begun, currency = posting.charge.begun, self._paid_in(posting)
+        day = self._day_of(posting.charge.at)
+        has_total = record.usage is not None and record.usage.total_tokens is not None
+        for part in parts:
+            # One row after the other: a new one may make the breakdown add up those it has.
+            for kind, sign in ((part.kind, 1), (NOT_TOLD_APART, -1)):
+                row = self._breakdown.at(self._breakdown.spot(begun, currency, day, kind))
+                row.move(part, sign, is_in_total=has_total)
 
     def _paid_in(self, posting: Posting) -> str | None:
         """The currency of the row that a charged Attempt belongs to."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from types import MappingProxyType
 
-from retouch.costs.pricing import cost_at, delivered, in_batch
+from retouch.costs.kinds import Part, parts_of
+from retouch.costs.pricing import Delivered, cost_at, delivered, in_batch
 from retouch.ledger.charges import Charge
-from retouch.ledger.records import CostRecord, Done, Failed, UsageRecord
+from retouch.ledger.records import AmountRecord, CostRecord, Done, Failed, UsageRecord
 from retouch.manifest import Price
 from retouch.money import Money
 from retouch.text import how_many, one_clean_line
@@ -17,7 +19,7 @@ PriceAt = Callable[[str, datetime], Price | None]
 _A_MINUTE = timedelta(minutes=1)
 
 
-def _no_price(model: str, moment: datetime) -> None:
+def no_price(model: str, moment: datetime) -> None:
     """Nothing has a price before `WhatIf.by` says so."""
 
 
@@ -31,7 +33,7 @@ class WhatIf:
 
     def __init__(
         self,
-        price_at: PriceAt = _no_price,
+        price_at: PriceAt = no_price,
         *,
         is_batch: bool = False,
         instead: Mapping[str, str] = MappingProxyType({}),
@@ -49,24 +51,29 @@ class WhatIf:
 
     def cost(self, record: Done | Failed, charge: Charge) -> CostRecord | None:
         """What a charged Attempt would have cost; None: no price, or too little was counted."""
-        price = self._price(record.model, charge.at)
+        price = self.price(record.model, charge.at)
         if price is None:
             self.unpriced.add(record.model)
             return None
-        terms = charge.terms
-        files = record.files if isinstance(record, Done) else ()
-        size, quality = (terms.size, terms.quality) if terms else (None, None)
-        pictures = delivered(files, len(files), terms.n if terms else None)
-        cost = cost_at(price, record.usage or UsageRecord(), pictures, size, quality)
+        cost = cost_at(
+            price, record.usage or UsageRecord(), _pictures(record, charge), *_asked(charge)
+        )
         if cost is None or not self.is_batch:
             return cost
         if price.batch_discount is None:
             self.without_discount.add(record.model)
         return in_batch(cost, price)
 
+    def parts(self, record: Done | Failed, charge: Charge, paid: AmountRecord | None) -> list[Part]:
+        """What each kind has of a charge of so much, at the prices it was charged at."""
+        usage, pictures = record.usage or UsageRecord(), _pictures(record, charge)
+        price = self.price(record.model, charge.at)
+        amount = Decimal(paid.amount) if paid else None
+        return parts_of(usage, pictures, price, amount, _asked(charge))
+
     def currency(self, model: str, at: str) -> str | None:
         """In which currency a model is charged at a moment; None: it has no price then."""
-        price = self._price(model, at)
+        price = self.price(model, at)
         return price.currency if price else None
 
     def notes(
@@ -86,7 +93,7 @@ class WhatIf:
             names = _names(self.unpriced)
             yield f"In neither sum, without a price when it was used: {names}."
 
-    def _price(self, model: str, at: str) -> Price | None:
+    def price(self, model: str, at: str) -> Price | None:
         """The price at a moment (RFC 3339); nearly every minute has one, which is kept."""
         place = (model, at[:16])
         prices = self._minutes.get(place)
@@ -100,6 +107,17 @@ class WhatIf:
 
     def _of(self, model: str, moment: datetime) -> Price | None:
         return self._price_at(self._instead.get(model, model), moment)
+
+
+def _pictures(record: Done | Failed, charge: Charge) -> Delivered:
+    files = record.files if isinstance(record, Done) else ()
+    return delivered(files, len(files), charge.terms.n if charge.terms else None)
+
+
+def _asked(charge: Charge) -> tuple[str | None, str | None]:
+    """The size and quality asked for."""
+    terms = charge.terms
+    return (terms.size, terms.quality) if terms else (None, None)
 
 
 def _sums(amounts: Iterable[Money]) -> str:
