@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,8 @@ from retouch.report.charges import COLUMNS, FOCUS, Wanted, charge_lines, charge_
 from tests.report.test_tally import lives
 from tests.support.ledgers import (
     FIRST,
+    GEMINI,
+    KLING,
     begins,
     done,
     failed,
@@ -160,6 +163,46 @@ def test_focus_says_who_bills(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     for row in csv.DictReader(io.StringIO(capsys.readouterr().out)):
         names = (row["ProviderName"], row["PublisherName"], row["InvoiceIssuerName"])
         assert names == ("qiniu",) * 3
+
+
+# Columns that FOCUS 1.2 calls mandatory, by their pages in its repository (tag v1.2,
+# specification/columns), and those that must not be null: anywhere, or in a row of usage.
+FOCUS_NULLABLE = {"BillingAccountName", "ChargeClass", "ChargeDescription"}
+FOCUS_MANDATORY = FOCUS_NULLABLE | {
+    "BilledCost", "BillingAccountId", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart",
+    "ChargeCategory", "ChargePeriodEnd", "ChargePeriodStart", "ContractedCost", "EffectiveCost",
+    "InvoiceIssuerName", "ListCost", "PricingQuantity", "PricingUnit", "ProviderName",
+    "PublisherName", "ServiceCategory", "ServiceName",
+}  # fmt: skip
+FOCUS_OF_USAGE = {
+    "ChargeFrequency", "ConsumedQuantity", "ConsumedUnit", "ResourceType", "ServiceSubcategory",
+    "SkuId", "SkuPriceId",
+}  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(lives())
+def test_focus_keeps_the_rules_of_its_columns(records: list[AnyRecord]) -> None:
+    """Over any lives of any jobs: no column is null that must not be, currencies are ISO codes, a
+    price is of one SKU, moments are whole seconds of UTC in their billing period."""
+    price = CostRecord(amount="0.3", currency="CNY", basis="images", price="price-12345678")
+    records = [*records, started(9000, model=KLING), done(9000, model=KLING, cost=price),
+               started(9001, model=GEMINI), done(9001, model=GEMINI, cost=price)]  # fmt: skip
+    providers: dict[str, str] = {}
+    rows_of = charge_rows([("cats", records, 0)], Wanted(), providers=providers)
+    text = "".join(charge_lines(rows_of, "focus", providers))
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert set(FOCUS) >= FOCUS_MANDATORY
+    parents: dict[str, str] = {}
+    for row in rows:
+        for name in (FOCUS_MANDATORY - FOCUS_NULLABLE) | FOCUS_OF_USAGE:
+            assert row[name], name
+        assert re.fullmatch(r"[A-Z]{3}", row["BillingCurrency"])
+        assert parents.setdefault(row["SkuPriceId"], row["SkuId"]) == row["SkuId"]
+        bounds = ("BillingPeriodStart", "ChargePeriodStart", "ChargePeriodEnd", "BillingPeriodEnd")
+        moments = [row[name] for name in bounds]
+        assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", each) for each in moments)
+        assert moments == sorted(moments)
 
 
 def test_jobs_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ from retouch.ledger.records import (
     RunBegins,
     UsageRecord,
 )
-from retouch.money import exact
+from retouch.money import NO_CURRENCY, exact
 from retouch.report.formats import safe_cell
 from retouch.report.rows import Plain
 from retouch.report.sums import Days, Period, folder_of
@@ -232,14 +232,19 @@ FOCUS = (
     "ChargePeriodEnd", "ChargePeriodStart", "ConsumedQuantity", "ConsumedUnit", "ContractedCost",
     "EffectiveCost", "InvoiceIssuerName", "ListCost", "PricingQuantity", "PricingUnit",
     "ProviderName", "PublisherName", "ResourceId", "ResourceName", "ResourceType",
-    "ServiceCategory", "ServiceName", "SkuId", "SkuPriceId", "x_Attempt", "x_LedgerLine",
-    "x_UnknownLow", "x_UnknownHigh", "x_Waste",
+    "ServiceCategory", "ServiceName", "ServiceSubcategory", "SkuId", "SkuPriceId",
+    "x_Attempt", "x_LedgerLine", "x_UnknownLow", "x_UnknownHigh", "x_Waste",
 )  # fmt: skip
 _SECOND = timedelta(seconds=1)
 
 
 def _focus(row: Plain, providers: Mapping[str, str]) -> Plain:
-    """A charge by the names of FOCUS 1.2: what is unknown is billed at 0, between its bounds."""
+    """A charge by the names of FOCUS 1.2: what is unknown is billed at 0, between its bounds.
+
+    That specification lets no charge be without a currency, so that what has no price is in ISO
+    4217's code for none; and no usage without the price of one SKU: the model's where nobody knows
+    which.
+    """
     began = datetime.fromisoformat(str(row["at"])).replace(microsecond=0)
     month = began.replace(day=1, hour=0, minute=0, second=0)
     next_month = (month + timedelta(days=32)).replace(day=1)
@@ -250,7 +255,7 @@ def _focus(row: Plain, providers: Mapping[str, str]) -> Plain:
     return {
         "BilledCost": cost, "EffectiveCost": cost, "ContractedCost": cost, "ListCost": cost,
         "BillingAccountId": ledger, "BillingAccountName": ledger,
-        "BillingCurrency": row["currency"],
+        "BillingCurrency": row["currency"] or NO_CURRENCY,
         "BillingPeriodStart": _utc(month), "BillingPeriodEnd": _utc(next_month),
         "ChargeCategory": "Usage", "ChargeClass": None, "ChargeFrequency": "Usage-Based",
         "ChargeDescription": f"{row['prompt']}: {row['source']}",
@@ -260,7 +265,9 @@ def _focus(row: Plain, providers: Mapping[str, str]) -> Plain:
         "InvoiceIssuerName": provider, "ProviderName": provider, "PublisherName": provider,
         "ResourceId": row["key"], "ResourceName": row["source"], "ResourceType": "Image edit",
         "ServiceCategory": "AI and Machine Learning", "ServiceName": row["model"],
-        "SkuId": row["model"], "SkuPriceId": row["price"],
+        "ServiceSubcategory": "Generative AI",
+        "SkuId": row["model"],
+        "SkuPriceId": f"{row['model']}/{row['price']}" if row["price"] else row["model"],
         "x_Attempt": row["attempt"], "x_LedgerLine": row["line"],
         "x_UnknownLow": row["low"], "x_UnknownHigh": row["high"], "x_Waste": row["waste"],
     }  # fmt: skip
