@@ -111,6 +111,29 @@ def _focus(cells: Cells, row: Mapping[str, str]) -> Cells:
     return cells
 
 
+_AWS_USAGE = ("", "usage", "discountedusage", "savingsplancoveredusage")
+
+
+def _aws(cells: Cells, row: Mapping[str, str]) -> Cells:
+    """A line is what its LineItemType says: usage, or tax, credit, refund, a discount or a fee."""
+    said = row.get("lineitem/lineitemtype") or row.get("line_item_line_item_type") or ""
+    if said.lower() not in _AWS_USAGE:
+        cells["category"] = said.lower()
+    return cells
+
+
+def _azure(cells: Cells, row: Mapping[str, str]) -> Cells:
+    """Days come as MM/DD/YYYY whatever the user's language; a charge that is no usage says so."""
+    month, _, rest = cells.get("date", "").partition("/")
+    day, _, year = rest.partition("/")
+    if year:
+        cells["date"] = f"{year}-{month}-{day}"
+    said = row.get("chargetype", "").lower()
+    if said not in ("", "usage"):
+        cells["category"] = said
+    return cells
+
+
 PROFILES: tuple[Profile, ...] = (
     # FOCUS 1.0 to 1.2 (focus.finops.org): columns of that specification's names.
     Profile(
@@ -124,6 +147,46 @@ PROFILES: tuple[Profile, ...] = (
             "quantity": ("consumedquantity",),
         },
         adapt=_focus,
+    ),
+    # AWS Cost and Usage Report and its successor in Data Exports, CUR 2.0 (docs.aws.amazon.com/cur,
+    # Line item details; table dictionary): a row an hour or day and usage type, in UTC.
+    Profile(
+        "aws",
+        frozenset({"lineitem/usagestartdate", "lineitem/unblendedcost"}),
+        {
+            "date": ("lineitem/usagestartdate",),
+            "model": ("lineitem/lineitemdescription", "lineitem/usagetype"),
+            "amount": ("lineitem/unblendedcost",),
+            "currency": ("lineitem/currencycode",),
+        },
+        adapt=_aws,
+        by_words=True,
+    ),
+    Profile(
+        "aws-cur2",
+        frozenset({"line_item_usage_start_date", "line_item_unblended_cost"}),
+        {
+            "date": ("line_item_usage_start_date",),
+            "model": ("line_item_line_item_description", "line_item_usage_type"),
+            "amount": ("line_item_unblended_cost",),
+            "currency": ("line_item_currency_code",),
+        },
+        adapt=_aws,
+        by_words=True,
+    ),
+    # Azure cost and usage details of an Enterprise or a Customer Agreement
+    # (learn.microsoft.com, dataset-schema/cost-usage-details-ea and -mca): a row a day and meter.
+    Profile(
+        "azure",
+        frozenset({"costinbillingcurrency", "metername", "chargetype"}),
+        {
+            "date": ("date",),
+            "model": ("metername",),
+            "amount": ("costinbillingcurrency",),
+            "currency": ("billingcurrencycode", "billingcurrency"),
+        },
+        adapt=_azure,
+        by_words=True,
     ),
     # OpenAI: the costs export of the usage dashboard, line items `MODEL, KIND`.
     Profile(

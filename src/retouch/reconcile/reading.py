@@ -81,7 +81,7 @@ def _from_text(name: str, data: bytes, reading: Reading) -> Bill:
     except (ValueError, RecursionError) as error:
         what = f"is no JSON: {error}"
         raise InputRefused([Problem(name, 0, 0, what, "export it again")]) from None
-    if isinstance(document, dict) and _is_openai(document):
+    if isinstance(document, dict) and _has_buckets(document):
         return read_table(name, _openai_rows(document), reading)
     rows_of = document if isinstance(document, list) else document.get("data")
     if isinstance(rows_of, list) and rows_of and "items" not in _first(rows_of):
@@ -218,8 +218,8 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def _is_openai(document: Mapping[str, Any]) -> bool:
-    """Whether it is a page of OpenAI's GET /v1/organization/costs."""
+def _has_buckets(document: Mapping[str, Any]) -> bool:
+    """Whether it is a page of costs by days: OpenAI's GET /v1/organization/costs."""
     data = document.get("data")
     return isinstance(data, list) and "results" in _first(data)
 
@@ -230,15 +230,22 @@ def _openai_rows(document: Mapping[str, Any]) -> Rows:
     rows = [
         [
             _cell(bucket.get("start_time")),
-            _cell((result.get("amount") or {}).get("value")),
-            _cell((result.get("amount") or {}).get("currency")),
+            _cell(amount.get("value")),
+            _cell(amount.get("currency")),
             _cell(result.get("line_item")),
             _cell(result.get("quantity")),
         ]
-        for bucket in _objects(document.get("data"))
-        for result in _objects(bucket.get("results"))
+        for bucket, result in _results(document)
+        for amount in [_first([result.get("amount")])]
     ]
     return list(enumerate([head, *rows], 1))
+
+
+def _results(document: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Each result of a page of costs, with its bucket."""
+    for bucket in _objects(document.get("data")):
+        for result in _objects(bucket.get("results")):
+            yield bucket, result
 
 
 def _object_rows(objects: Iterable[Any]) -> Rows:
