@@ -3,6 +3,7 @@ reserved, counted and on file until it is known. In virtual time."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections import Counter
@@ -17,9 +18,13 @@ import pytest
 from retouch.engine.budget import Cap, Purse
 from retouch.errors import BudgetReached, Interrupted, Refused
 from retouch.job import Picture
+from retouch.ledger import Reader
 from retouch.ledger.records import Failed
 from retouch.manifest import Limits, Model, PayAgain, Poll, Price, RunSettings, UpTo
 from retouch.money import Money
+from retouch.report import Tally
+from retouch.report.charges import Wanted, charge_rows
+from retouch.report.rows import review_of
 from tests.support import workbench
 from tests.support.provider import Mishap, Provider, png
 from tests.support.workbench import GEMINI, KLING, PRICES, Bench, TestLane, lane
@@ -134,6 +139,32 @@ async def test_what_each_attempt_brought_is_kept_apart(in_memory: Path) -> None:
     [key] = work.state.outcomes
     kept = sorted(path.name for path in (in_memory / "quarantine").iterdir())
     assert kept == [f"{key}-1.body", f"{key}-2.body"]
+
+
+@pytest.mark.parametrize(
+    ("came", "low", "confirmed"),
+    [(0, "0.000000", "0.000000"), (2, "0.400000", "0.000000"), (4, "0.000000", "0.800000")],
+)
+async def test_pictures_that_nobody_counted_cost_between_came_and_asked_for(
+    in_memory: Path, came: int, low: str, confirmed: str
+) -> None:
+    """Two of four pictures at 0.20 each: the ledger, the review and each row say from 0.40 to
+    0.80. All four: 0.80, for sure. None: nobody knows, up to 0.80."""
+    pictures = [{"b64_json": base64.b64encode(png(str(each))).decode()} for each in range(came)]
+    reply = told(200, {"created": 1, "data": pictures}, charged=True)
+    price = Price(currency="CNY", per_image=Decimal("0.20"))
+    work = Bench(in_memory, Provider(mishaps=[reply]))
+    await work.run([lane(GEMINI, 1, n=4)], price_at=lambda *_: price)
+    records = list(Reader(in_memory / "ledger.jsonl"))
+    tally = Tally()
+    tally.read(records)
+    [totals] = review_of(tally).totals
+    is_known = confirmed != "0.000000"
+    expected = (confirmed, low, "0.000000" if is_known else "0.800000")
+    names = ("confirmed", "unknown_low", "unknown_high")
+    assert tuple(totals[name] for name in names) == expected
+    [row] = charge_rows([("cats", records, 0)], Wanted())
+    assert (row["low"], row["high"]) == ((None, None) if is_known else (low, "0.800000"))
 
 
 async def test_what_may_have_been_charged_holds_its_ceiling(in_memory: Path) -> None:

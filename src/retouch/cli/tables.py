@@ -74,7 +74,8 @@ def _charge_cell(row: Plain, name: str) -> str:
     if name == "at":
         return str(row["at"])[:19].replace("T", " ")
     if name == "amount" and row["amount"] is None and row["high"] is not None:
-        return f"≤{row['high']}"
+        low = Decimal(str(row["low"] or 0))
+        return f"{row['low']}-{row['high']}" if low else f"≤{row['high']}"
     return _cut(name, one_clean_line(str(row[name] or "-"), 200))
 
 

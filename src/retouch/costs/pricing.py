@@ -88,6 +88,16 @@ def cost_of(usage: Usage, pictures: Delivered, job: Job, price: Price | None) ->
     )
 
 
+def least_of(usage: Usage, pictures: Delivered, job: Job, price: Price | None) -> Money | None:
+    """The least an answered Attempt cost that is paid by the picture, where nobody counted how
+    many: those that came (DESIGN §10). None: that cannot be said either, or is nothing."""
+    if price is None or usage.images is not None:
+        return None
+    came = Delivered(pictures.count, None, pictures.sides)
+    cost = cost_at(price, usage, came, job.terms.size, job.terms.quality)
+    return cost.money if cost is not None and cost.money.amount else None
+
+
 def cost_at(
     price: Price, usage: Counted, pictures: Delivered, size: str | None, quality: str | None
 ) -> CostRecord | None:

@@ -20,8 +20,23 @@ from functools import partial
 
 import anyio
 
-from retouch.costs.pricing import Delivered, as_amount, ceiling_of, cost_of, delivered
-from retouch.dialects.base import Accepted, Endpoint, LinkedPicture, Produced, Rejected, Request
+from retouch.costs.pricing import (
+    Delivered,
+    as_amount,
+    ceiling_of,
+    cost_of,
+    delivered,
+    least_of,
+)
+from retouch.dialects.base import (
+    Accepted,
+    Endpoint,
+    LinkedPicture,
+    Produced,
+    Rejected,
+    Request,
+    Usage,
+)
 from retouch.engine.budget import Reservation
 from retouch.engine.classify import (
     NotCharged,
@@ -393,16 +408,22 @@ class _Life:
         for text in produced.told:
             self.watch.warn(text)
         came = delivered(received.files, len(produced.pictures), self.job.images_wanted)
-        cost = cost_of(produced.usage, came, self.job, self._price_of(attempt))
-        paid = Paid(usage_record(produced.usage), cost)
-        if cost is not None:
-            reservation.settle(cost.money)
+        paid = self._paid(attempt, produced.usage, came)
+        if paid.cost is not None:
+            reservation.settle(paid.cost.money)
         if self._permit is not None:
             self._permit.used(produced.usage.total_tokens)
         if not received.files:
             await self._nothing_kept(attempt, produced, received, paid, task)
             return
         await self._done(attempt, produced, received, paid, task)
+
+    def _paid(self, attempt: int, usage: Usage, came: Delivered) -> Paid:
+        """What an answered Attempt cost, by which so many pictures came; else at least."""
+        price = self._price_of(attempt)
+        cost = cost_of(usage, came, self.job, price)
+        least = least_of(usage, came, self.job, price) if cost is None else None
+        return Paid(usage_record(usage), cost, as_amount(least))
 
     async def _done(
         self, attempt: int, produced: Produced, received: Received, paid: Paid, task: str | None
@@ -433,10 +454,9 @@ class _Life:
         """Paid for, and the disk takes no picture: what it cost is recorded all the same, for a
         line may still find the place that a picture does not."""
         came = Delivered(len(produced.pictures), self.job.images_wanted)
-        cost = cost_of(produced.usage, came, self.job, self._price_of(attempt))
-        paid = Paid(usage_record(produced.usage), cost)
-        if cost is not None:
-            reservation.settle(cost.money)
+        paid = self._paid(attempt, produced.usage, came)
+        if paid.cost is not None:
+            reservation.settle(paid.cost.money)
         self.context.stop_run(failed)
         error = ErrorRecord(
             kind="broken_reply",

@@ -15,6 +15,7 @@ from retouch.dialects.base import Billed, Usage
 from retouch.job import Job
 from retouch.ledger import Ledger
 from retouch.ledger.records import (
+    AmountRecord,
     CostRecord,
     Done,
     ErrorRecord,
@@ -34,10 +35,11 @@ from retouch.text import one_clean_line, without_secrets
 @dataclass(frozen=True, slots=True)
 class Paid:
     """What a charged Attempt used and cost; None where the server did not say or no price is
-    known."""
+    known. `least`: where it has no cost, what it cost at least."""
 
     usage: UsageRecord | None = None
     cost: CostRecord | None = None
+    least: AmountRecord | None = None
 
 
 NOTHING_PAID = Paid()
@@ -167,6 +169,7 @@ class Recorder:
                 task=task,
                 usage=paid.usage,
                 cost=paid.cost,
+                least=paid.least,
                 files=files,
                 seconds=round(seconds, 3),
                 warnings=tuple(map(self._clean, warnings)),
@@ -190,6 +193,7 @@ class Recorder:
                 billed=billed,
                 usage=paid.usage,
                 cost=paid.cost,
+                least=paid.least,
                 ceiling=None if billed == "no" else self.ceiling,
                 task=task,
                 final=final,

@@ -3,8 +3,8 @@
 A Charge belongs to an Attempt. `started` opens it; `unsent`, `done`, `failed` with a verdict on
 billing, and `resolved` with an amount settle it, once: what is settled stays so, whatever a later
 Record says of that Attempt; only a later `resolved` supersedes what a `resolved` said. An open
-Charge lies between nothing and its ceiling. An Attempt that
-was charged, nobody counted how much, stays open up to its ceiling; one without a ceiling
+Charge lies between nothing and its ceiling. An Attempt that was charged, nobody counted how much,
+stays open, from the least it cost, where that is known, up to its ceiling; one without a ceiling
 (unpriced) is settled at an unknown price. Every reader of money takes its word from here.
 """
 
@@ -42,13 +42,15 @@ class Charge(msgspec.Struct, gc=False):
     """What one Attempt may have cost, as far as is known.
 
     `standing`: `unknown` whether it was charged; `uncounted`: charged, and the server did not say
-    how much; `resolved`: charged by the user's word, without an amount; `settled`.
+    how much, but perhaps the `least`; `resolved`: charged by the user's word, without an amount;
+    `settled`.
     """
 
     begun: Begun
     task: str | None = None
     reason: str = NO_ANSWER
     standing: Literal["unknown", "uncounted", "resolved", "settled"] = "unknown"
+    least: AmountRecord | None = None
 
     @property
     def key(self) -> str:
@@ -252,7 +254,7 @@ class Charges:
         charge.task = record.task or charge.task
         cost = self._cost_of(record, charge)
         if cost is None and charge.bound is not None:
-            charge.standing, charge.reason = "uncounted", reason
+            charge.standing, charge.reason, charge.least = "uncounted", reason, record.least
             return Posting(charge, is_new, "uncounted")
         return self._settle(charge, is_new, "charged", cost)
 

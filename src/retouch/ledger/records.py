@@ -169,9 +169,12 @@ class TaskAccepted(_OfAttempt, frozen=True, kw_only=True, tag="accepted"):
 
 
 class Done(_OfSource, frozen=True, kw_only=True, tag="done"):
+    """`least`: where the server counted too little for a cost, what it cost at least."""
+
     task: str | None = None
     usage: UsageRecord | None = None
     cost: CostRecord | None = None
+    least: AmountRecord | None = None
     files: tuple[FileRecord, ...]
     seconds: float
     warnings: tuple[str, ...] = ()
@@ -182,6 +185,7 @@ class Failed(_OfWork, frozen=True, kw_only=True, tag="failed"):
     billed: Billed
     usage: UsageRecord | None = None
     cost: CostRecord | None = None
+    least: AmountRecord | None = None
     ceiling: AmountRecord | None = None
     task: str | None = None
     final: bool

@@ -145,13 +145,13 @@ def _words(charge: Charge, days: Days) -> Plain:
 
 
 def _unknown(charge: Charge) -> Plain:
-    bound = charge.bound
+    bound, least = charge.bound, charge.least
     kind = "charged_without_picture" if charge.standing == "resolved" else ""
     return {
         "charge": "unknown",
         "currency": bound.currency if bound else None,
         "amount": None,
-        "low": _ZERO if bound else None,
+        "low": exact(least.money.amount) if least else _ZERO if bound else None,
         "high": exact(bound.money.amount) if bound else None,
         "price": None,
         **_used(None),

@@ -131,7 +131,7 @@ def _totals(currency: str | None, sums: Sums) -> Plain:
     return {
         "currency": currency,
         "confirmed": _amount(currency, sums.confirmed),
-        "unknown_low": _amount(currency, Decimal(0)),
+        "unknown_low": _amount(currency, sums.unknown_low),
         "unknown_high": _amount(currency, sums.unknown_high),
         "jobs": sums.jobs,
         "images": sums.images,

@@ -20,8 +20,8 @@ VIRTUAL = "Costs are virtual: this was a rehearsal, nobody was paid."
 _LEAST_SHARE = Decimal("0.05")  # percent; smaller changes are not shown
 _PLACES = (2, 4, 6, 8)
 _TOTALS = (
-    "currency", "confirmed", "change", "unknown_high", "unpriced_jobs", "jobs", "images",
-    "input_tokens", "output_tokens", "total_tokens",
+    "currency", "confirmed", "change", "unknown_low", "unknown_high", "unpriced_jobs", "jobs",
+    "images", "input_tokens", "output_tokens", "total_tokens",
 )  # fmt: skip
 _ROWS = (
     "currency", "confirmed", "change", "share", "unknown_high", "jobs", "kept", "cost_per_kept",
@@ -34,8 +34,11 @@ _KINDS = (
 _WASTE = ("kind", "currency", "jobs", "pictures", "amount", "amount_high", "share")
 _EXAMPLES = ("kind", "currency", "amount", "amount_high", "source", "prompt", "key")
 _FAILURES = ("kind", "unsent", "failed", "unknown")
-_LEFT_OUT_IF_ZERO = ("unpriced_jobs", "unknown_high", "unsent", "failed", "unknown")
+_LEFT_OUT_IF_ZERO = (
+    "unpriced_jobs", "unknown_low", "unknown_high", "unsent", "failed", "unknown",
+)  # fmt: skip
 _HEADINGS = {
+    "unknown_low": "unknown from",
     "unknown_high": "unknown up to",
     "unpriced_jobs": "unpriced",
     "cost_per_kept": "per kept",

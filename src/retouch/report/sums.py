@@ -89,13 +89,14 @@ _NOTHING = UsageRecord()
 class Sums:
     """What some Charges in one currency add up to.
 
-    `unknown_high` is the upper bound of what is unknown (the lower one is nothing), `free` counts
+    `unknown_low` and `unknown_high` are the bounds of what is unknown, `free` counts
     Attempts that cost nothing, `unpriced_jobs` Jobs with a Charge of unknown price. `images` were
     made (as the server counts, else as came), `kept` stand in the outputs. `unsure_paid` and
     `unsure_kept` are the part of them that belongs to Jobs whose cost is not known in full.
     """
 
     confirmed: Decimal = Decimal(0)
+    unknown_low: Decimal = Decimal(0)
     unknown_high: Decimal = Decimal(0)
     jobs: int = 0
     attempts: int = 0
@@ -134,6 +135,7 @@ class Sums:
     def add(self, other: Sums) -> None:
         """Add another row of the same currency; line by line, for it is done by the million."""
         self.confirmed += other.confirmed
+        self.unknown_low += other.unknown_low
         self.unknown_high += other.unknown_high
         self.jobs += other.jobs
         self.attempts += other.attempts

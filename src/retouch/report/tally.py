@@ -298,6 +298,7 @@ class Tally:
         if charge.bound is None or not self._is_unpriced(charge):
             sums.unknown += 1
             sums.unknown_high += Decimal(charge.bound.amount if charge.bound else 0)
+            sums.unknown_low += Decimal(charge.least.amount if charge.least else 0)
         if charge.standing == "resolved":
             self._waste("charged_without_picture", charge, None)
 
