@@ -50,6 +50,29 @@ def test_months_are_compared(
         assert float(each["change"]) == pytest.approx(float(now) - float(before))
 
 
+def test_equal_paths_of_two_ledgers_are_compared_each_with_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two ledgers that edited files of one name: each row has its own past, and the table says
+    which ledger it is of."""
+    for name, now, before in (("a", "0.5", "0.1"), ("b", "0.7", "0.2")):
+        earlier, later = datetime(2026, 9, 5, tzinfo=UTC), datetime(2026, 10, 5, tzinfo=UTC)
+        records: list[Any] = [
+            started(1, earlier, source="cats/1.png"), done(1, before, at=earlier),
+            started(2, later, source="cats/1.png"), done(2, now, at=later),
+        ]  # fmt: skip
+        write(tmp_path / name / "ledger.jsonl", [begins(), *records], run=f"run-{name}")
+    words = [str(tmp_path / "a"), str(tmp_path / "b"), "--by", "source", "--compare", "previous"]
+    assert main(["report", *words, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["by"]
+    assert {row["ledger"]: (row["confirmed"], row["previous"]["confirmed"]) for row in rows} == {
+        "a": ("0.500000", "0.100000"), "b": ("0.700000", "0.200000"),
+    }  # fmt: skip
+    assert main(["report", *words]) == 0
+    table = capsys.readouterr().out.partition("By source")[2].splitlines()
+    assert table[1].split()[:2] == ["ledger", "source"]
+
+
 def test_another_models_price(
     ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ from typing import cast
 
 from retouch.errors import InputRefused
 from retouch.money import EXACT, exact
+from retouch.report.breakdown import columns
 from retouch.report.rows import Plain, Review, Value
 from retouch.report.sums import Grouping, Period
 
@@ -59,7 +60,7 @@ def compared(review: Review, earlier: Review) -> Review:
 
 
 def _rows(grouping: Grouping, rows: list[Plain], earlier: list[Plain]) -> list[Plain]:
-    names = ("currency", *grouping)
+    names = ("currency", *columns(grouping))
     known = {tuple(row[name] for name in names): row for row in earlier}
     return [_row(row, known.get(tuple(row[name] for name in names))) for row in rows]
 

@@ -111,6 +111,12 @@ def columns_of(grouping: Grouping) -> list[str]:
     return list(_row(grouping, (None, *columns(grouping)), Sums()))
 
 
+def told_by(grouping: Grouping, rows: list[Plain]) -> Grouping:
+    """The words that rows are told apart by: the ledger too, where paths of several are shown."""
+    told = columns(grouping)
+    return told if len({row.get("ledger") for row in rows}) > 1 else grouping
+
+
 def _ordered(grouping: Grouping, rows: dict[RowKey, Sums]) -> list[tuple[RowKey, Sums]]:
     """By time where it leads; else the dearest first, each currency for itself.
 

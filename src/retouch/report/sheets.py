@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
 from retouch.money import EXACT, NO_CURRENCY, NONE_LOCAL
-from retouch.report.rows import AMOUNTS, Plain, Review, Value
+from retouch.report.rows import AMOUNTS, Plain, Review, Value, told_by
 from retouch.report.sums import IN_TIME, Grouping
 from retouch.text import one_clean_line
 
@@ -88,7 +88,7 @@ def sheets(review: Review) -> list[Sheet]:
                 rows = rows[::-1]  # noqa: PLW2901 - people look for the newest
             shared = [row | {"share": _share(row, "confirmed", totals)} for row in rows]
             names = _KINDS if "kind" in grouping else _ROWS
-            found.append(_sheet(title, (*grouping, *names), shared, complete))
+            found.append(_sheet(title, (*told_by(grouping, rows), *names), shared, complete))
     wasted = [row | {"share": _share(row, "amount", totals)} for row in review.waste]
     found += [
         _sheet("Waste (a job may be of several kinds)", _WASTE, wasted),

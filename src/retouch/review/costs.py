@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from retouch.costs.allowance import Runway
 from retouch.money import EXACT, NO_CURRENCY, NONE_LOCAL, Money, shown
 from retouch.report import Grouping
-from retouch.report.rows import Plain, Review
+from retouch.report.rows import Plain, Review, told_by
 from retouch.review.charts import (
     SERIES,
     Chart,
@@ -299,8 +299,9 @@ def _month_after(month: str) -> str:
 def _breakdown(
     review: Review, grouping: Grouping, currency: str, all_confirmed: Decimal
 ) -> Breakdown:
+    names = told_by(grouping, review.by[grouping])
     lines = [
-        _line(row, grouping, currency, all_confirmed) for row in _rows(review, grouping, currency)
+        _line(row, names, currency, all_confirmed) for row in _rows(review, grouping, currency)
     ]
     if grouping[0] == "day":
         lines.reverse()  # the latest days are looked for
