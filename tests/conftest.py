@@ -20,6 +20,13 @@ import trio.testing
 gc.disable()  # while thousands of tests are collected: they are there to stay
 
 
+def pytest_configure() -> None:
+    """Hear Ctrl-C also where the suite was started in the background: a command that a test starts
+    would inherit that it is ignored, and never end by it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_finish() -> None:
     """Look for garbage again, but not among the tests."""
     gc.freeze()

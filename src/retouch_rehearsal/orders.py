@@ -222,12 +222,13 @@ def _edit_order(
 def _check_drawing(body: wire.EditBody, card: ModelCard) -> None:
     """What GIF and SVG output asks of a request (OpenAI's description of the parameters)."""
     form = body.output_format
-    if card.family != "openai" or form not in ("gif", "svg"):
-        if card.family == "openai":
+    is_openai = card.family == "openai"
+    if form not in ("gif", "svg"):
+        if is_openai:
             only = ("frame_count", "frame_duration_ms", "svg")
             _refuse_fields(body, only, "only goes with output_format gif or svg")
         return
-    if not (card.is_other or card.name.startswith(catalogue.DRAWING)):
+    if not is_openai or not (card.is_other or card.name.startswith(catalogue.DRAWING)):
         raise bad_request(f"output_format: {card.name} makes no {form}", param="output_format")
     if body.stream or body.output_compression is not None:
         raise bad_request(f"{form} is neither streamed nor compressed", param="output_format")

@@ -38,6 +38,7 @@ def test_what_is_put_away_is_still_known(steps: list[tuple[str, int, bool]]) -> 
                     known.charge(key, attempt)
                 charged.add(key)
             assert known.copy().last(key) == lasts[key]
+        assert {key: known.last(key) for key in lasts} == lasts
 
 
 def busy_hours() -> list[AnyRecord]:

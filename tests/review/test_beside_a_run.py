@@ -84,11 +84,12 @@ def test_numbers_move_and_the_ledger_is_untouched(folder: Path, page: Browser) -
         ) as run:
 
             def has_ended() -> bool:
+                is_over = page.one("#live").get_attribute("data-running") == "false"
                 shown = page.script("return document.querySelector('#live progress')?.value ?? 0")
                 if not seen or shown != seen[-1]:
                     seen.append(shown)
                 assert opened_for_writing(review, ledger) == []
-                return page.one("#live").get_attribute("data-running") == "false" and shown > 0
+                return is_over and shown > 0
 
             page.until(has_ended, RUN_SECONDS)
             _, told = run.communicate(timeout=60)

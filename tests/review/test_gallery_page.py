@@ -109,9 +109,10 @@ def test_everything_by_keyboard(common: Album, page: Browser) -> None:
     page.press("u")
     page.until(lambda: page.current()["mark"] == "")
     page.press("r", "Escape")
+    page.until(lambda: page.script("return document.querySelector('dialog[open]') === null"))
     assert page.current()["mark"] == ""
     page.press(" ")
-    assert page.script("return document.getElementById('viewer').open")
+    page.until(lambda: page.script("return document.getElementById('viewer').open"))
     seen = [page.one("#stage").get_attribute("data-at")]
     for _ in range(3):
         page.press(" ")
