@@ -135,25 +135,27 @@ def test_every_format_adds_up_to_the_totals(records: list[AnyRecord]) -> None:
     tally.read(records)
     sums = [
         (sum(each.confirmed for each in rows.values()),
+         sum(each.unknown_low for each in rows.values()),
          sum(each.unknown_high for each in rows.values()))
         for rows in tally.rows.values()
     ]  # fmt: skip
     rows = list(charge_rows([("cats", records, 0)], Wanted()))
-    sums.append(both(rows, "amount", "high"))
-    sums.append(both(map(json.loads, charge_lines(rows, "jsonl")), "amount", "high"))
-    for form, names in (("csv", ("amount", "high")), ("focus", ("BilledCost", "x_UnknownHigh"))):
+    ours = ("amount", "low", "high")
+    theirs = ("BilledCost", "x_UnknownLow", "x_UnknownHigh")
+    sums.append(added(rows, *ours))
+    sums.append(added(map(json.loads, charge_lines(rows, "jsonl")), *ours))
+    for form, names in (("csv", ours), ("focus", theirs)):
         text = "".join(charge_lines(rows, form))
-        sums.append(both(csv.DictReader(io.StringIO(text)), *names))
+        sums.append(added(csv.DictReader(io.StringIO(text)), *names))
     assert len(set(sums)) == 1, sums
 
 
-def both(rows: Iterable[Mapping[str, object]], *names: str) -> tuple[Decimal, Decimal]:
-    """The sums of two columns."""
+def added(rows: Iterable[Mapping[str, object]], *names: str) -> tuple[Decimal, ...]:
+    """The sums of some columns."""
     listed = list(rows)
-    paid, high = (
+    return tuple(
         sum((Decimal(str(row[name] or 0)) for row in listed), Decimal(0)) for name in names
     )
-    return paid, high
 
 
 def test_focus_says_who_bills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,7 +90,9 @@ def lives(draw: st.DrawFn) -> list[AnyRecord]:
                 case "done":
                     records.append(done(number, cost=paid, attempt=attempt))
                 case "no usage":
-                    records.append(done(number, cost=None, usage=None, attempt=attempt))
+                    least = AmountRecord(amount="0.2", currency="CNY") if priced else None
+                    no_count = {"cost": None, "usage": None, "least": least}
+                    records.append(done(number, attempt=attempt, **no_count))
                 case "no" | "yes":
                     billed_cost = paid if ending == "yes" else None
                     records.append(failed(number, ending, cost=billed_cost, attempt=attempt))
@@ -467,7 +469,7 @@ def test_what_servers_state_is_compared() -> None:
 
 SUMMED = (
     "jobs", "images", "input_tokens", "output_tokens", "total_tokens", "unpriced_jobs", "kept",
-    "confirmed", "unknown_high",
+    "confirmed", "unknown_low", "unknown_high",
 )  # fmt: skip
 
 
