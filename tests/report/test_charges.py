@@ -133,7 +133,7 @@ def test_every_format_adds_up_to_the_totals(records: list[AnyRecord]) -> None:
     """Over any lives of any jobs: totals, each breakdown, rows, CSV, JSON Lines and FOCUS."""
     tally = Tally([("model", "day"), ("source",)])
     tally.read(records)
-    sums = [
+    sums: list[tuple[Decimal | int, ...]] = [
         (sum(each.confirmed for each in rows.values()),
          sum(each.unknown_low for each in rows.values()),
          sum(each.unknown_high for each in rows.values()))

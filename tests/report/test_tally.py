@@ -91,8 +91,9 @@ def lives(draw: st.DrawFn) -> list[AnyRecord]:
                     records.append(done(number, cost=paid, attempt=attempt))
                 case "no usage":
                     least = AmountRecord(amount="0.2", currency="CNY") if priced else None
-                    no_count = {"cost": None, "usage": None, "least": least}
-                    records.append(done(number, attempt=attempt, **no_count))
+                    records.append(
+                        done(number, attempt=attempt, cost=None, usage=None, least=least)
+                    )
                 case "no" | "yes":
                     billed_cost = paid if ending == "yes" else None
                     records.append(failed(number, ending, cost=billed_cost, attempt=attempt))
