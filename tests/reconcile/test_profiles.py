@@ -320,3 +320,15 @@ def test_a_corrected_verdict_is_one_charge() -> None:
     ]  # fmt: skip
     ours = ours_of([started(1), unknown(1), *verdicts])
     assert [entry.measures["amount"] for entry in ours.entries] == [Decimal("0.27")]
+
+
+@pytest.mark.parametrize("shared", [2, 4])
+def test_what_a_copy_of_a_ledger_repeats_is_counted_once(shared: int) -> None:
+    """A whole copy, and one made while an attempt was open: each charge and each doubt is ours
+    once."""
+    records: list[AnyRecord] = [started(1), done(1), started(2), unknown(2)]
+    ours = Ours(zone_of(""))
+    ours.read(0, records[:shared] if shared < len(records) else records)
+    ours.read(1, records, shared)
+    assert [entry.key for entry in ours.entries] == [key_of(1)]
+    assert [doubt.attempt.key for doubt in ours.doubts] == [key_of(2)]
