@@ -14,8 +14,10 @@ from decimal import Decimal
 import pytest
 
 from retouch.dialects.bill import Bill
+from retouch.errors import InputRefused
 from retouch.ledger.records import AnyRecord, CostRecord
 from retouch.reconcile.models import with_our_models
+from retouch.reconcile.reading import read_bill
 from tests.reconcile.test_profiles import bill_of, compared, ledger_for
 from tests.support.ledgers import done, started
 
@@ -86,3 +88,10 @@ def test_one_request_too_many_is_found(name: str) -> None:
     assert gaps([*ledger_for(bill.lines), *more], bill) == [Decimal("-0.04")]
     rest = [line for line in bill.lines if line is not first]
     assert gaps(ledger_for(rest), bill) == [first.measures["amount"]]
+
+
+def test_a_page_of_costs_of_another_kind_is_refused() -> None:
+    """Days with results whose amounts are no objects: said, without a traceback."""
+    page = b'{"data": [{"starting_at": "2026-10-29", "results": [{"amount": "1", "model": "m"}]}]}'
+    with pytest.raises(InputRefused, match="costs"):
+        read_bill("costs.json", page)
