@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from retouch.cli import main
@@ -78,6 +78,7 @@ def _amount(sums: dict[str, str]) -> Decimal:
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32), steps=st.integers(0, 60))
+@example(seed=89, steps=39)
 def test_all_commands_agree(cats: Priced, seed: int, steps: int) -> None:
     """Over any ledger that runs and `resolve` may write: the same money is confirmed and unknown
     to status, report, verify and the budget; what status holds is what plan holds, and resolve
@@ -108,8 +109,11 @@ def test_all_commands_agree(cats: Priced, seed: int, steps: int) -> None:
     assert {key for key, _ in held} <= lost
     earlier = {(key, number) for key, number in held if (key, number) not in listed}
     assert {place for place in listed if _is_held(teller, *place)} == held - earlier
-    # An attempt that was surely not paid for sets nobody free of one before it that may have been.
-    unsent = {key for key in lost if teller.lives[key].stands == "unsent"}
+    # An attempt that was surely not paid for sets nobody free of one before it that may have been;
+    # one that was, nobody counted how much, is over.
+    charges = read(cats.ledger).open_charges
+    in_doubt = {key for key, number in listed if charges[key, number].standing == "unknown"}
+    unsent = {key for key in in_doubt if teller.lives[key].stands == "unsent"}
     assert unsent <= {key for key, _ in earlier}
     assert all(teller.lives[key].stands in ("unsent", "failed") for key, _ in earlier)
 
