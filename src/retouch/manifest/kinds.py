@@ -43,7 +43,12 @@ class Part(BaseModel):
     """Base of every part of a manifest: nothing unknown passes, nothing changes."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, allow_inf_nan=False
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+        defer_build=True,  # start-up: a part is built with the whole that is read
     )
 
 
