@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from retouch.job import KEY_SCHEMA, Job, Members, Picture, Prompt, Source, plain_text
+from retouch.job import KEY_SCHEMA, Job, Members, Picture, Prompt, Source, Terms, plain_text
 
 CAT = Source("cats/1.png", Picture("sha256:" + "ab" * 32))
 PLAIN = Job("gemini-2.5-flash-image", Prompt("white", "将图片中的猫改成白色"), CAT)
@@ -69,3 +69,13 @@ def test_signatures_are_cut_at_any_depth() -> None:
     assert key("ak:one") == key("ak:two")
     other = Job("m", Prompt("p", "t"), CAT, options=(("styles", ("https://cdn.example.com/x",)),))
     assert key("ak:one") != other.key
+
+
+def test_repeats_of_several_pictures_share_no_path() -> None:
+    """Three requests for two pictures each: six places."""
+    jobs = [
+        Job("m", Prompt("p", "t"), CAT, terms=Terms(n=2), repeat=repeat, output="images/{index}")
+        for repeat in range(3)
+    ]
+    paths = {job.output_path(index) for job in jobs for index in range(2)}
+    assert paths == {f"images/{number}" for number in range(6)}

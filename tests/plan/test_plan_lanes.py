@@ -227,6 +227,18 @@ def test_like_and_accepts_extend_the_table(studio: Studio) -> None:
     assert "`like` names a model that is not known: gemini-2.5; did you mean" in said(plan.problems)
 
 
+def test_a_value_that_is_accepted_passes(studio: Studio) -> None:
+    """Who accepts an option knows better than the table, but for its kind."""
+    studio.make("data/a.png")
+    given = {"model": GEMINI, "options": {"output_compression": 101, "output_format": "avif"}}
+    assert "from 0 to 100" in said(studio.plan(models=[given]).problems)
+    accepted = {**given, "accepts": ["output_compression", "output_format"]}
+    plan = studio.plan(models=[accepted])
+    assert plan.warnings == ()
+    (job,) = jobs(plan)
+    assert job.options == (("output_compression", 101), ("output_format", "avif"))
+
+
 def test_options_are_canonical(studio: Studio) -> None:
     """Sorted at any depth; 1 and 1.0 ask for the same work, and so have one Key."""
     studio.make("data/a.png", picture(300, 300))

@@ -31,6 +31,16 @@ def test_nothing_is_bought_again(
     assert [job.images_wanted for job in first] == [job.images_wanted for job in second]
 
 
+def test_a_whole_number_written_with_a_point_is_the_same_work(studio: Studio) -> None:
+    """1 and 1.0 ask for the same: nothing is bought again."""
+    studio.make("data/1.png")
+    model = {"model": "my-flash", "like": "gemini-2.5-flash-image", "accepts": ["seed"]}
+    plans = [studio.plan(models=[{**model, "options": {"seed": seed}}]) for seed in (7, 7.0, 7.5)]
+    one, same, other = (jobs(plan)[0].key for plan in plans)
+    assert one == same
+    assert one != other
+
+
 def test_a_name_in_another_form_is_the_same_work(studio: Studio) -> None:
     """A folder copied from a Mac has its names decomposed; prompts that take them do not change."""
     name = "data/café.png"
