@@ -309,6 +309,24 @@ def test_nothing_is_settled_beside_a_day_with_an_unexplained_row() -> None:
     assert found.verdicts == ()
 
 
+def test_a_day_that_the_bill_does_not_speak_of_settles_nothing() -> None:
+    """Within its span, every row explained, and not a line for the model that day: a bill that
+    holds none of a model may leave it out altogether."""
+    text = "date,model,amount\n2025-10-02,gemini-2.5-flash-image,0.2715321\n"
+    records: list[AnyRecord] = [
+        started(1, NOON),
+        done(1, at=NOON),
+        started(2, NOON, model="kling-v2"),
+        unknown(2, NOON, model="kling-v2"),
+    ]
+    found = reconcile(
+        ours_of(records), read_bill("b", text.encode()), "CNY",
+        Whole(datetime(2025, 11, 1, tzinfo=UTC)),
+    )  # fmt: skip
+    assert found.unexplained == []
+    assert found.verdicts == ()
+
+
 def test_a_corrected_verdict_is_one_charge() -> None:
     """What a later verdict takes the place of is ours no more."""
     verdicts = [
