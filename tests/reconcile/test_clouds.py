@@ -93,5 +93,5 @@ def test_one_request_too_many_is_found(name: str) -> None:
 def test_a_page_of_costs_of_another_kind_is_refused() -> None:
     """Days with results whose amounts are no objects: said, without a traceback."""
     page = b'{"data": [{"starting_at": "2026-10-29", "results": [{"amount": "1", "model": "m"}]}]}'
-    with pytest.raises(InputRefused, match="costs"):
-        read_bill("costs.json", page)
+    with pytest.raises(InputRefused, match="has no lines"):
+        read_bill("b.json", page)
