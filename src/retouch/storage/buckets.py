@@ -8,25 +8,21 @@ bytes counted. The library is an extra and is imported when a bucket is opened, 
 from __future__ import annotations
 
 import hashlib
-import http.client
-import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from retouch.errors import Refused
-from retouch.storage.bucket_access import Access, BucketSettings, Credentials, access_to
+from retouch.storage.bucket_access import Access, BucketSettings, access_to
 from retouch.storage.bucket_errors import Action, BucketFault, translated
+from retouch.storage.bucket_store import open_store, region_by_head
 from retouch.storage.bucket_url import BucketURL
-from retouch.text import is_loopback_name
 
 T = TypeVar("T")
 Say = Callable[[str], None]
@@ -34,13 +30,11 @@ Put = Literal["new", "same", "other"]
 
 INSTALL = "`make setup EXTRAS=storage` (or: pip install 'retouch[storage]')"
 PATIENCE_SECONDS = 30.0  # for one request with all its repetitions
-REQUEST_SECONDS = 600.0  # a large object on a slow line
 LARGE_BYTES = 64 * 1024 * 1024  # from here on in parts, which no store creates without clobbering
 LINK_SECONDS_MOST = 7 * 86_400  # S3's own limit for a presigned link
 DIGEST = "sha256"  # the name of the metadata that holds an object's digest, as we put it
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 _HEX = re.compile(r"[0-9a-f]{64}")
-_environment_lock = threading.Lock()
 
 
 @dataclass(slots=True)
@@ -331,7 +325,7 @@ class Bucket:
         with self._lock:
             if self._is_redirected or self.access is None:
                 return self._is_redirected and self.access is not None and not fault.region
-            region = fault.region or _region_by_head(self.access, self.name)
+            region = fault.region or region_by_head(self.access, self.name)
             if not region or region == self.access.region:
                 return False
             self._is_redirected = True
@@ -396,114 +390,10 @@ class Buckets:
         access = None
         if url.scheme == "s3":
             access = access_to(url.bucket, self._settings, self._environment, self._home)
-        opened = partial(_store, url, self._patience)
+        opened = partial(open_store, url, self._patience)
         try:
             return Bucket(url, access, opened, traffic=self.traffic, say=self._say)
         except Refused:
             raise
         except Exception as error:
             raise translated(error, "get", url) from None
-
-
-def _store(url: BucketURL, patience: float, access: Access | None) -> Any:
-    """The library's store for a bucket; `access` is that of an S3 one."""
-    module = import_module("obstore.store")
-    retries = {
-        "max_retries": 10,
-        "retry_timeout": timedelta(seconds=patience),
-        "backoff": {
-            "init_backoff": timedelta(milliseconds=100),
-            "max_backoff": timedelta(seconds=5),
-            "base": 2,
-        },
-    }
-    client = {
-        "connect_timeout": timedelta(seconds=10),
-        "timeout": timedelta(seconds=REQUEST_SECONDS),
-    }
-    match url.scheme:
-        case "gs":
-            return module.GCSStore(url.bucket, client_options=client, retry_config=retries)
-        case "az":
-            return module.AzureStore(url.bucket, client_options=client, retry_config=retries)
-        case "file":
-            return module.LocalStore("/")
-    if access is None:
-        raise ValueError("an S3 bucket has an access")
-    return _s3(module, url, access, client, retries)
-
-
-def _s3(
-    module: Any, url: BucketURL, access: Access, client: dict[str, Any], retries: dict[str, Any]
-) -> Any:
-    is_http = (access.endpoint or "").startswith("http://")  # to this machine alone
-    config: dict[str, Any] = {"region": access.region, "unsigned_payload": True}
-    if access.endpoint:
-        named = _endpoint(access.endpoint, url.bucket, in_host=access.in_host)
-        config["endpoint"] = config["aws_endpoint_url_s3"] = named
-    config["virtual_hosted_style_request"] = access.in_host
-    config["skip_signature"] = access.is_anonymous
-    provided: dict[str, Any] = {}
-    if access.credentials is not None and access.credentials.ends is None:
-        known = access.credentials
-        config |= {"access_key_id": known.key_id, "secret_access_key": known.secret}
-        config |= {"session_token": known.token} if known.token else {}
-    elif access.credentials is not None:
-        provided["credential_provider"] = partial(_provided, access.credentials)
-    with _past_proxies(access.host):
-        return module.S3Store(
-            url.bucket, config=config, client_options=client | {"allow_http": is_http},
-            retry_config=retries, **provided,
-        )  # fmt: skip
-
-
-def _provided(known: Credentials) -> dict[str, Any]:
-    return {
-        "access_key_id": known.key_id,
-        "secret_access_key": known.secret,
-        "token": known.token,
-        "expires_at": known.ends,
-    }
-
-
-def _endpoint(endpoint: str, bucket: str, *, in_host: bool) -> str:
-    """The endpoint as the library wants it: with the bucket's name where that is in the host."""
-    parts = urlsplit(endpoint)
-    if not in_host or parts.netloc.startswith(f"{bucket}."):
-        return endpoint
-    return f"{parts.scheme}://{bucket}.{parts.netloc}{parts.path}"
-
-
-@contextmanager
-def _past_proxies(host: str) -> Iterator[None]:
-    """What is opened meanwhile asks this machine without a proxy: the library takes proxies from
-    the environment, and has no other way to be told."""
-    if not is_loopback_name(host):
-        yield
-        return
-    with _environment_lock:
-        before = {name: os.environ.get(name) for name in ("NO_PROXY", "no_proxy")}
-        for name, value in before.items():
-            os.environ[name] = ",".join(filter(None, (value, host)))
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
-
-
-def _region_by_head(access: Access, bucket: str) -> str:
-    """The region a bucket says it is in; "" where it says nothing. Anybody may ask."""
-    parts = urlsplit(access.endpoint or f"https://s3.{access.region}.amazonaws.com")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=10)
-    try:
-        connection.request("HEAD", f"/{bucket}")
-        return connection.getresponse().headers.get("x-amz-bucket-region") or ""
-    except (OSError, http.client.HTTPException):
-        return ""
-    finally:
-        connection.close()
