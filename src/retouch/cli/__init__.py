@@ -74,6 +74,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (DESIGN §7)."""
     guard_streams()
     words = list(sys.argv[1:] if argv is None else argv)
+    arguments = _parser(words).parse_args(words)
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _tell_interrupted()
+    except BrokenPipeError:
+        # The reader of stdout has gone (`| head`), which is no error.
+        let_stdout_go()
+        return 0
+    except RetouchError as error:
+        return _tell(error)
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt):
+            return _tell_interrupted()
+        known = sorted(_known(group), key=lambda error: -error.exit_code)
+        return _tell(known[0]) if known else _tell_defect(group)
+    except Exception as error:
+        return _tell_defect(error)
+    return code
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser for these words: of commands, only the one they ask for is imported."""
     parser = argparse.ArgumentParser(
         prog="retouch",
         description="Edit thousands of images by a manifest, with a ledger of every cent.",
@@ -94,26 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.add_arguments(one)
             one.set_defaults(run=command.run)
     gc.enable()
-    arguments = parser.parse_args(words)
-    try:
-        code: int = arguments.run(arguments)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return _tell_interrupted()
-    except BrokenPipeError:
-        # The reader of stdout has gone (`| head`), which is no error.
-        let_stdout_go()
-        return 0
-    except RetouchError as error:
-        return _tell(error)
-    except BaseExceptionGroup as group:
-        if group.subgroup(KeyboardInterrupt):
-            return _tell_interrupted()
-        known = sorted(_known(group), key=lambda error: -error.exit_code)
-        return _tell(known[0]) if known else _tell_defect(group)
-    except Exception as error:
-        return _tell_defect(error)
-    return code
+    return parser
 
 
 def _tell_interrupted() -> int:

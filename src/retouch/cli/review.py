@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import threading
 import webbrowser
+from collections.abc import Callable
 from contextlib import suppress
 
 from retouch.cli.ledgers import add_ledger, one_ledger
@@ -103,14 +104,7 @@ def _serve(subject: Subject, port: int, *, has_browser: bool) -> int:
     is_virtual |= last_run is not None and last_run.provider == "rehearsal"
     about = About(subject.name, subject.command, is_virtual, planned)
 
-    looking, seen = threading.Lock(), dict[str, frozenset[WasteKind]]()
-
-    def look() -> Reviewed:
-        with looking:
-            reviewed = review_ledger(subject, following.marks, seen=seen)
-        with following.lock:
-            note_blemishes(following.gallery, reviewed)
-        return reviewed
+    look = _look_of(subject, following)
 
     def look_first() -> None:
         with suppress(RetouchError):  # whoever opens a page is told
@@ -137,3 +131,17 @@ def _serve(subject: Subject, port: int, *, has_browser: bool) -> int:
     except KeyboardInterrupt:
         say("ended; every mark is written")
     return 0
+
+
+def _look_of(subject: Subject, following: Following) -> Callable[[], Reviewed]:
+    """Review the ledger as it stands, one at a time; the gallery is told what was found wasted."""
+    looking, seen = threading.Lock(), dict[str, frozenset[WasteKind]]()
+
+    def look() -> Reviewed:
+        with looking:
+            reviewed = review_ledger(subject, following.marks, seen=seen)
+        with following.lock:
+            note_blemishes(following.gallery, reviewed)
+        return reviewed
+
+    return look

@@ -111,6 +111,24 @@ def print_reconciliation(found: Reconciliation, bill: Bill, *, is_virtual: bool)
     if not found.differences:
         console.print("nothing to compare: neither side has anything of these days")
         return
+    _print_differences(console, found)
+    suspects = list(
+        dict.fromkeys(
+            f"{row.day} {row.model}: {each.text}"
+            for row in found.unexplained
+            for each in row.suspects
+        )
+    )
+    for line in suspects[:SUSPECTS_SHOWN]:
+        console.print(Text(one_clean_line(line)), soft_wrap=True)
+    if len(suspects) > SUSPECTS_SHOWN:
+        console.print(f"... {len(suspects) - SUSPECTS_SHOWN:,} more, not shown (--json has all)")
+    _print_beside(console, found, bill)
+    console.print(_verdict(found))
+
+
+def _print_differences(console: Console, found: Reconciliation) -> None:
+    """Both sides by day and model, those that agree folded where there are many."""
     sums = [row for row in found.totals if row.currency or row.measure != "amount"]
     totals = sums if len(found.differences) > len(found.totals) else []
     headings: tuple[str, ...] = ("day", "model", "in", "ours", "theirs", "apart", "")
@@ -133,17 +151,10 @@ def print_reconciliation(found: Reconciliation, bill: Bill, *, is_virtual: bool)
     )
     if folded:
         console.print(f"{how_many(folded, 'row')} that agree, not shown (--json has all)")
-    suspects = list(
-        dict.fromkeys(
-            f"{row.day} {row.model}: {each.text}"
-            for row in found.unexplained
-            for each in row.suspects
-        )
-    )
-    for line in suspects[:SUSPECTS_SHOWN]:
-        console.print(Text(one_clean_line(line)), soft_wrap=True)
-    if len(suspects) > SUSPECTS_SHOWN:
-        console.print(f"... {len(suspects) - SUSPECTS_SHOWN:,} more, not shown (--json has all)")
+
+
+def _print_beside(console: Console, found: Reconciliation, bill: Bill) -> None:
+    """What the bill has that no request of ours answers to."""
     for other in found.others:
         amount = other.measures.get("amount")
         said = "no amount" if amount is None else f"{exact(amount)} {other.currency or ''}".strip()
@@ -153,7 +164,6 @@ def print_reconciliation(found: Reconciliation, bill: Bill, *, is_virtual: bool)
         used = bill.columns.get("amount")
         compared = f"compared was {one_clean_line(used, 40)}; " if used else ""
         console.print(Text(f"{compared}columns of money that are not used: {names}"))
-    console.print(_verdict(found))
 
 
 def _without(cells: tuple[str, ...], place: int) -> tuple[str, ...]:

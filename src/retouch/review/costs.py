@@ -5,7 +5,7 @@ Every figure is the review's own, so the page says what `retouch report` says. P
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from itertools import pairwise
@@ -195,39 +195,45 @@ def _group(review: Review, totals: Plain, outlook: Outlook) -> Group:
         )
         for row in _rows(review, _CHARTED, currency)
     }
+    by_week = is_weekly(day for day, _ in spent)
     models = [str(row["model"]) for row in _rows(review, ("model",), currency)]
+    named, others = models[: SERIES - 1], models[SERIES - 1 :]
     budget = outlook.budget if outlook.budget and outlook.budget.currency == currency else None
     expected = outlook.expected.get(currency)
     bound = budget.amount if budget and outlook.is_of_all else None
     return Group(
         currency=currency,
         tiles=tuple(_tiles(review, currency, sums, outlook, budget)),
-        breakdowns=tuple(
-            each
-            for grouping in review.by
-            if grouping != _CHARTED
-            and (len((each := _breakdown(review, grouping, currency, confirmed)).lines) > 1
-                 or grouping == ("model",))
-        ),
-        series=(*models[: SERIES - 1], *(("others",) if len(models) > SERIES else models[7:])),
-        is_weekly=is_weekly(day for day, _ in spent),
-        bars=bars_of(spent, models, "by week" if is_weekly(d for d, _ in spent) else "by day"),
-        cumulative=cumulative_of(
-            spent, "cumulative", budget=bound, expected=expected
-        ),
+        breakdowns=tuple(_breakdowns(review, currency, confirmed)),
+        series=(*named, *(("others",) if len(models) > SERIES else others)),
+        is_weekly=by_week,
+        bars=bars_of(spent, models, "by week" if by_week else "by day"),
+        cumulative=cumulative_of(spent, "cumulative", budget=bound, expected=expected),
         has_unknown=high > 0,
-        waste=tuple(
-            WasteLine(
-                str(row["kind"]), f"{row['jobs']:,}", shown(_amount(row["amount"])), _high(row),
-                _link(currency=currency, waste=str(row["kind"])),
-            )
-            for row in review.waste
-            if row["currency"] == currency
-        ),
+        waste=tuple(_waste_lines(review, currency)),
         waste_total=shown(wasted),
         waste_high=_high(all_waste) if all_waste else "",
         waste_link=_link(currency=currency, waste="any"),
     )  # fmt: skip
+
+
+def _breakdowns(review: Review, currency: str, confirmed: Decimal) -> Iterator[Breakdown]:
+    """The tables: by model always, by anything else where it tells more than the total."""
+    for grouping in review.by:
+        if grouping != _CHARTED:
+            found = _breakdown(review, grouping, currency, confirmed)
+            if len(found.lines) > 1 or grouping == ("model",):
+                yield found
+
+
+def _waste_lines(review: Review, currency: str) -> Iterator[WasteLine]:
+    for row in review.waste:
+        if row["currency"] == currency:
+            kind = str(row["kind"])
+            link = _link(currency=currency, waste=kind)
+            yield WasteLine(
+                kind, f"{row['jobs']:,}", shown(_amount(row["amount"])), _high(row), link
+            )
 
 
 def _tiles(
