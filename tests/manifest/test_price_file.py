@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from retouch.errors import InputRefused
 from retouch.manifest import Price, load_prices
@@ -78,6 +81,53 @@ def test_price_without_id_is_named_by_its_terms() -> None:
     assert first.name == Price(currency="CNY", per_image=Decimal("0.2")).name
     assert first.name != Price(currency="CNY", per_image=Decimal("0.3")).name
     assert first.name.startswith("price-")
+
+
+_AMOUNTS = st.decimals(0, 10**12, places=4).map(lambda each: each.normalize() + 0)
+_MOMENTS = st.one_of(
+    st.dates().map(str),
+    st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=45))])),
+)
+_PICTURES = st.fixed_dictionaries(
+    {"amount": _AMOUNTS},
+    optional={
+        "size": st.sampled_from(["2K", "大图"]),
+        "quality": st.just("low"),
+        "up_to": _AMOUNTS,
+    },
+)
+
+
+@given(
+    terms=st.fixed_dictionaries(
+        {"per_image": _AMOUNTS},
+        optional={
+            "currency": st.just("CNY"), "valid_from": _MOMENTS, "per_request": _AMOUNTS,
+            "per_image_by": st.lists(_PICTURES, max_size=3).map(tuple),
+            "typical_input_tokens": st.integers(0, 10**9),
+        },
+    )
+)  # fmt: skip
+def test_a_prices_name_is_the_one_that_ledgers_hold(terms: dict[str, object]) -> None:
+    """Ledgers of earlier versions hold digests of the terms as pydantic wrote them."""
+    price = Price.model_validate({"currency": "USD", **terms})
+    written_before = price.model_dump_json(
+        exclude={"id"}, exclude_none=True, exclude_defaults=True, warnings=False
+    )
+    digest = hashlib.sha256(written_before.encode()).hexdigest()
+    assert price.name == f"price-{digest[:8]}"
+
+
+def test_the_names_in_ledgers_do_not_change() -> None:
+    """The names of tiers, of amounts with their zeros, of days and instants, as on file."""
+    tiers = {"input_per_million": Decimal("0.30"), "output_per_million": Decimal(30)}
+    dated = Price.model_validate(
+        {
+            "currency": "USD", "valid_from": "2025-10-02", "valid_to": "2026-01-01T00:00:00Z",
+            "tiers": ({"up_to": 200_000, **tiers}, tiers),
+        }
+    )  # fmt: skip
+    assert dated.name == "price-295674ed"
 
 
 BASE = "version: 1\nprices:\n"

@@ -8,6 +8,7 @@ a cost that is silently too low is worse than none; write 0 for what is free.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
@@ -55,6 +56,32 @@ class ImagePrice(Part):
 
 Sides = tuple[int, int]
 """Width and height in pixels."""
+
+
+def _stated(part: Part) -> dict[str, object]:
+    """What a price states, in the order of its fields: ledgers name prices by a digest of this, so
+    that it is ours and no library's to change."""
+    given = ((name, field, getattr(part, name)) for name, field in type(part).model_fields.items())
+    return {
+        name: _plain(value)
+        for name, field, value in given
+        if value is not None and value != field.default
+    }
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Part():
+            return _stated(value)
+        case tuple():
+            return [_plain(each) for each in value]
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case date():
+            return value.isoformat()
+        case Decimal():
+            return str(value)
+    return value
 
 
 def sides_in(size: str | None) -> Sides | None:
@@ -193,7 +220,7 @@ class Price(Part):
             return self.id
         if self.local:
             return "local"
-        terms = self.model_dump_json(exclude={"id"}, exclude_none=True, exclude_defaults=True)
+        terms = json.dumps(_stated(self), ensure_ascii=False, separators=(",", ":"))
         return f"price-{hashlib.sha256(terms.encode()).hexdigest()[:8]}"
 
     @property

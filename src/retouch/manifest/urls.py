@@ -34,13 +34,7 @@ def base_url(text: str) -> str:
     without), BAD-INPUT row 40.
     """
     example = "write it like https://api.qnaigc.com/v1"
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise UnfitURL("is no URL", example) from None
-    if any(ord(character) <= 32 or ord(character) == 127 for character in text):
-        raise UnfitURL("holds a blank or a control character", example)
+    parts, port = _parts(text, example)
     if parts.scheme not in ("http", "https"):
         raise UnfitURL("does not begin with https://", example)
     if "@" in parts.netloc:
@@ -87,13 +81,7 @@ def hook_url(text: str) -> str:
     It may hold a secret in path and query, so no message repeats it.
     """
     example = "write it like https://hooks.example.com/a/b"
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        raise UnfitURL("is no URL", example) from None
-    if any(ord(character) <= 32 or ord(character) == 127 for character in text):
-        raise UnfitURL("holds a blank or a control character", example)
+    parts, _ = _parts(text, example)
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not (_HOST.fullmatch(host) or _is_address(host)):
         raise UnfitURL("is no http URL with a host", example)
@@ -105,6 +93,18 @@ def hook_url(text: str) -> str:
             "write https:// (http is for this machine and private addresses)",
         )
     return text
+
+
+def _parts(text: str, example: str) -> tuple[SplitResult, int | None]:
+    """An address and its port; raises UnfitURL for what no URL can be."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise UnfitURL("is no URL", example) from None
+    if any(ord(character) <= 32 or ord(character) == 127 for character in text):
+        raise UnfitURL("holds a blank or a control character", example)
+    return parts, port
 
 
 def _in_one_form(parts: SplitResult, host: str, port: int | None) -> str:
