@@ -1,7 +1,8 @@
 """A manifest whose jobs are all done, as large as you like: sources, ledger, head and pictures.
 
 `python -m tests.bench.scale_ledger FOLDER JOBS` makes one and prints the words that name it. The
-ledger is what a run with WINDOW requests in flight leaves, 1.6 KB a job. Sources are tiny and unlike; the kept pictures are links to few files.
+ledger is what a run with WINDOW requests in flight leaves, 1.6 KB a job. Sources are tiny and
+unlike; the kept pictures are links to few files.
 """
 
 from __future__ import annotations
@@ -220,4 +221,4 @@ def _done(job: Job, file: FileRecord, at: str, price: str) -> Done:
 
 
 if __name__ == "__main__":
-    print(*finished(Path(sys.argv[1]), int(sys.argv[2])))
+    sys.stdout.write(" ".join(finished(Path(sys.argv[1]), int(sys.argv[2]))) + "\n")
