@@ -25,10 +25,11 @@ _DISPLACED = "displaced-"
 @dataclass(frozen=True, slots=True)
 class Lost:
     """How the ledger was lost. `is_elsewhere`: its path leads to another file, or a shorter one,
-    so that what stood in it may be missed there."""
+    so that what stood in it may be missed there. `is_cut`: some of it is in no file any more."""
 
     how: str
     is_elsewhere: bool = False
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Possession:
         if os.pread(self.descriptor, 1, size):
             return Lost("somebody else writes in it")
         if os.fstat(self.descriptor).st_size < size:
-            return Lost("it was cut while the run wrote it", is_elsewhere=True)
+            return Lost("it was cut while the run wrote it", is_elsewhere=True, is_cut=True)
         return None
 
 
@@ -100,7 +101,12 @@ def set_aside(possession: Possession, size: int, run: str) -> tuple[int, Path]:
 
 def taken(path: Path, lost: Lost, aside: Path) -> LedgerTaken:
     """What the user is told, and how it goes on."""
-    if lost.is_elsewhere:
+    if lost.is_cut:
+        hint = (
+            f"what was cut off is lost, how this run ended is in {aside}: put it back as "
+            f"{path.name} and `retouch salvage` it"
+        )
+    elif lost.is_elsewhere:
         hint = (
             f"what this run wrote is whole in {aside}: if no other run has written since, put it "
             f"back as {path.name}"

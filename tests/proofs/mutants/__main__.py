@@ -1,0 +1,187 @@
+"""`make mutants`: small changes of meaning, one at a time, that the tests beside them must notice.
+
+mutmut makes them, in a copy of the project; cosmic-ray would start a new interpreter for each,
+mutmut forks after the imports. What lives on is printed with its change, to be read: a test is
+missing, the code does nothing for anyone, or the two are equivalent (see changes.py, which leaves
+out what is).
+
+All would take days: `--sample N` draws N of each package, the same for the same `--seed`, and the
+score says between which bounds the share of all lies (95 % sure). What no test comes to counts as
+lived. What ended by time is tried once more, alone, as a busy machine is slow as well; only what
+then ends by time again counts as noticed. hypothesis draws the same examples each time and
+knows no deadline (its own profile "ci"), so that a verdict can be had again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tests.proofs.mutants.changes import Change, drawn, equivalents, made, says_nothing, wilson
+
+ROOT = Path(__file__).parents[3]
+PACKAGES = {
+    "ledger": ("tests/ledger", "tests/costs/test_audit.py"),
+    "costs": ("tests/costs",),
+    "engine": ("tests/engine",),
+    "dialects": ("tests/dialects",),
+    "reconcile": ("tests/reconcile",),
+}
+WIDER = {  # what lives on is tried against these too: the same promises, seen from further up
+    "ledger": ("tests/engine", "tests/cli", "tests/storage/test_lock.py"),
+    "costs": ("tests/cli", "tests/engine", "tests/report"),
+    "engine": ("tests/cli", "tests/report"),
+    "dialects": ("tests/engine", "tests/cli", "tests/reconcile"),
+    "reconcile": ("tests/cli", "tests/report"),
+}
+UNFIT = (  # proofs over thousands of jobs, which notice much but slowly, and a reader of the source
+    "not rehearsed and not cut_at_every_byte and not every_byte_flipped and not budget_runs "
+    "and not batch_asyncio and not simulation and not keep_to_the_limit and not no_floats_in_money "
+    "and not startup"
+)
+NOTICED = ("killed", "timeout", "suspicious", "segfault")
+_RESULT = re.compile(r"^\s*(\S+__mutmut_\d+): (.+)$", re.MULTILINE)
+
+
+def main() -> int:
+    """Mutate the packages named (default: all) and print each one's score; 0."""
+    parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
+    parser.add_argument("packages", nargs="*", default=list(PACKAGES), metavar="PACKAGE")
+    parser.add_argument("--only", default="*.py", help="the files of a package, as a pattern")
+    parser.add_argument("--sample", type=int, help="how many are drawn of each package")
+    parser.add_argument("--seed", default="1", help="which ones are drawn")
+    parser.add_argument("--these", nargs="+", default=[], metavar="NAME", help="mutants by name")
+    parser.add_argument("--show", type=int, default=20, help="how many survivors are shown whole")
+    options = parser.parse_args()
+    for package in options.packages:
+        found, told = chosen(package, options)
+        with tempfile.TemporaryDirectory(prefix="retouch-mutants-") as folder:
+            copy = copied(Path(folder))
+            how = judged(copy, package, [each.name for each in found])
+        told += verdict(found, how, options.show)
+        sys.stdout.write("\n".join((f"{package}: {told[0]}", *told[1:])) + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+def chosen(package: str, options: argparse.Namespace) -> tuple[list[Change], list[str]]:
+    """The changes to be tried, and how they came to be these."""
+    files = sorted((ROOT / "src/retouch" / package).rglob(options.only))
+    every = [change for file in files for change in made(file, ROOT)]
+    if options.these:
+        return [each for each in every if each.name in options.these], ["those named"]
+    rules, named = Counter[str](), 0
+    known = equivalents()
+    unused = {each for each in known if each.function.startswith(f"retouch.{package}.")}
+    stay = []
+    for change in every:
+        rule = says_nothing(change)
+        same = next((each for each in known if each.names(change)), None)
+        if rule:
+            rules[rule] += 1
+        elif same:
+            unused.discard(same)
+            named += 1
+        else:
+            stay.append(change)
+    if options.only == "*.py":
+        for each in unused:
+            sys.stderr.write(f"equivalent.toml names what is not there: {each}\n")
+    left = ", ".join(f"{count} {rule}" for rule, count in rules.most_common())
+    told = f"{len(every)} mutants, left out {named} named equivalent and by rule {left or 'none'}"
+    if options.sample is None:
+        return stay, [told]
+    seed = f"{options.seed} {package}"
+    found = drawn(stay, options.sample, seed)
+    return found, [f"{told}; {len(found)} of {len(stay)} drawn (seed {options.seed})"]
+
+
+def copied(folder: Path) -> Path:
+    """The project's files in a folder of their own."""
+    names = _output(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def judged(copy: Path, package: str, names: Sequence[str]) -> dict[str, str]:
+    """What became of each mutant named: by the tests beside the package, then by the wider ones."""
+    pyproject = (copy / "pyproject.toml").read_text()
+    how: dict[str, str] = {}
+    for tests in (PACKAGES[package], WIDER[package]):
+        left = [name for name in names if how.get(name) not in NOTICED]
+        if left:
+            (copy / "pyproject.toml").write_text(pyproject + _settings(package, tests))
+            how |= _run(copy, left)
+            late = [name for name in left if how[name] == "timeout"]
+            how |= _run(copy, late, "--max-children=1") if late else {}
+    return how
+
+
+def _settings(package: str, tests: Sequence[str]) -> str:
+    """What mutmut is to change and which tests are to notice."""
+    plain = '"-q", "-n0", "-p", "no:cacheprovider", "--hypothesis-profile=ci"'
+    words = f"""
+[tool.mutmut]
+source_paths = ["src"]
+only_mutate = ["src/retouch/{package}/*.py"]
+also_copy = ["tests", "manifests", "pyproject.toml"]
+pytest_add_cli_args = [{plain}, "-k", "{UNFIT}"]
+pytest_add_cli_args_test_selection = {list(tests)!r}
+"""
+    tomllib.loads(words)
+    return words
+
+
+def _run(copy: Path, names: Sequence[str], *options: str) -> dict[str, str]:
+    mutmut = str(Path(sys.executable).with_name("mutmut"))
+    subprocess.run([mutmut, "run", *options, *names], cwd=copy, check=False, stdout=sys.stderr)
+    found = dict(_RESULT.findall(_output(copy, mutmut, "results", "--all", "true")))
+    if any(found.get(name, "not checked") == "not checked" for name in names):
+        raise SystemExit("mutmut ended before its work was done: see above")
+    return {name: found[name] for name in names}
+
+
+def verdict(found: Iterable[Change], how: dict[str, str], show: int) -> list[str]:
+    """The score and the survivors, each with its change."""
+    counted = Counter(how.get(each.name, "not checked") for each in found)
+    lived = [each for each in found if how.get(each.name) not in NOTICED]
+    number = counted.total()
+    right = number - len(lived)
+    low, high = (100 * each for each in wilson(right, number))
+    told = [
+        f"{right} of {number} noticed, {100 * right / max(number, 1):.1f} % "
+        f"({low:.1f} to {high:.1f}); {counted['timeout']} of them by time; "
+        f"{len(lived)} lived, {counted['no tests']} of them no test comes to"
+    ]
+    for change in lived[:show]:
+        told += [f"{change.name}: {how.get(change.name, 'not checked')}", *_told(change)]
+    return told + [each.name for each in lived[show:]]
+
+
+def _told(change: Change) -> list[str]:
+    before, after = change.before.splitlines(), change.after.splitlines()
+    return list(difflib.unified_diff(before, after, lineterm="", n=2))[2:]
+
+
+def _output(folder: Path, *command: str) -> str:
+    quiet = os.environ | {"NO_COLOR": "1"}
+    return subprocess.run(
+        command, cwd=folder, env=quiet, check=True, capture_output=True, text=True
+    ).stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
