@@ -16,13 +16,11 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from retouch.costs.pricing import ceiling_of
-from retouch.engine.breaker import Losses
 from retouch.engine.context import Context, JobEnd, LaneTools, Resources
 from retouch.engine.job_run import run_job
-from retouch.engine.limiter import Limiter, Stop
+from retouch.engine.limiter import Stop
 from retouch.engine.outputs import Outputs
 from retouch.engine.pacing import PollPace
-from retouch.engine.paying_again import paying_again
 from retouch.engine.polling import Polls
 from retouch.engine.recorder import Recorder, source_of
 from retouch.engine.selection import (
@@ -65,7 +63,7 @@ class Batch:
         run_options: RunOptions,
         observer: Observer,
     ) -> None:
-        self.summary = Summary(again=paying_again(resources.settings))
+        self.summary = Summary(again=resources.sharing.again(resources.settings))
         self._lanes = tuple(lanes)
         self._selection = selection
         self._run_options = run_options
@@ -103,6 +101,21 @@ class Batch:
         for stop in self._stops:
             stop.set(reason)
 
+    def stop_lane(self, name: str, reason: RetouchError) -> None:
+        """Start nothing new in one lane, by its model's name."""
+        for lane, stop in zip(self._lanes, self._stops, strict=True):
+            if lane.model.name == name:
+                stop.set(reason)
+
+    @property
+    def lane_stops(self) -> dict[str, RetouchError]:
+        """Why lanes were stopped that the run was not, by the names of their models."""
+        return {
+            lane.model.name: stop.reason
+            for lane, stop in zip(self._lanes, self._stops, strict=True)
+            if stop.reason is not None and stop.reason is not self.summary.stopped
+        }
+
     async def run(self) -> Summary:
         """Do what is to be done; returns when nothing is in flight any more.
 
@@ -116,9 +129,7 @@ class Batch:
                 for lane, stop in zip(self._lanes, self._stops, strict=True):
                     lanes.start_soon(self._run_lane, lane, stop)
             group.cancel_scope.cancel()
-        for lane, stop in zip(self._lanes, self._stops, strict=True):
-            if stop.reason is not None and stop.reason is not self.summary.stopped:
-                self.summary.lane_stops[lane.model.name] = stop.reason
+        self.summary.lane_stops |= self.lane_stops
         return self.summary
 
     async def _settle_unanswered(self) -> None:
@@ -145,9 +156,9 @@ class Batch:
             model,
             partial(self._context.price_at, model),
             lane.capabilities,
-            Limiter(model.limits),
+            self._context.sharing.limiter(model),
             polls,
-            Losses(self._context.settings.stop_after_losses),
+            self._context.sharing.losses(model, self._context.settings.stop_after_losses),
             stop,
         )
         async with anyio.create_task_group() as group:

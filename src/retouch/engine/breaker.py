@@ -64,6 +64,14 @@ class Outage:
         self.probes = self._in_a_row = 0
         self._was_answered = True
 
+    def shifted(self, seconds: float) -> Outage:
+        """The same by a clock that shows so much more."""
+        other = Outage()
+        other.probes, other._in_a_row = self.probes, self._in_a_row
+        other._since, other._probed = self._since + seconds, self._probed + seconds
+        other._was_answered = self._was_answered
+        return other
+
     def is_over(self, now: float, patience_seconds: float) -> bool:
         """Whether to give up: it lasts longer than `patience_seconds`; much less where this run
         was never answered, for then something is likely set up wrong."""
@@ -76,16 +84,16 @@ class Losses:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._in_a_row = 0
+        self.in_a_row = 0
 
     def lost(self) -> bool:
         """One more; whether that is too many."""
-        self._in_a_row += 1
-        return self._in_a_row >= self.most
+        self.in_a_row += 1
+        return self.in_a_row >= self.most
 
     def gained(self) -> None:
         """A picture came."""
-        self._in_a_row = 0
+        self.in_a_row = 0
 
 
 class Refusals(Generic[Refused]):

@@ -18,6 +18,9 @@ import anyio
 from retouch.errors import BudgetReached
 from retouch.money import Money
 
+Attempt = tuple[str, int]
+"""A Job's key and the number of its attempt."""
+
 
 def utc_today() -> str:
     """The day in UTC, YYYY-MM-DD."""
@@ -57,13 +60,14 @@ class Cap:
 class Reservation:
     """What one attempt may cost, held until it is settled; unsettled counts in full.
 
-    `day`: when it was sent, as the ledger has it; None counts on any.
+    `day`: when it was sent, as the ledger has it; None counts on any. `attempt`: whose it is.
     """
 
     model: str
     ceiling: Decimal
     day: str | None = None
     charged: Decimal | None = None
+    attempt: Attempt | None = None
 
     def settle(self, charged: Money | None) -> None:
         """What it did cost; None where nothing was charged."""
@@ -87,15 +91,22 @@ class Purse:
     watch: Callable[[Cap], None] = _nobody
     _changed: anyio.Event = field(default_factory=anyio.Event)
 
-    async def reserve(self, model: str, ceiling: Money | None) -> Reservation:
+    async def reserve(
+        self, model: str, ceiling: Money | None, attempt: Attempt | None = None
+    ) -> Reservation:
         """Hold `ceiling` until the attempt is settled; waits while others in flight may give way.
 
         Raises BudgetReached when it would pass a cap even with nothing else in flight.
         """
-        return await self.reserve_learning(model, lambda: ceiling, is_learnt=True)
+        return await self.reserve_learning(model, lambda: ceiling, is_learnt=True, attempt=attempt)
 
     async def reserve_learning(
-        self, model: str, ceiling: Callable[[], Money | None], *, is_learnt: bool
+        self,
+        model: str,
+        ceiling: Callable[[], Money | None],
+        *,
+        is_learnt: bool,
+        attempt: Attempt | None = None,
     ) -> Reservation:
         """The same where a `ceiling` is worked out anew each time it is looked at.
 
@@ -103,17 +114,25 @@ class Purse:
         lie far above its ceiling, and the others' are worked out from that.
         """
         while True:
-            money = ceiling()
-            amount = money.amount if money else Decimal(0)
-            full = self._first_full(model, amount)
-            if full is not None and not self._reserved_for(full):
-                full.is_full = True
-                self.watch(full)
-                raise _reached(full, model, amount)
-            is_known = is_learnt or model in self.learnt or not self._caps(model)
-            if full is None and (is_known or not self.in_flight.get(model)):
-                return self._hold(model, amount)
+            held = self.try_to_reserve(model, ceiling(), is_learnt=is_learnt, attempt=attempt)
+            if held is not None:
+                return held
             await self._changed.wait()
+
+    def try_to_reserve(
+        self, model: str, ceiling: Money | None, *, is_learnt: bool, attempt: Attempt | None = None
+    ) -> Reservation | None:
+        """The same at once; None while others in flight may give way. Raises BudgetReached."""
+        amount = ceiling.amount if ceiling else Decimal(0)
+        full = self._first_full(model, amount)
+        if full is not None and not self._reserved_for(full):
+            full.is_full = True
+            self.watch(full)
+            raise _reached(full, model, amount)
+        is_known = is_learnt or model in self.learnt or not self._caps(model)
+        if full is None and (is_known or not self.in_flight.get(model)):
+            return self._hold(Reservation(model, amount, attempt=attempt))
+        return None
 
     @property
     def left(self) -> Money | None:
@@ -129,7 +148,13 @@ class Purse:
     def _caps(self, model: str) -> bool:
         return any(cap.model in (None, model) for cap in self.caps)
 
-    def resume(self, model: str, ceiling: Money | None, day: str | None = None) -> Reservation:
+    def resume(
+        self,
+        model: str,
+        ceiling: Money | None,
+        day: str | None = None,
+        attempt: Attempt | None = None,
+    ) -> Reservation:
         """Hold the ceiling of an attempt that an earlier run began: it is in flight again.
 
         `day`: when it was sent; caps that count it as history give it back until it is settled.
@@ -138,7 +163,7 @@ class Purse:
         for cap in self.caps:
             if cap.counts_history and cap.counts(model, day):
                 cap.counted -= amount
-        return self._hold(model, amount, day)
+        return self._hold(Reservation(model, amount, day, attempt=attempt))
 
     @contextmanager
     def holding(self, reservation: Reservation) -> Iterator[Reservation]:
@@ -146,26 +171,31 @@ class Purse:
         try:
             yield reservation
         finally:
-            cost = reservation.ceiling if reservation.charged is None else reservation.charged
-            for name in (None, reservation.model):
-                self.reserved[name] -= reservation.ceiling
-            self.in_flight[reservation.model] -= 1
-            if cost or reservation.charged is None:
-                # What a request costs is known, or will not be told.
-                self.learnt.add(reservation.model)
-            self._turn_the_day()
-            for cap in self.caps:
-                if cap.counts(reservation.model, reservation.day):
-                    cap.counted += cost
-                    self.watch(cap)
+            self.release(reservation)
             changed, self._changed = self._changed, anyio.Event()
             changed.set()
 
-    def _hold(self, model: str, amount: Decimal, day: str | None = None) -> Reservation:
+    def release(self, reservation: Reservation) -> None:
+        """Hold it no more, and count what it cost: its ceiling where that was not settled."""
+        cost = reservation.ceiling if reservation.charged is None else reservation.charged
+        for name in (None, reservation.model):
+            self.reserved[name] -= reservation.ceiling
+        self.in_flight[reservation.model] -= 1
+        if cost or reservation.charged is None:
+            # What a request costs is known, or will not be told.
+            self.learnt.add(reservation.model)
+        self._turn_the_day()
+        for cap in self.caps:
+            if cap.counts(reservation.model, reservation.day):
+                cap.counted += cost
+                self.watch(cap)
+
+    def _hold(self, reservation: Reservation) -> Reservation:
+        model = reservation.model
         for name in (None, model):
-            self.reserved[name] = self.reserved.get(name, Decimal(0)) + amount
+            self.reserved[name] = self.reserved.get(name, Decimal(0)) + reservation.ceiling
         self.in_flight[model] = self.in_flight.get(model, 0) + 1
-        return Reservation(model, amount, day)
+        return reservation
 
     def _turn_the_day(self) -> None:
         today = self.today()

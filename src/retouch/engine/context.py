@@ -15,7 +15,7 @@ from retouch.engine.limiter import Limiter, Stop
 from retouch.engine.links import Links
 from retouch.engine.mirror import Mirror
 from retouch.engine.outputs import Outputs
-from retouch.engine.paying_again import PayingAgain
+from retouch.engine.paying_again import PayingAgain, paying_again
 from retouch.engine.polling import Polls
 from retouch.engine.recorder import NOTHING_PAID, Paid
 from retouch.errors import RetouchError
@@ -26,6 +26,24 @@ from retouch.manifest import Model, Price, RunSettings
 from retouch.storage.buckets import Buckets
 from retouch.threads import Threads, in_thread
 from retouch.transport import Transport
+
+
+class Alone:
+    """What a run on one machine is held to: its lanes' limits and purses are its own. A run that
+    shares them with others offers the same (see `retouch.cluster`)."""
+
+    def limiter(self, model: Model) -> Limiter:
+        """The admission of one lane."""
+        return Limiter(model.limits)
+
+    def losses(self, model: Model, most: int) -> Losses:  # noqa: ARG002 - who shares asks for it
+        """The losing streak of one lane."""
+        return Losses(most)
+
+    def again(self, settings: RunSettings) -> PayingAgain:
+        """The terms on which is paid again."""
+        return paying_again(settings)
+
 
 Ended = Literal["done", "failed", "unknown", "accepted", "stopped"]
 
@@ -62,6 +80,7 @@ class Resources:
     mirror: Mirror | None = None
     links: Links | None = None
     buckets: Buckets | None = None
+    sharing: Alone = field(default_factory=Alone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,7 @@ from retouch.pictures import SourceChanged
 from retouch.storage.descriptors import when_free
 from retouch.transport import Sending
 
+NO_LEAVE = "not sent: its leave to send has run out"
 SOON = timedelta(seconds=10)  # a record is written milliseconds after its reservation
 
 
@@ -167,7 +168,9 @@ class _Life:
         again = self.context.again
         self._is_unknown = True
         lost = self.context.ledger.state.lost_attempts(self.log.key)
-        reservation = await again.reserve(self.job.model, self.ceiling, lost)
+        reservation = await again.reserve(
+            self.job.model, self.ceiling, lost, (self.log.key, attempt)
+        )
         if reservation is None:
             self._give_up()
             return None
@@ -192,7 +195,9 @@ class _Life:
         charge = self.context.ledger.state.open_charges.get((self.log.key, decision.attempt))
         ceiling = charge.ceiling if charge else self.ceiling
         day = charge.day if charge else None
-        reservation = self.context.budget.resume(self.job.lane_name, ceiling, day)
+        reservation = self.context.budget.resume(
+            self.job.lane_name, ceiling, day, (self.log.key, decision.attempt)
+        )
         with self.context.budget.holding(reservation):
             await self._follow(decision.attempt, decision.task, reservation)
 
@@ -204,11 +209,15 @@ class _Life:
         self._goes_on = False
         try:
             reservation = await self.context.budget.reserve_learning(
-                self.job.lane_name, self._ceiling_now, is_learnt=self._is_learnt()
+                self.job.lane_name,
+                self._ceiling_now,
+                is_learnt=self._is_learnt(),
+                attempt=(self.log.key, attempt),
             )
-        except BudgetReached as reached:
-            stop = self.lane.stop.set if reached.model else self.context.stop_run
-            stop(reached)
+        except (BudgetReached, Refused) as refused:
+            is_lanes = isinstance(refused, BudgetReached) and refused.model
+            stop = self.lane.stop.set if is_lanes else self.context.stop_run
+            stop(refused)
             if again is not None:
                 again.settle(None)
             self._give_up()
@@ -249,10 +258,27 @@ class _Life:
         self.ceiling, self.log.ceiling = held, as_amount(held)
         await self.log.started(attempt)
         reservation.day = self.context.ledger.state.open_charges[self.log.key, attempt].day
+        if not await self._is_due(permit, attempt):
+            reservation.settle(None)
+            return None
         permit.leaves()
         verdict, body = await self._post(attempt, *loaded)
         await self._conclude(attempt, verdict, body, reservation)
         return verdict
+
+    async def _is_due(self, permit: Permit, attempt: int) -> bool:
+        """Wait for the moment of the permit; where it holds no more, nothing was sent, and a
+        Record says so."""
+        is_due = False
+        try:
+            is_due = await permit.is_due()
+        finally:
+            if not is_due:
+                with anyio.CancelScope(shield=True):
+                    await self.log.unsent(attempt, ErrorRecord(kind="transient", message=NO_LEAVE))
+        if not is_due:
+            self._give_up()
+        return is_due
 
     async def _load(self, attempt: int) -> tuple[Request, dict[Picture, bytes]] | None:
         """What to send; None (and a Record) when a file is not what was planned, or the dialect
@@ -306,7 +332,7 @@ class _Life:
                     await self._quarantine(attempt, kept)
                     await self._unanswered(attempt, error)
             case Refusal(rejected=rejected, headers=headers):
-                self.lane.limiter.outage.served()
+                self.lane.limiter.served()
                 with anyio.CancelScope(shield=True):
                     await self._refused(attempt, rejected, reservation, headers=headers)
             case Accepted(task=task):

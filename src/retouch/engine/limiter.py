@@ -93,6 +93,11 @@ class Permit:
         for each, entry in self._taken:
             each.limit.give_back(entry)
 
+    async def is_due(self) -> bool:
+        """Wait for its moment, if it has one; whether it holds (that of a shared limit may have
+        run out meanwhile)."""
+        return True
+
     def leaves(self) -> None:
         """The request goes out now."""
         now = self.left_at = anyio.current_time()
@@ -139,7 +144,7 @@ class Limiter:
         ]
         self._freed = anyio.Event()
         self._queue = anyio.Lock()
-        self._retries = RetryBudget()
+        self.retries = RetryBudget()
         self._not_before = float("-inf")
         self._next_probe = float("-inf")
 
@@ -165,7 +170,7 @@ class Limiter:
             while not stop:
                 wait = self._wait_seconds(images, tokens)
                 if wait <= 0:
-                    self._retries.request()
+                    self.retries.request()
                     self._probe_later()
                     return Permit(self, images, tokens)
                 await stop.sleep(min(wait, LOOK_AGAIN_SECONDS) if self.outage.probes else wait)
@@ -173,7 +178,7 @@ class Limiter:
 
     def may_retry(self) -> bool:
         """Whether one more retry is within the lane's budget; a probe of an outage always is."""
-        return bool(self.outage.probes) or self._retries.take()
+        return bool(self.outage.probes) or self.retries.take()
 
     def penalize(self, seconds: float) -> None:
         """Let nothing of this lane pass for `seconds`: the server asked for it."""
@@ -191,9 +196,13 @@ class Limiter:
         self._probe_later()
         return is_news
 
+    def served(self) -> None:
+        """The server did answer: there is no outage."""
+        self.outage.served()
+
     def answered(self) -> None:
         """The server took a request: recover a little."""
-        self.outage.served()
+        self.served()
         self.concurrency.succeeded()
         self._wake()
 

@@ -155,17 +155,17 @@ class RetryBudget:
     outage is not hammered."""
 
     def __init__(self) -> None:
-        self._requests = 0
-        self._retries = 0
+        self.requests = 0
+        self.retries = 0
 
     def request(self) -> None:
-        self._requests += 1
+        self.requests += 1
 
     def take(self) -> bool:
         """Whether one more retry is within the budget; takes it."""
-        if self._retries >= RETRY_FLOOR + RETRY_SHARE * self._requests:
+        if self.retries >= RETRY_FLOOR + RETRY_SHARE * self.requests:
             return False
-        self._retries += 1
+        self.retries += 1
         return True
 
 

@@ -7,10 +7,10 @@ at what it cost. What is unpriced or in another currency is never paid for again
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from retouch.engine.budget import Cap, Purse, Reservation
-from retouch.errors import BudgetReached
+from retouch.engine.budget import Attempt, Cap, Purse, Reservation
+from retouch.errors import BudgetReached, Refused
 from retouch.manifest import PayAgain, RunSettings
 from retouch.money import NO_CURRENCY, Money
 
@@ -40,7 +40,13 @@ class PayingAgain:
         """Where a Reservation of `reserve` is held while its Attempt is out."""
         return self._purse
 
-    async def reserve(self, model: str, ceiling: Money | None, lost: int) -> Reservation | None:
+    def within(self, purse: Purse) -> PayingAgain:
+        """The same terms within another purse."""
+        return replace(self, _purse=purse)
+
+    async def reserve(
+        self, model: str, ceiling: Money | None, lost: int, attempt: Attempt | None = None
+    ) -> Reservation | None:
         """Room for one more Attempt of a Job that lost `lost`; None: it stays unknown."""
         if lost > self.unknowns or self.up_to is None:
             return None
@@ -48,8 +54,8 @@ class PayingAgain:
             self.held += 1
             return None
         try:
-            reservation = await self._purse.reserve(model, ceiling)
-        except BudgetReached:
+            reservation = await self._purse.reserve(model, ceiling, attempt)
+        except (BudgetReached, Refused):
             self.held += 1
             return None
         return reservation

@@ -1,0 +1,1 @@
+"""One run on many machines: what its workers share, and who runs them."""
