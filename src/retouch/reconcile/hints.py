@@ -70,7 +70,7 @@ def _factors(ours: Ours, bill: Bill, currency: str | None) -> Iterator[tuple[str
         lines = [
             line
             for line in bill.lines
-            if not line.category and currency in (None, line.currency, None)
+            if not line.category and (currency is None or line.currency in (None, currency))
         ]
         theirs = sum((line.measures.get("amount", Decimal(0)) for line in lines), Decimal(0))
     if mine <= 0 or theirs <= 0:

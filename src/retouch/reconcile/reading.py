@@ -226,14 +226,13 @@ def _has_buckets(document: Mapping[str, Any]) -> bool:
 
 def _openai_rows(document: Mapping[str, Any]) -> Rows:
     """A page of costs as the rows of the CSV export (platform.openai.com, Costs)."""
-    head = ["start_time", "amount_value", "amount_currency", "line_item", "quantity"]
+    head = ["start_time", "amount_value", "amount_currency", "line_item"]
     rows = [
         [
             _cell(bucket.get("start_time")),
             _cell(amount.get("value")),
             _cell(amount.get("currency")),
             _cell(result.get("line_item")),
-            _cell(result.get("quantity")),
         ]
         for bucket, result in _results(document)
         for amount in [_first([result.get("amount")])]

@@ -60,6 +60,7 @@ def main() -> int:
     parser.add_argument("--only", default="*.py", help="the files of a package, as a pattern")
     parser.add_argument("--sample", type=int, help="how many are drawn of each package")
     parser.add_argument("--seed", default="1", help="which ones are drawn")
+    parser.add_argument("--beside", action="store_true", help="by the tests beside it alone")
     parser.add_argument("--these", nargs="+", default=[], metavar="NAME", help="mutants by name")
     parser.add_argument("--show", type=int, default=20, help="how many survivors are shown whole")
     options = parser.parse_args()
@@ -67,7 +68,8 @@ def main() -> int:
         found, told = chosen(package, options)
         with tempfile.TemporaryDirectory(prefix="retouch-mutants-") as folder:
             copy = copied(Path(folder))
-            how = judged(copy, package, [each.name for each in found])
+            wider = () if options.beside else (WIDER[package],)
+            how = judged(copy, package, [each.name for each in found], wider)
         told += verdict(found, how, options.show)
         sys.stdout.write("\n".join((f"{package}: {told[0]}", *told[1:])) + "\n")
         sys.stdout.flush()
@@ -116,11 +118,13 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def judged(copy: Path, package: str, names: Sequence[str]) -> dict[str, str]:
+def judged(
+    copy: Path, package: str, names: Sequence[str], wider: Iterable[Sequence[str]]
+) -> dict[str, str]:
     """What became of each mutant named: by the tests beside the package, then by the wider ones."""
     pyproject = (copy / "pyproject.toml").read_text()
     how: dict[str, str] = {}
-    for tests in (PACKAGES[package], WIDER[package]):
+    for tests in (PACKAGES[package], *wider):
         left = [name for name in names if how.get(name) not in NOTICED]
         if left:
             (copy / "pyproject.toml").write_text(pyproject + _settings(package, tests))
@@ -140,6 +144,7 @@ only_mutate = ["src/retouch/{package}/*.py"]
 also_copy = ["tests", "manifests", "pyproject.toml"]
 pytest_add_cli_args = [{plain}, "-k", "{UNFIT}"]
 pytest_add_cli_args_test_selection = {list(tests)!r}
+timeout_multiplier = 6.0
 """
     tomllib.loads(words)
     return words
