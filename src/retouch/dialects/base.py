@@ -72,13 +72,26 @@ class Request:
     variant: int = 0
 
 
+class Aside(Protocol):
+    """A long string of a reply's that is held elsewhere: in the body stand its beginning and, for
+    the rest of it, `mark`, which no server can have written."""
+
+    @property
+    def mark(self) -> bytes: ...
+
+    def rest(self) -> bytes:
+        """What stood where the mark stands."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One whole HTTP reply; header names are lower case."""
+    """One whole HTTP reply; header names are lower case. `aside`: what its body leaves out."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    aside: tuple[Aside, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +100,8 @@ class Exchange:
 
     `sent_bytes` counts the body bytes handed to the socket, of `body_bytes`. `connected` is False
     when no connection was made (or, for a request without a body, nothing was written).
-    `partial` holds what came of a 2xx reply that was cut or refused (capped), for quarantine;
+    `partial` holds what came of a 2xx reply that was cut or refused (capped), for quarantine, but
+    for what is held `aside`;
     `status` is known as soon as a status line came. `is_distrusted`: its certificate proves
     nothing to this machine, and will not the next time.
     """
@@ -101,6 +115,7 @@ class Exchange:
     error_kind: Literal["network", "timeout", "broken_reply", None] = None
     error: str = ""
     is_distrusted: bool = False
+    aside: tuple[Aside, ...] = ()
 
     @property
     def sent_whole(self) -> bool:
@@ -136,7 +151,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class EncodedPicture:
-    """A picture in the reply itself, still in base64 (a `data:` prefix already cut)."""
+    """A picture in the reply itself, still in base64 (a `data:` prefix already cut); of one that
+    is held aside, its beginning and its mark."""
 
     base64: str
 

@@ -13,6 +13,7 @@ from retouch.engine.breaker import Losses, Refusals
 from retouch.engine.budget import Purse
 from retouch.engine.limiter import Limiter, Stop
 from retouch.engine.links import Links
+from retouch.engine.memory import Memory
 from retouch.engine.mirror import Mirror
 from retouch.engine.outputs import Outputs
 from retouch.engine.paying_again import PayingAgain, paying_again
@@ -93,6 +94,7 @@ class Context(Resources):
     ended: Callable[[JobEnd], None]
     say: Callable[[str], None]
     wall_clock: Callable[[], datetime]
+    memory: Memory
     again: PayingAgain = field(default_factory=PayingAgain)
     tasks: dict[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -117,6 +119,7 @@ class Context(Resources):
             say=say,
             again=again,
             wall_clock=resources.ledger.now,
+            memory=Memory(resources.settings.memory_bytes),
         )
 
 

@@ -15,6 +15,7 @@ cannot be had again is `failed`, with its bill.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -49,11 +50,12 @@ from retouch.engine.classify import (
 from retouch.engine.context import Context, Ended, JobEnd, LaneTools
 from retouch.engine.lane_watch import NO_HEADERS, LaneWatch
 from retouch.engine.limiter import Permit
+from retouch.engine.memory import Lease, bytes_to_send
 from retouch.engine.pacing import backoff_seconds, wait_asked
 from retouch.engine.polling import Ending, Stopped, TimedOut
 from retouch.engine.recorder import NOTHING_PAID, Paid, Recorder, usage_record
 from retouch.engine.results import Received
-from retouch.engine.sending import ask, fetch, load, post
+from retouch.engine.sending import Came, ask, fetch, lease, load, post
 from retouch.errors import BudgetReached, Refused, StorageFailed, WorkRefused
 from retouch.job import Job, Picture
 from retouch.ledger.decision import PAY_AGAIN, Poll, Send
@@ -245,8 +247,19 @@ class _Life:
     async def _take_turn(
         self, permit: Permit, attempt: int, reservation: Reservation
     ) -> Verdict | _Dearer | None:
-        """Load, say so, send, and conclude; None when nothing was sent."""
+        """Wait for room in memory, and send; None when nothing was sent."""
         self._permit = permit
+        async with lease(self.job, bytes_to_send(self.job), self.context) as room:
+            if self.lane.stop:
+                reservation.settle(None)
+                self._give_up()
+                return None
+            return await self._send_within(room, permit, attempt, reservation)
+
+    async def _send_within(
+        self, room: Lease, permit: Permit, attempt: int, reservation: Reservation
+    ) -> Verdict | _Dearer | None:
+        """Load, say so, send, and conclude; None when nothing was sent."""
         loaded = await self._load(attempt)
         if loaded is None:
             reservation.settle(None)
@@ -262,8 +275,8 @@ class _Life:
             reservation.settle(None)
             return None
         permit.leaves()
-        verdict, body = await self._post(attempt, *loaded)
-        await self._conclude(attempt, verdict, body, reservation)
+        verdict, came = await self._post(attempt, *loaded, room)
+        await self._conclude(attempt, verdict, came, reservation, room)
         return verdict
 
     async def _is_due(self, permit: Permit, attempt: int) -> bool:
@@ -298,12 +311,12 @@ class _Life:
             return None
 
     async def _post(
-        self, attempt: int, request: Request, pictures: dict[Picture, bytes]
-    ) -> tuple[Verdict, bytes]:
+        self, attempt: int, request: Request, pictures: dict[Picture, bytes], room: Lease
+    ) -> tuple[Verdict, Came]:
         """POST; what is known of a request that is cancelled is written."""
         sending = Sending()
         try:
-            return await post(self.job, request, pictures, self.context, sending=sending)
+            return await post(self.job, request, pictures, self.context, sending=sending, room=room)
         except anyio.get_cancelled_exc_class():
             whole = sending.broken_off("network", "").sent_whole
             with anyio.CancelScope(shield=True):
@@ -317,7 +330,7 @@ class _Life:
             await self.log.unsent(attempt, verdict.error)
 
     async def _conclude(
-        self, attempt: int, verdict: Verdict, body: bytes, reservation: Reservation
+        self, attempt: int, verdict: Verdict, came: Came, reservation: Reservation, room: Lease
     ) -> None:
         """Write what the verdict means and settle what it cost; what has come is written even when
         the run is being cancelled."""
@@ -329,7 +342,7 @@ class _Life:
                     self.watch.unserved(verdict, self._permit)
             case Uncertain(error=error, body=kept):
                 with anyio.CancelScope(shield=True):
-                    await self._quarantine(attempt, kept)
+                    await self._quarantine(attempt, came if kept else Came())
                     await self._unanswered(attempt, error)
             case Refusal(rejected=rejected, headers=headers):
                 self.lane.limiter.served()
@@ -345,10 +358,10 @@ class _Life:
             case Produced():
                 self.lane.limiter.answered()
                 self.lane.refusals.served()
-                await self._keep(attempt, verdict, body, reservation)
+                await self._keep(attempt, verdict, came, reservation, room)
 
     async def _keep(
-        self, attempt: int, produced: Produced, body: bytes, reservation: Reservation
+        self, attempt: int, produced: Produced, came: Came, reservation: Reservation, room: Lease
     ) -> None:
         """What is here and paid for is kept, even when the run is being cancelled."""
         has_links = any(isinstance(picture, LinkedPicture) for picture in produced.pictures)
@@ -357,19 +370,19 @@ class _Life:
             self.context.say(f"fetching a paid result: up to {seconds:.0f} s more")
         with anyio.CancelScope(shield=not has_links):
             try:
-                received = await fetch(self.job, attempt, produced, self.context)
+                received = await fetch(self.job, attempt, produced, self.context, room, came=came)
             except StorageFailed as failed:
                 await self._not_stored(attempt, produced, reservation, failed)
                 return
             except anyio.get_cancelled_exc_class():
                 message = "stopped while its pictures were fetched"
                 with anyio.CancelScope(shield=True):
-                    await self._quarantine(attempt, body)
+                    await self._quarantine(attempt, came)
                     error = ErrorRecord(kind="network", message=message)
                     await self.log.unknown(attempt, error)
                 raise
             if not received.is_whole:
-                await self._quarantine(attempt, body)
+                await self._quarantine(attempt, came)
             await self._produced(attempt, produced, received, reservation)
 
     async def _follow(
@@ -385,7 +398,8 @@ class _Life:
                 break
             received = None
             with self.lane.stop.breaking_off():  # the Task is on file: the next run fetches it
-                received = await fetch(self.job, attempt, ending, self.context)
+                async with lease(self.job, 0, self.context) as room:
+                    received = await fetch(self.job, attempt, ending, self.context, room)
             if received is None:
                 ending = Stopped()
                 break
@@ -581,11 +595,17 @@ class _Life:
             self.watch.lost(error)
         self._end("unknown", error=error, task=task)
 
-    async def _quarantine(self, attempt: int, body: bytes) -> None:
-        if body:
-            name = f"{self.log.key}-{attempt}"
-            keep = partial(self.context.outputs.quarantine, name, body)
-            await self.context.threads(partial(when_free, keep))
+    async def _quarantine(self, attempt: int, came: Came) -> None:
+        if not came.document:
+            return
+        name = f"{self.log.key}-{attempt}"
+
+        def keep() -> None:
+            body = came.whole()
+            when_free(lambda: self.context.outputs.quarantine(name, body))
+
+        async with self.context.memory.large if came.aside else nullcontext():
+            await self.context.threads(keep)
 
     def _end(
         self,

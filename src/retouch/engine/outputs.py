@@ -30,6 +30,7 @@ from retouch.storage.durable import (
     storage_failed,
     write_all,
 )
+from retouch.storage.gathered import Buffer, Part
 from retouch.text import body_without_secrets
 
 Restored = Literal["kept", "changed", "taken"]
@@ -39,6 +40,7 @@ SUFFIXES = {
 }  # fmt: skip
 ROOM_PER_PICTURE_BYTES = 2_000_000
 READ_CAP_BYTES = 256 * 1024 * 1024
+PART_FLAGS = NEW_FILE_FLAGS & ~os.O_WRONLY | os.O_RDWR  # what is written is looked through too
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_LINKS_HERE = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK}
 
@@ -72,15 +74,37 @@ class Outputs:
                 hint="sending has stopped before the disk is full; make room and run again",
             )
 
-    def keep(self, stem: str, data: bytes, media_type: str, width: int, height: int) -> FileRecord:
+    def part(self, stem: str) -> Part:
+        """A file for a picture that is still coming, where `stem` will be kept. Raises
+        StorageFailed."""
+        folders, _ = _folders(stem)
+        name = f".{secrets.token_hex(8)}.part"
+        try:
+            with self._walked(folders, make=True) as folder:
+                descriptor = os.open(name, PART_FLAGS, 0o644, dir_fd=folder)
+                return Part(name, descriptor, os.dup(folder))
+        except OSError as error:
+            raise storage_failed(self.folder.joinpath(*folders), error) from error
+
+    def keep(
+        self,
+        stem: str,
+        data: Buffer,
+        media_type: str,
+        width: int,
+        height: int,
+        *,
+        part: Part | None = None,
+    ) -> FileRecord:
         """Store one picture under `stem` plus the suffix of its bytes; blocks until durable.
 
+        `part`: the file that holds the bytes already, but for a name.
         A file that is already there is never overwritten: with the same bytes it is the picture
         (a crash came between its name and its record), else the new one is named `stem~2`, ...
         Raises StorageFailed.
         """
         digest = hashlib.sha256(data).hexdigest()
-        path = self._store(stem, SUFFIXES[media_type], data, digest)
+        path = self._store(stem, SUFFIXES[media_type], data, digest, part)
         return FileRecord(
             path=path,
             sha256=digest,
@@ -123,7 +147,8 @@ class Outputs:
             os.link(name, part, src_dir_fd=origin, dst_dir_fd=folder, follow_symlinks=False)
             try:
                 suffix = SUFFIXES[file.media_type]
-                name = _name_without_clobbering(folder, part, last, suffix, file.sha256)
+                linked = part, folder
+                name = _name_without_clobbering(folder, linked, last, suffix, file.sha256)
             finally:
                 _remove(part, folder)
             os.fsync(folder)
@@ -166,16 +191,18 @@ class Outputs:
         except (StorageFailed, OSError, ValueError):
             return None
 
-    def _store(self, stem: str, suffix: str, data: bytes, digest: str) -> str:
+    def _store(
+        self, stem: str, suffix: str, data: Buffer, digest: str, part: Part | None = None
+    ) -> str:
         folders, last = _folders(stem)
         try:
             with self._walked(folders, make=True) as folder:
-                part = f".{secrets.token_hex(8)}.part"
-                try:
-                    _write_whole(part, data, folder)
-                    name = _name_without_clobbering(folder, part, last, suffix, digest)
-                finally:
-                    _remove(part, folder)
+                if part is not None:
+                    os.fsync(part.descriptor)
+                    origin = part.name, part.folder
+                    name = _name_without_clobbering(folder, origin, last, suffix, digest)
+                else:
+                    name = _written_whole(folder, data, last, suffix, digest)
                 os.fsync(folder)
         except OSError as error:
             raise storage_failed(self.folder.joinpath(*folders), error) from error
@@ -224,7 +251,17 @@ def _leads_out(path: str) -> bool:
     return path.startswith("/") or ".." in path.split("/")
 
 
-def _write_whole(name: str, data: bytes, folder: int) -> None:
+def _written_whole(folder: int, data: Buffer, stem: str, suffix: str, digest: str) -> str:
+    """Write `data` into the folder; the name that it got."""
+    part = f".{secrets.token_hex(8)}.part"
+    try:
+        _write_whole(part, data, folder)
+        return _name_without_clobbering(folder, (part, folder), stem, suffix, digest)
+    finally:
+        _remove(part, folder)
+
+
+def _write_whole(name: str, data: Buffer, folder: int) -> None:
     descriptor = os.open(name, NEW_FILE_FLAGS, 0o644, dir_fd=folder)
     try:
         write_all(descriptor, data)
@@ -233,12 +270,16 @@ def _write_whole(name: str, data: bytes, folder: int) -> None:
         os.close(descriptor)
 
 
-def _name_without_clobbering(folder: int, part: str, stem: str, suffix: str, digest: str) -> str:
+def _name_without_clobbering(
+    folder: int, origin: tuple[str, int], stem: str, suffix: str, digest: str
+) -> str:
+    """Give the file at `origin` (its name, its folder) a name in `folder`; which one it is."""
+    part, beside = origin
     number = 1
     while True:
         name = f"{stem}{suffix}" if number == 1 else f"{stem}~{number}{suffix}"
         try:
-            os.link(part, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+            os.link(part, name, src_dir_fd=beside, dst_dir_fd=folder, follow_symlinks=False)
         except FileExistsError:
             if _digest(name, folder) == digest:
                 return name
@@ -254,7 +295,7 @@ def _name_without_clobbering(folder: int, part: str, stem: str, suffix: str, dig
                     return name
                 number += 1
                 continue
-            os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.rename(part, name, src_dir_fd=beside, dst_dir_fd=folder)
             return name
         else:
             return name

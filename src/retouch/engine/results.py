@@ -12,6 +12,7 @@ import hashlib
 import random
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,19 +21,21 @@ from urllib.parse import parse_qsl, urlsplit
 import anyio
 import pybase64
 
-from retouch.dialects.base import EncodedPicture, LinkedPicture, Produced
+from retouch.dialects.base import Aside, EncodedPicture, LinkedPicture, Produced
 from retouch.engine.mirror import Mirror
 from retouch.engine.outputs import Outputs
 from retouch.engine.pacing import backoff_seconds
 from retouch.job import Job
 from retouch.ledger.records import FileRecord
-from retouch.pictures import called, harmless_damage, measure, sniff
+from retouch.pictures import called, shape, sniff
 from retouch.storage.descriptors import when_free
+from retouch.storage.gathered import Gathered, Room
 from retouch.threads import Threads
-from retouch.transport import Downloaded, DownloadFailed, Transport
+from retouch.transport import Downloaded, DownloadFailed, Transport, held
 
 Download = Callable[[str], Awaitable[Downloaded | DownloadFailed]]
 FETCHES = 2
+SEEN_BYTES = 4096  # of what is no picture, to tell what it is
 TRIES_AT_LEAST = 2  # a download that hangs takes its whole timeout
 PAUSE_AT_LEAST_SECONDS = 0.2
 PAUSE_AT_MOST_SECONDS = 15.0
@@ -66,6 +69,7 @@ async def patient_download(
     timeout_seconds: float,
     chance: random.Random,
     wall_clock: Callable[[], datetime],
+    room: Room | None = None,
 ) -> Downloaded | DownloadFailed:
     """A result's bytes; a download is free, so what may pass is tried again until the timeout.
 
@@ -74,7 +78,7 @@ async def patient_download(
     began = anyio.current_time()
     tried = 0
     while True:
-        got = await transport.download(url, timeout_seconds=timeout_seconds)
+        got = await transport.download(url, timeout_seconds=timeout_seconds, room=room)
         tried += 1
         if isinstance(got, Downloaded) or not _may_come(got, url, wall_clock()):
             return got
@@ -123,8 +127,14 @@ async def receive(
     download: Download,
     threads: Threads,
     mirror: Mirror | None = None,
+    aside: tuple[Aside, ...] = (),
+    large: anyio.Lock | None = None,
 ) -> Received:
-    """Keep every picture of a result, and copy it to the mirror. Raises StorageFailed."""
+    """Keep every picture of a result, and copy it to the mirror. Raises StorageFailed.
+
+    `aside`: what the reply's document leaves out. `large`: held for a picture that went to disk as
+    it came, while it is looked through.
+    """
     files: list[FileRecord] = []
     problems: list[str] = []
     failed: DownloadFailed | None = None
@@ -134,12 +144,12 @@ async def receive(
         came = f"{len(produced.pictures)} pictures came, {job.images_wanted} were asked for"
         problems.append(f"{came}: the others were not kept")
     for index, picture in enumerate(pictures):
-        one = _One(job, attempt, index, outputs)
+        one = _One(job, attempt, index, outputs, aside, large or anyio.Lock())
         got = await _kept(picture, one, download, threads)
         if isinstance(got, _Kept):
             files.append(got.file)
             if mirror is not None:
-                await mirror.put(got.file, got.data)
+                await mirror.put(got.file, bytes(got.gathered.data()))
             warnings += [f"picture {index}: {warning}" for warning in one.warnings]
         elif isinstance(got, DownloadFailed):
             failed = failed if failed is not None and failed.expired else got
@@ -154,39 +164,42 @@ async def _kept(
 ) -> _Kept | DownloadFailed | str:
     """The picture kept; or how its download failed; or what is wrong with it."""
     if isinstance(picture, EncodedPicture):
-        decoded = _decoded(picture)
+        decoded = _decoded(picture, one.aside)
         if decoded is None:
             return "is not base64"
-        file = await threads(partial(one.keep, decoded))
+        file = await one.kept(decoded, threads)
         return _NONE if file is None else _Kept(file, decoded)
-    data = b""
+    head = b""
     for _ in range(FETCHES):
         got = await download(picture.url)
         if isinstance(got, DownloadFailed):
             return got
-        data = got.data
-        file = await threads(partial(one.keep, data))
+        came = got.gathered or Gathered(got.data)
+        file = await one.kept(came, threads)
         if file is not None:
-            return _Kept(file, data)
-        await threads(partial(one.quarantine, data))
-        if not _was_harmed(data):
+            return _Kept(file, came)
+        head = await one.put_aside(came, threads)
+        if not _was_harmed(head):
             return _NONE
-    return DownloadFailed("broken_reply", 200, f"what comes is {called(data)}, or cut short")
+    return DownloadFailed("broken_reply", 200, f"what comes is {called(head)}, or cut short")
 
 
-def _decoded(picture: EncodedPicture) -> bytes | None:
+def _decoded(picture: EncodedPicture, aside: tuple[Aside, ...]) -> Gathered | None:
     """The picture's bytes; None where its base64 is broken.
 
     It is paid for, so any spelling is read: line ends, blanks, the URL-safe alphabet, without
     padding. What it is, is judged by the picture.
     """
+    string = held(picture.base64, aside)
+    if string is not None:
+        return string.decoded
     try:
-        return pybase64.b64decode(picture.base64, validate=True)
+        return Gathered(pybase64.b64decode(picture.base64, validate=True))
     except (binascii.Error, ValueError):
         pass
     try:
         text = _BLANKS.sub("", picture.base64).translate(_STANDARD).rstrip("=")
-        return pybase64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        return Gathered(pybase64.b64decode(text + "=" * (-len(text) % 4), validate=True))
     except (binascii.Error, ValueError):
         return None
 
@@ -207,7 +220,7 @@ class _Kept:
     """A picture that is durable here, and its bytes."""
 
     file: FileRecord
-    data: bytes = field(repr=False)
+    gathered: Gathered = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,18 +231,32 @@ class _One:
     attempt: int
     index: int
     outputs: Outputs
+    aside: tuple[Aside, ...]
+    large: anyio.Lock
     warnings: list[str] = field(default_factory=list)
 
-    def keep(self, data: bytes) -> FileRecord | None:
+    async def kept(self, came: Gathered, threads: Threads) -> FileRecord | None:
         """Store it; None if it is no whole picture."""
-        facts = measure(data)
-        if facts is None:
-            return None
-        self.warnings.extend(harmless_damage(data))
-        place = self.job.output_path(self.index)
-        return when_free(lambda: self.outputs.keep(place, data, *facts))
+        async with self.large if came.part is not None else nullcontext():
+            return await threads(partial(self._keep, came))
 
-    def quarantine(self, data: bytes) -> None:
-        """Keep what is no picture."""
+    def _keep(self, came: Gathered) -> FileRecord | None:
+        data = came.data()
+        found = shape(data)
+        if found is None:
+            return None
+        self.warnings.extend(found.warnings)
+        place = self.job.output_path(self.index)
+        facts = (found.media_type, found.width, found.height)
+        return when_free(lambda: self.outputs.keep(place, data, *facts, part=came.part))
+
+    async def put_aside(self, came: Gathered, threads: Threads) -> bytes:
+        """Keep what is no picture in quarantine; its beginning, to tell what it is."""
+        async with self.large if came.part is not None else nullcontext():
+            return await threads(partial(self._quarantine, came))
+
+    def _quarantine(self, came: Gathered) -> bytes:
+        data = bytes(came.data())
         name = f"{self.job.key}-{self.attempt}-{self.index}"
         when_free(lambda: self.outputs.quarantine(name, data))
+        return data[:SEEN_BYTES]

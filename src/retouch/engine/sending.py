@@ -6,14 +6,25 @@ Nothing is written to the ledger here, and nothing is decided.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 from functools import partial
 
 import orjson
 
-from retouch.dialects.base import Accepted, Endpoint, Produced, Rejected, Request
+from retouch.dialects.base import (
+    Accepted,
+    Aside,
+    EncodedPicture,
+    Endpoint,
+    LinkedPicture,
+    Produced,
+    Rejected,
+    Request,
+)
 from retouch.engine.classify import Uncertain, Verdict, classify
 from retouch.engine.context import Context, LaneTools
+from retouch.engine.memory import Lease
 from retouch.engine.pacing import capped_wait, retry_after_seconds
 from retouch.engine.polling import POLL_SECONDS, Answer
 from retouch.engine.results import Received, patient_download, receive
@@ -23,8 +34,21 @@ from retouch.pictures import FILE_CAP_BYTES, SourceChanged, called, measure, pay
 from retouch.storage.bucket_errors import BucketFault
 from retouch.storage.bucket_url import bucket_url
 from retouch.storage.descriptors import when_free
+from retouch.storage.gathered import Room
 from retouch.text import holds_secret
-from retouch.transport import Sending
+from retouch.transport import Sending, held, restored, whole
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """The raw body of a reply, or of what came of one: its document, and what is held aside."""
+
+    document: bytes = b""
+    aside: tuple[Aside, ...] = ()
+
+    def whole(self) -> bytes:
+        """As the server sent it."""
+        return whole(self.document, self.aside)
 
 
 async def load(
@@ -80,21 +104,38 @@ async def post(
     context: Context,
     *,
     sending: Sending,
-) -> tuple[Verdict, bytes]:
-    """POST and classify; the raw body of a whole reply comes along, for quarantine. `sending` says
-    how far it came when this is cancelled."""
+    room: Room,
+) -> tuple[Verdict, Came]:
+    """POST and classify; what came of a 2xx comes along, for quarantine. `sending` says how far it
+    came when this is cancelled; `pictures` are let go when they were sent."""
     exchange = await context.transport.exchange(
         replace(request, variant=job.variant),
         pictures,
         timeout_seconds=context.settings.timeout,
         sending=sending,
+        room=room,
     )
-    body = exchange.reply.body if exchange.reply else b""
+    reply = exchange.reply
+    came = Came(reply.body, reply.aside) if reply else Came(exchange.partial, exchange.aside)
     verdict = classify(exchange, context.dialect.read_submit, context.unbilled_statuses)
     if isinstance(verdict, Accepted) and holds_secret(verdict.task, context.secrets):
         error = ErrorRecord(kind="broken_reply", message="the task's id holds the API key")
-        verdict = Uncertain(error, body)  # an id goes into the ledger and into paths
-    return verdict, body
+        verdict = Uncertain(error, came.document)  # an id goes into the ledger and into paths
+    if isinstance(verdict, Produced) and came.aside:
+        pictures_told = tuple(_told(picture, came.aside) for picture in verdict.pictures)
+        verdict = replace(verdict, pictures=pictures_told)
+    return verdict, came
+
+
+def _told(
+    picture: EncodedPicture | LinkedPicture, aside: tuple[Aside, ...]
+) -> EncodedPicture | LinkedPicture:
+    """A picture that is not just what is held aside: as the server told it."""
+    if isinstance(picture, LinkedPicture):
+        return LinkedPicture(restored(picture.url, aside))
+    if held(picture.base64, aside) is not None:
+        return picture
+    return EncodedPicture(restored(picture.base64, aside))
 
 
 async def ask(task: str, taker: Endpoint, lane: LaneTools, context: Context) -> Answer:
@@ -116,8 +157,16 @@ async def ask(task: str, taker: Endpoint, lane: LaneTools, context: Context) -> 
     return Answer(reading, wait)
 
 
-async def fetch(job: Job, attempt: int, produced: Produced, context: Context) -> Received:
-    """The pictures of a result, checked and written whole."""
+async def fetch(
+    job: Job,
+    attempt: int,
+    produced: Produced,
+    context: Context,
+    room: Room,
+    *,
+    came: Came = Came(),
+) -> Received:
+    """The pictures of a result, checked and written whole; `came`: the reply that holds them."""
     return await receive(
         job,
         attempt,
@@ -129,7 +178,15 @@ async def fetch(job: Job, attempt: int, produced: Produced, context: Context) ->
             timeout_seconds=context.settings.timeout,
             chance=context.chance,
             wall_clock=context.wall_clock,
+            room=room,
         ),
         threads=context.threads,
         mirror=context.mirror,
+        aside=came.aside,
+        large=context.memory.large,
     )
+
+
+def lease(job: Job, count: int, context: Context) -> AbstractAsyncContextManager[Lease]:
+    """So many bytes of the run's memory for the Job, and files for what comes beyond."""
+    return context.memory.lease(count, partial(context.outputs.part, job.output_path(0)))

@@ -171,6 +171,25 @@ def _hook_url(value: str) -> str:
         raise advice(error.what, error.remedy) from None
 
 
+_SIZE = re.compile(r"^([1-9][0-9]{0,5}) ?(MB|GB)$")
+_LEAST_MB = 16
+
+
+def bytes_of(size: str) -> int:
+    """A size like 512MB in bytes (decimal units, as everywhere here); 0 for what is none."""
+    found = _SIZE.search(size)
+    return int(found[1]) * {"MB": 1_000_000, "GB": 1_000_000_000}[found[2]] if found else 0
+
+
+def _size(value: object) -> object:
+    count = bytes_of(value) if isinstance(value, str) else 0
+    if not count:
+        raise advice("is no size", "write it with its unit, like 512MB or 2GB")
+    if count < _LEAST_MB * 1_000_000:
+        raise advice("is too little to send a picture in", f"write {_LEAST_MB}MB or more")
+    return value
+
+
 _NOTICE_AT = re.compile(r"^([1-9][0-9]?%|100%|end)$")
 
 
@@ -298,6 +317,9 @@ NoticeAt = Annotated[
     str,
     BeforeValidator(_notice_at),
     WithJsonSchema({"type": "string", "pattern": _NOTICE_AT.pattern}),
+]
+Size = Annotated[
+    str, BeforeValidator(_size), WithJsonSchema({"type": "string", "pattern": _SIZE.pattern})
 ]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 Prefix = Annotated[str, Field(min_length=1), AfterValidator(_prefix)]

@@ -16,8 +16,10 @@ from retouch.manifest.kinds import (
     NoticeAt,
     Number,
     Part,
+    Size,
     Text,
     VariableName,
+    bytes_of,
     described,
 )
 
@@ -138,6 +140,17 @@ class RunSettings(Part):
         description="How often a job is sent (and paid for) again when its answer was whole, "
         "charged and without a picture; within the budget, and counted as waste.",
     )
+    memory: Size = Field(
+        "512MB",
+        description="What the pictures in flight may take of this machine's memory, like 512MB or "
+        "2GB: requests wait until there is room, and replies that find none go to the disk as they "
+        "come.",
+    )
     on_bad_source: Literal["refuse", "skip"] = Field(
         "refuse", description="Whether one bad picture stops the run, or is skipped and said."
     )
+
+    @property
+    def memory_bytes(self) -> int:
+        """`memory` in bytes."""
+        return bytes_of(self.memory)

@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from mmap import mmap
 
 from retouch.pictures.drawings import measure_drawing
 from retouch.pictures.sniffing import sniff
@@ -37,28 +38,29 @@ class Skeleton:
 
 
 def measure(data: bytes) -> tuple[str, int, int] | None:
-    """Media type, width and height of a structurally whole picture; None if it is not one. A moving
-    GIF and an SVG drawing, which are no sources, may be results."""
+    """Media type, width and height of a structurally whole picture; None if it is not one."""
+    found = shape(data)
+    return None if found is None else (found.media_type, found.width, found.height)
+
+
+def shape(data: bytes | mmap) -> Skeleton | None:
+    """The skeleton of a structurally whole result; None if it is not one. A moving GIF and an SVG
+    drawing, which are no sources, may be results."""
     try:
-        found = skeleton(data)
+        return skeleton(data)
     except Flaw:
-        return measure_drawing(data)
-    return found.media_type, found.width, found.height
+        drawing = None if sniff(data[:16]) else measure_drawing(bytes(data))
+    return None if drawing is None else Skeleton(*drawing)
 
 
-def harmless_damage(data: bytes) -> tuple[str, ...]:
-    """What is damaged outside of a picture's pixels, as clauses. Raises Flaw for what is none."""
-    return skeleton(data).warnings if sniff(data) else ()
-
-
-def skeleton(data: bytes) -> Skeleton:
+def skeleton(data: bytes | mmap) -> Skeleton:
     """The picture's skeleton. Raises Flaw where the bytes are cut or damaged."""
     walks: dict[str | None, Callable[[memoryview], Skeleton]] = {
         "image/png": _png,
         "image/jpeg": _jpeg,
         "image/webp": _webp,
     }
-    walk = walks.get(sniff(data))
+    walk = walks.get(sniff(data[:16]))
     if walk is None:
         raise Flaw("is neither PNG, JPEG nor WEBP")
     try:
@@ -163,16 +165,22 @@ def _jpeg(data: memoryview) -> Skeleton:
     if size is None:
         raise Flaw("is damaged: its pixels begin before its size is said")
     # Inside entropy-coded data FF is always followed by 00 or a restart marker.
-    if data.tobytes().rfind(b"\xff\xd9", at) < 0:
+    if _underlying(data).rfind(b"\xff\xd9", at) < 0:
         raise Flaw(f"is cut: it ends at byte {len(data):,} without the end-of-image marker")
     said = (f"{stray_bytes:,} stray bytes stand between its segments",) if stray_bytes else ()
     return Skeleton("image/jpeg", *size, depth, warnings=said)
 
 
+def _underlying(data: memoryview) -> bytes | mmap:
+    """What the view is of, all of it: that can be searched without a copy."""
+    whole: bytes | mmap = data.obj  # type: ignore[assignment]
+    return whole
+
+
 def _next_jpeg_marker(data: memoryview, at: int) -> int:
     """Where the next marker stands: FF before a byte that is neither 00 nor, of itself, fill."""
     while True:
-        at = data.obj.find(b"\xff", at) if isinstance(data.obj, bytes) else -1
+        at = _underlying(data).find(b"\xff", at)
         if at < 0 or at + 1 >= len(data):
             raise Flaw("is damaged: stray bytes stand where a segment ought to begin")
         if data[at + 1]:

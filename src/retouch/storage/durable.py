@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from mmap import mmap
 from pathlib import Path
 
 from retouch.errors import StorageFailed
@@ -84,7 +85,7 @@ def _irregular(path: Path, reason: str) -> StorageFailed:
     return StorageFailed(f"{path}: {reason}", hint="move it away and run again")
 
 
-def write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes | mmap) -> None:
     """Write all of `data`, however little the file system takes at once. Raises OSError."""
     view = memoryview(data)
     while view:

@@ -7,6 +7,7 @@ goes to the endpoints' own origins and nowhere else; results come from public ad
 
 from __future__ import annotations
 
+from retouch.transport.aside import held, restored, whole
 from retouch.transport.body import Pictures, Sending
 from retouch.transport.certificates import trusted
 from retouch.transport.client import Connection, Transport, open_transport
@@ -29,6 +30,9 @@ __all__ = [
     "Sending",
     "Transport",
     "endpoint_of",
+    "held",
     "open_transport",
+    "restored",
     "trusted",
+    "whole",
 ]

@@ -16,10 +16,13 @@ import pybase64
 
 from retouch.dialects.base import Base64, Exchange, Request, Segment
 from retouch.job import Picture
+from retouch.storage.gathered import Room
 
 Pictures = Mapping[Picture, bytes] | Callable[[Picture], bytes]
 BreakKind = Literal["network", "timeout", "broken_reply"]
-PIECE_BYTES = 3 * 256 * 1024  # encodes to 1 MiB; a multiple of 3, so only a picture's end is padded
+PIECE_BYTES = (
+    3 * 64 * 1024
+)  # encodes to 256 KiB; a multiple of 3, so only a picture's end is padded
 
 
 @dataclass(slots=True)
@@ -48,15 +51,23 @@ class Sending:
 class Body(httpx.AsyncByteStream):
     """A request's body as the connection reads it; `sending` counts along."""
 
-    def __init__(self, request: Request, pictures: Pictures, sending: Sending) -> None:
+    def __init__(
+        self, request: Request, pictures: Pictures, sending: Sending, room: Room | None = None
+    ) -> None:
         self._segments = tuple(_loaded(segment, pictures) for segment in request.body)
+        self._room = room
+        if room is not None and isinstance(pictures, dict):
+            pictures.clear()  # they are the body's now, until they are sent
         self.sending = sending
         sending.body_bytes = sum(map(_length, self._segments))
         # Without a body there is nothing to count: a POST may have been heard at any moment.
         sending.connected = request.method == "POST" and not sending.body_bytes
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Counted(self._segments, self.sending)
+        segments = self._segments
+        if self._room is not None:  # a POST is sent once
+            self._segments = ()
+        return _Counted(segments, self.sending, self._room)
 
     async def aclose(self) -> None:
         self._segments = ()
@@ -68,9 +79,10 @@ _Loaded = tuple[bytes, bool]  # the bytes, and whether they are to be encoded
 class _Counted:
     """An iterator and no generator: one left half-read needs no closing."""
 
-    def __init__(self, segments: tuple[_Loaded, ...], sending: Sending) -> None:
+    def __init__(self, segments: tuple[_Loaded, ...], sending: Sending, room: Room | None) -> None:
         self._pieces = _pieces(segments)
         self._sending = sending
+        self._room = room
 
     def __aiter__(self) -> _Counted:
         return self
@@ -79,6 +91,8 @@ class _Counted:
         self._sending.connected = True
         piece = next(self._pieces, None)
         if piece is None:
+            if self._room is not None:
+                self._room.sent()
             raise StopAsyncIteration
         self._sending.sent_bytes += len(piece)
         return piece

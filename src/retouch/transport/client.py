@@ -21,6 +21,7 @@ import httpcore
 import httpx
 
 from retouch.dialects.base import Endpoint, Exchange, Reply, Request
+from retouch.storage.gathered import Room
 from retouch.text import one_clean_line, without_secrets
 from retouch.transport.addresses import resolve
 from retouch.transport.body import Body, BreakKind, Pictures, Sending
@@ -75,15 +76,17 @@ class Transport:
         *,
         timeout_seconds: float,
         sending: Sending | None = None,
+        room: Room | None = None,
     ) -> Exchange:
         """Sends `request` and reads its reply, all within `timeout_seconds`.
 
         Raises what reading a picture raises (before connecting), and cancellation; `sending`
-        then still says how far the request got. A POST is sent once; nothing is followed.
+        then still says how far the request got. A POST is sent once; nothing is followed. With
+        `room` the reply's pictures are held aside, and `pictures` (a dict) are let go when sent.
         """
         sending = Sending() if sending is None else sending
-        body = Body(request, pictures, sending)
-        inbox = Inbox()
+        body = Body(request, pictures, sending, room)
+        inbox = Inbox(room)
         broken: tuple[BreakKind, str]
         distrusted = False
         deadline = anyio.current_time() + timeout_seconds
@@ -107,11 +110,16 @@ class Transport:
         return replace(self._broken_off(*broken, sending, inbox), is_distrusted=distrusted)
 
     async def download(
-        self, url: str, *, timeout_seconds: float, cap_bytes: int = DOWNLOAD_CAP_BYTES
+        self,
+        url: str,
+        *,
+        timeout_seconds: float,
+        cap_bytes: int = DOWNLOAD_CAP_BYTES,
+        room: Room | None = None,
     ) -> Downloaded | DownloadFailed:
         """A result's bytes, fetched under the rules of `retouch.transport.download`."""
         return await self._fetcher.download(
-            url, timeout_seconds=timeout_seconds, cap_bytes=cap_bytes
+            url, timeout_seconds=timeout_seconds, cap_bytes=cap_bytes, room=room
         )
 
     def scrubbed(self, text: str) -> str:
@@ -139,7 +147,8 @@ class Transport:
                     raise
         finally:
             await response.aclose()
-        reply = Reply(response.status_code, dict(response.headers.items()), inbox.empty())
+        headers = dict(response.headers.items())
+        reply = Reply(response.status_code, headers, inbox.document(), inbox.aside)
         return replace(sending.broken_off(None, ""), reply=reply)
 
     def _wired(
@@ -161,10 +170,11 @@ class Transport:
         self, kind: BreakKind, message: str, sending: Sending, inbox: Inbox
     ) -> Exchange:
         paid = sending.status is not None and 200 <= sending.status < 300
-        partial = inbox.empty() if paid else b""
+        partial = inbox.document() if paid else b""
         for secret in self._key.secrets if self._key else ():
             partial = partial.replace(secret.encode(), b"[secret]")
-        return sending.broken_off(kind, one_clean_line(self.scrubbed(message)), partial)
+        broken_off = sending.broken_off(kind, one_clean_line(self.scrubbed(message)), partial)
+        return replace(broken_off, aside=inbox.aside if paid else ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

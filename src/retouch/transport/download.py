@@ -16,6 +16,7 @@ import anyio
 import httpx
 
 from retouch.dialects.base import ErrorKind
+from retouch.storage.gathered import Gathered, Room
 from retouch.text import one_clean_line, url_without_query, without_secrets
 from retouch.transport.addresses import Address, is_fake, is_public, literal_address, resolve
 from retouch.transport.endpoints import Origin, origin_of
@@ -31,9 +32,11 @@ _REDIRECTING = (301, 302, 303, 307, 308)
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """A result's bytes, whole; what they are is for their reader to find out."""
+    """A result's bytes, whole; what they are is for their reader to find out. `gathered`: where
+    they are, if that is not `data`."""
 
-    data: bytes = field(repr=False)
+    data: bytes = field(default=b"", repr=False)
+    gathered: Gathered | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class Fetcher:
     fake_ip: bool = False
 
     async def download(
-        self, url: str, *, timeout_seconds: float, cap_bytes: int
+        self, url: str, *, timeout_seconds: float, cap_bytes: int, room: Room | None = None
     ) -> Downloaded | DownloadFailed:
         """The bytes behind `url`; raises nothing but cancellation."""
         shown = _shown(url)
@@ -96,7 +99,10 @@ class Fetcher:
         late_seconds = 0.0 if self.abroad is None else LATE_SECONDS
         try:
             with anyio.CancelScope(deadline=deadline + late_seconds):
-                return Downloaded(await self._follow(url, cap_bytes, deadline))
+                gathered = await self._follow(url, cap_bytes, deadline, room)
+                if room is not None:
+                    return Downloaded(gathered=gathered)
+                return Downloaded(bytes(gathered.data()))
         except NotFetched as failed:
             failure = failed.failure
         except Exception as error:
@@ -109,14 +115,16 @@ class Fetcher:
         message = without_secrets(f"{shown}: {failure.message}", self.secrets)
         return replace(failure, message=one_clean_line(message))
 
-    async def _follow(self, text: str, cap_bytes: int, deadline: float) -> bytes:
+    async def _follow(
+        self, text: str, cap_bytes: int, deadline: float, room: Room | None
+    ) -> Gathered:
         url = _parsed(text, self.base)
         for _ in range(REDIRECTS + 1):
             response = await self._open_safely(url, deadline)
             try:
                 location = response.headers.get("location")
                 if response.status_code not in _REDIRECTING or not location:
-                    return await self._read(response, cap_bytes)
+                    return await self._read(response, cap_bytes, room)
                 url = _parsed(location, url)
             finally:
                 await response.aclose()
@@ -203,11 +211,11 @@ class Fetcher:
             "GET", url, headers=headers, stream=httpx.ByteStream(b""), extensions=extensions
         )
 
-    async def _read(self, response: httpx.Response, cap_bytes: int) -> bytes:
+    async def _read(self, response: httpx.Response, cap_bytes: int, room: Room | None) -> Gathered:
         status = response.status_code
         if status != 200:
             raise _refused_by_server(status)
-        inbox = Inbox()
+        inbox = Inbox(room, is_document=False)
         limits = ReplyLimits(
             cap_bytes, self.limits.minimum_bytes_per_second, self.limits.window_seconds
         )
@@ -219,7 +227,7 @@ class Fetcher:
             ) from None
         if not inbox.size:
             raise NotFetched("broken_reply", "the reply is empty", status=status, retryable=True)
-        return inbox.empty()
+        return inbox.gathered
 
 
 def _too_late(seconds: float) -> DownloadFailed:

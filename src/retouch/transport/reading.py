@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import anyio
 import httpx
 
+from retouch.storage.gathered import Buffer, Gathered, Room
+from retouch.transport.aside import LongString, Sieve
 from retouch.transport.body import BreakKind
 
 DECODED_BYTES = 1_048_576
@@ -35,22 +38,48 @@ class ReplyLimits:
     window_seconds: float = 30.0
 
 
-@dataclass(slots=True)
 class Inbox:
-    """What has come of a reply's body so far."""
+    """What has come of a reply's body so far.
 
-    parts: list[bytes] = field(default_factory=list)
-    size: int = 0
+    With `room`, a document's long strings are held aside of it, and a picture (`is_document`
+    False) goes to a file where memory has no room.
+    """
 
-    def take(self, part: bytes) -> None:
-        self.parts.append(part)
-        self.size += len(part)
+    def __init__(self, room: Room | None = None, *, is_document: bool = True) -> None:
+        self.size = 0  # bytes
+        self.is_encoded = False  # then nothing is looked for in it yet
+        self.gathered = Gathered(room=room)
+        self._room = room
+        self._sieve = Sieve(room) if room is not None and is_document else None
 
-    def empty(self) -> bytes:
-        """All of it as one; the parts are let go."""
-        body = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
-        self.parts.clear()
-        return body
+    def take(self, piece: bytes) -> None:
+        """The next bytes."""
+        self.size += len(piece)
+        if self._sieve is None or self.is_encoded:
+            self.gathered.add(piece)
+        else:
+            self._sieve.take(piece)
+
+    def become(self, pieces: Iterable[Buffer]) -> None:
+        """The same body, decoded. Raises what `pieces` raises, and then stays as it was."""
+        decoded = Inbox(self._room, is_document=self._sieve is not None)
+        for piece in pieces:
+            decoded.take(bytes(piece))
+        self.gathered.discard()
+        self.size, self.is_encoded = decoded.size, False
+        self.gathered, self._sieve = decoded.gathered, decoded._sieve
+
+    def document(self) -> bytes:
+        """All of it that is not held aside, as one; nothing is taken after that."""
+        if self._sieve is None or self.is_encoded:
+            return bytes(self.gathered.data())
+        self._sieve.finish()
+        return self._sieve.document()
+
+    @property
+    def aside(self) -> tuple[LongString, ...]:
+        """The long strings that the document leaves out."""
+        return self._sieve.aside if self._sieve is not None and not self.is_encoded else ()
 
 
 class ReplyRefused(Exception):
@@ -68,9 +97,11 @@ async def read_body(response: httpx.Response, inbox: Inbox, limits: ReplyLimits)
     announced = response.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limits.cap_bytes:
         raise _too_large(limits)
+    codings = [each.strip() for each in response.headers.get("content-encoding", "").split(",")]
+    codings = [coding.lower() for coding in codings]
+    inbox.is_encoded = not _INFLATED.isdisjoint(codings)
     await _read_at_a_rate(response, inbox, limits)
-    codings = response.headers.get("content-encoding", "").lower().split(",")
-    for coding in reversed([each.strip() for each in codings]):
+    for coding in reversed(codings):
         if coding in _UNREAD:
             raise ReplyRefused("broken_reply", f"the reply is encoded ({coding}), unasked")
         if coding in _INFLATED:  # whatever else stands there (UTF-8, binary, none) encodes nothing
@@ -83,7 +114,7 @@ def is_whole_document(response: httpx.Response, inbox: Inbox) -> bool:
     coding = response.headers.get("content-encoding", "").strip().lower()
     if not 200 <= response.status_code < 300 or coding in _INFLATED | _UNREAD:
         return False
-    body = b"".join(inbox.parts)
+    body = inbox.document()
     if not body.lstrip().startswith(b"{") or not body.rstrip().endswith(b"}"):
         return False
     try:
@@ -95,28 +126,31 @@ def is_whole_document(response: httpx.Response, inbox: Inbox) -> bool:
 
 def _decode(inbox: Inbox, limits: ReplyLimits) -> None:
     """The encoded body decoded in place; left as it is where it is not encoded after all."""
-    raw = b"".join(inbox.parts)
-    decoder = _decoder_of(raw)
-    if decoder is None:
-        return
-    parts, size, rest = [], 0, raw
+    raw = inbox.gathered.data()
+    decoder = _decoder_of(raw[:1024])
     try:
-        while rest and not decoder.eof:
-            part = decoder.decompress(rest, DECODED_BYTES)
-            parts.append(part)
-            size += len(part)
-            if size > limits.cap_bytes:
-                raise _too_large(limits)
-            if not part and not decoder.unconsumed_tail:
-                break
-            rest = decoder.unconsumed_tail
+        inbox.become(
+            inbox.gathered.pieces() if decoder is None else _inflated(raw, decoder, limits)
+        )
     except zlib.error as error:
         message = f"the reply is encoded, unasked, and cannot be decoded ({error})"
         raise ReplyRefused("broken_reply", message) from None
+
+
+def _inflated(raw: Buffer, decoder: zlib._Decompress, limits: ReplyLimits) -> Iterator[bytes]:
+    """What it decodes to, piece by piece. Raises ReplyRefused, zlib.error."""
+    size = 0
+    for start in range(0, len(raw), DECODED_BYTES):
+        rest = raw[start : start + DECODED_BYTES]
+        while rest and not decoder.eof:
+            part = decoder.decompress(rest, DECODED_BYTES)
+            size += len(part)
+            if size > limits.cap_bytes:
+                raise _too_large(limits)
+            yield part
+            rest = decoder.unconsumed_tail
     if not decoder.eof:
         raise ReplyRefused("broken_reply", "the reply is encoded, unasked, and was cut")
-    inbox.parts[:] = parts
-    inbox.size = size
 
 
 def _decoder_of(raw: bytes) -> zlib._Decompress | None:
