@@ -135,6 +135,21 @@ def test_the_pictures_of_a_document_are_the_same_with_and_without(
             assert bytes(string.decoded.data()) == decoded_as_ever(one.base64)
 
 
+@pytest.mark.parametrize("spelled", SPELLED)
+@pytest.mark.parametrize("extra", range(3))
+def test_padding_is_judged_wherever_a_piece_ends(spelled: int, extra: int) -> None:
+    """A piece that ends right after a sign of padding, or within it, tells nothing of its own."""
+    text = spellings(some_bytes(extra, LONG + extra))[spelled]
+    body = b'{"data":[{"b64_json":"%s"}]}' % text
+    places = [at for at in range(len(body)) if body[at : at + 1] in (b"=", b"!")]
+    for place in {*places[:3], *places[-3:], len(body) - 5}:
+        for near in range(place - 4, place + 5):
+            sieve = sieved(body, near)
+            assert whole(sieve.document(), sieve.aside) == body
+            for string in sieve.aside if not text.startswith(b"he said") else ():
+                assert bytes(string.decoded.data()) == decoded_as_ever(text.decode().split(",")[-1])
+
+
 @pytest.mark.parametrize("spelled", [0, 1, 2, 3])
 def test_what_servers_send_is_held_aside(spelled: int) -> None:
     """With and without a data URI's prefix or padding: the document is small."""
