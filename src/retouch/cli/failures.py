@@ -56,9 +56,9 @@ class Failure:
 
 def failures_of(state: Replay, redo: Redo) -> Iterator[Failure]:
     """Every Job that failed, in the ledger's order."""
-    for key, outcome in state.outcomes.items():
+    for key, outcome in state.outcomes.of_state("failed"):
         record = outcome.decided
-        if outcome.state == "failed" and isinstance(record, Failed):
+        if isinstance(record, Failed):
             decision = decide(key, outcome, redo, state.lost_attempts(key))
             is_sent = isinstance(decision, Send)
             yield Failure(record, _SENT if is_sent else _remedy(record))

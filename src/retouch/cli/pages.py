@@ -239,7 +239,8 @@ def outlook_of(subject: Subject, gallery: Gallery) -> Outlook:
 
 def _forecasts(workspace: Workspace, plan: Plan, state: Replay) -> Sequence[LaneForecast] | None:
     """What is left to be sent; None where nobody can say, or nothing is left."""
-    settled = sum(1 for each in state.outcomes.values() if each.state in ("done", "reused"))
+    counts = state.counts()
+    settled = counts["done"] + counts["reused"]
     if plan.problems or plan.jobs_count <= settled:
         return None
     selection = Selection(state, Outputs(workspace.folder))

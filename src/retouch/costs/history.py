@@ -6,7 +6,7 @@ Kept are counts, not costs: an estimate is made at today's price.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from retouch.dialects.base import Usage
@@ -58,19 +58,24 @@ def _scaled(tokens: int | None, n: int, of: int) -> int | None:
 
 
 class History:
-    """Charged Attempts by model: the latest of them."""
+    """Charged Attempts by model: the latest of them; of `models` alone, where they are named."""
 
-    def __init__(self, states: Iterable[Replay] = ()) -> None:
+    def __init__(
+        self, states: Iterable[Replay] = (), models: Collection[str] | None = None
+    ) -> None:
+        self._models = models
         self._samples: dict[str, deque[PastUsage]] = {}
         for state in states:
             self.add(state)
 
     def add(self, state: Replay) -> None:
         """Take in the finished Jobs of a ledger."""
-        for outcome in state.outcomes.values():
-            if isinstance(outcome.decided, Done):
-                samples = self._samples.setdefault(outcome.decided.model, deque(maxlen=KEPT))
-                samples.append(_sample(outcome.decided, outcome))
+        known = state.outcomes.models_done()
+        for model in known if self._models is None else known.intersection(self._models):
+            samples = self._samples.setdefault(model, deque(maxlen=KEPT))
+            for outcome in state.outcomes.latest_done(model, KEPT):
+                if isinstance(outcome.decided, Done):
+                    samples.append(_sample(outcome.decided, outcome))
 
     def of(self, model: str) -> Sequence[PastUsage]:
         """What is known of a model."""

@@ -15,7 +15,7 @@ from retouch.engine.selection import Changes, LaneCount, Selection, choices
 from retouch.errors import LedgerDamaged, StorageFailed
 from retouch.job import Job
 from retouch.ledger import read
-from retouch.ledger.decision import Send, Skip
+from retouch.ledger.decision import Send
 from retouch.ledger.state import Replay
 from retouch.manifest import Price
 from retouch.money import EXACT, Money, total
@@ -65,8 +65,8 @@ def forecast_lanes(
         demand = Demand(price, lane.capabilities, selection.state)
         found = _count(lane, selection, changes, demand, limit=limit, on_send=on_send or _nobody)
         counted.append((found, demand))
-    history = History([selection.state])
     wanted = [each.lane.model.model for each, demand in counted if demand.jobs]
+    history = History([selection.state], wanted)
     if any(len(history.of(model)) < THIN for model in wanted):
         for state in neighbours:
             history.add(state)
@@ -110,7 +110,6 @@ def _count(
                 demand.add(job)
         else:
             counted.count(choice)
-            counted.missing += isinstance(choice, Skip) and selection.is_missing_pictures(job)
     counted.count_copies(selection)
     counted.reasons = Counter(dict(sorted(counted.reasons.items())))
     return counted

@@ -163,13 +163,17 @@ class Outputs:
 
     def is_whole(self, file: FileRecord) -> bool:
         """Whether a recorded picture is still there with its size (digests are `verify`'s)."""
-        if _leads_out(file.path):
+        return self.is_there(file.path, file.bytes)
+
+    def is_there(self, path: str, size: int) -> bool:
+        """Whether a file of so many bytes lies at a path, and is none that a link leads to."""
+        if _leads_out(path):
             return False
         try:
-            status = os.lstat(f"{self.folder}/{file.path}")
+            status = os.lstat(f"{self.folder}/{path}")
         except (OSError, ValueError):
             return False
-        return stat.S_ISREG(status.st_mode) and status.st_size == file.bytes
+        return stat.S_ISREG(status.st_mode) and status.st_size == size
 
     def read(self, file: FileRecord) -> bytes | None:
         """A recorded picture's bytes; None where they are gone, changed or behind a link."""

@@ -112,7 +112,7 @@ class Selection:
         """What to do about one Job."""
         key = job.key
         outcome = self.state.outcomes.get(key)
-        if outcome is not None and outcome.files:
+        if outcome is not None and outcome.has_files:
             return self._finished(job, key, outcome)
         if outcome is None and job.redone and key not in self.redo.keys:
             return Send(1, "rejected") if self.redo.rejected else HoldRejected()
@@ -150,45 +150,60 @@ class Selection:
 
     def choose_copy(self, job: Job) -> Skip | Reuse | None:
         """What to do about a further place of a Job; None while there is nothing to deliver."""
-        outcome = self.state.outcomes.get(job.key)
-        if outcome is None or not outcome.files:
+        key = job.key
+        outcome = self.state.outcomes.get(key)
+        if outcome is None or not outcome.has_files:
             return None
-        found = self._finished(job, job.key, outcome)
+        found = self._finished(job, key, outcome)
         if isinstance(found, Reuse):
             return replace(found, instead=None)
-        return Skip("reused") if self._here(job, whole=True) else None
+        return Skip("reused") if self._here(job, outcome, whole=True) else None
 
     def here(self, job: Job) -> tuple[FileRecord, ...]:
         """The pictures recorded at this Job's own place, the latest; none where it has none."""
-        return self._here(job, whole=False)
-
-    def is_missing_pictures(self, job: Job) -> bool:
-        """Whether a finished Job lacks a picture on disk."""
         outcome = self.state.outcomes.get(job.key)
-        if outcome is None or not outcome.files:
-            return False
-        return not all(map(self.outputs.is_whole, self.here(job) or outcome.files))
+        return () if outcome is None else self._here(job, outcome, whole=False)
+
+    def _lacks_pictures(self, job: Job, outcome: Outcome) -> bool:
+        """Whether a finished Job lacks a picture on disk."""
+        files = self._here(job, outcome, whole=False) or outcome.files
+        return not all(map(self.outputs.is_whole, files))
 
     def _finished(self, job: Job, key: str, outcome: Outcome) -> Choice:
         decision = decide(key, outcome, self.redo)
         if isinstance(decision, Send):
             return decision
-        if here := self._here(job, whole=True):
+        if outcome.state == "done" and self._is_where_planned(job, outcome):
+            return Skip("done")
+        if here := self._here(job, outcome, whole=True):
             done = self.state.done(key)
             return Skip("done") if done is not None and here == done.files else decision
         offers = [
             Reuse(OWN_LEDGER, self.outputs.folder, files)
-            for files in self.state.places(key)
+            for files in self.state.places_of(outcome)
             if all(map(self.outputs.is_whole, files))
         ]
         offers += self._on_shelves(key)
         instead = Send(outcome.attempt + 1, "missing") if self.redo.missing else None
         if offers:
             return replace(offers[0], others=tuple(offers[1:]), instead=instead)
+        if instead is None and isinstance(decision, Skip):
+            return replace(decision, is_missing=self._lacks_pictures(job, outcome))
         return instead or decision
 
-    def _here(self, job: Job, *, whole: bool) -> tuple[FileRecord, ...]:
-        for files in reversed(self.state.places(job.key)):
+    def _is_where_planned(self, job: Job, outcome: Outcome) -> bool:
+        """Whether a finished Job's only picture lies whole at its place: of a million, its
+        Records need not be read for that. What it does not tell, `_here` does."""
+        only = outcome.only_picture
+        if only is None or job.images_wanted != 1:
+            return False
+        stem = job.output_path(0)
+        return hash(stem) == only.stem_hash and self.outputs.is_there(
+            f"{stem}.{only.suffix}", only.bytes
+        )
+
+    def _here(self, job: Job, outcome: Outcome, *, whole: bool) -> tuple[FileRecord, ...]:
+        for files in reversed(self.state.places_of(outcome)):
             if _lies_where_planned(job, files) and (
                 not whole or all(map(self.outputs.is_whole, files))
             ):
@@ -273,12 +288,12 @@ class LaneCount:
         match choice:
             case Skip(reason="failed" | "charged"):
                 self.failed += 1
-            case Skip(reason="reused"):
-                self.reused += 1
+            case Skip():
+                self.done += choice.reason == "done"
+                self.reused += choice.reason == "reused"
+                self.missing += choice.is_missing
             case Reuse():
                 self.to_take_over += 1
-            case Skip():
-                self.done += 1
             case Hold(why=why, is_news=is_news):
                 self.held += 1
                 self.holds[why] += 1
@@ -309,9 +324,8 @@ def choices(lane: JobStream, selection: Selection) -> Iterator[tuple[Job, Choice
 def tally(lane: JobStream, selection: Selection) -> LaneCount:
     """The lane's Jobs counted by what would be done about them."""
     counted = LaneCount(lane)
-    for job, choice in choices(lane, selection):
+    for _, choice in choices(lane, selection):
         counted.count(choice)
-        counted.missing += isinstance(choice, Skip) and selection.is_missing_pictures(job)
     counted.count_copies(selection)
     return counted
 
@@ -323,18 +337,14 @@ class Changes:
     """The reasons of Jobs to be sent, against one ledger's state."""
 
     def __init__(self, state: Replay) -> None:
-        self._known: dict[tuple[str, str, str], list[TermsRecord | None]] = {}
-        for outcome in state.outcomes.values():
-            began = outcome.began
-            if began is not None:
-                place = (began.model, began.prompt, began.source)
-                self._known.setdefault(place, []).append(began.terms)
+        self._outcomes = state.outcomes
 
     def reason(self, job: Job, send: Send) -> str:
         """One of: new, input/prompt/option changed, failed, unknown, missing, unsent, ..."""
         if send.reason != "new":
             return _WORDS.get(send.reason, send.reason)
-        earlier = self._known.get((job.model, job.prompt.id, job.source.name))
+        words = (job.model, job.prompt.id, job.source.name)
+        earlier = [began.terms for began in self._outcomes.asking(*words)]
         if not earlier:
             return "new"
         terms = terms_of(job)

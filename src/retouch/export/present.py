@@ -140,7 +140,7 @@ class Present:
     def _files(self, job: Job, outcome: Outcome) -> tuple[FileRecord, ...]:
         """The pictures at the Job's own place; where they are not whole, or not there yet, the same
         from any other place they were delivered to."""
-        if job.key not in self._state.delivered:
+        if not self._state.is_delivered(job.key):
             return outcome.files
         own = self._selection.here(job)
         places = (own, *self._state.places(job.key))

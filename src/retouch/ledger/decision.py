@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from retouch.ledger.outcome import Outcome
-from retouch.ledger.records import Failed, Resolved
 
 HoldReason = Literal["unanswered", "older_copy", "elsewhere", "salvaged"]
 
@@ -42,9 +41,11 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Nothing to do: the work is there, or it failed for good."""
+    """Nothing to do: the work is there, or it failed for good. `is_missing`: it was there, and a
+    picture is gone, which who has seen the folder can say."""
 
     reason: Literal["done", "reused", "failed", "charged"]
+    is_missing: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +99,8 @@ def decide(
         case "failed":
             return _decide_failed(outcome, redo, again, lost)
         case "resolved":
-            charged = not isinstance(outcome.decided, Resolved) or (
-                outcome.decided.verdict == "charged"
-            )
             # Only a key named by the user overrides a resolution.
-            return Skip("charged") if charged else again
+            return Skip("charged") if outcome.verdict.is_charged else again
 
 
 def _held(outcome: Outcome, redo: Redo, lost: int) -> Send | Hold:
@@ -114,11 +112,11 @@ def _held(outcome: Outcome, redo: Redo, lost: int) -> Send | Hold:
 
 def _decide_failed(outcome: Outcome, redo: Redo, again: Send, lost: int) -> Decision:
     """A failure that may pass is tried again by itself only if it surely cost nothing."""
-    failed = outcome.decided
-    if redo.failed or not isinstance(failed, Failed):
+    if redo.failed:
         return again
-    is_passing = not failed.final and failed.billed != "yes"
-    if is_passing and (redo.unknown or (failed.billed == "no" and not lost)):
+    is_final, billed, *_ = outcome.verdict
+    is_passing = not is_final and billed != "yes"
+    if is_passing and (redo.unknown or (billed == "no" and not lost)):
         return again
     if is_passing:
         return _held(outcome, redo, max(lost, 1))

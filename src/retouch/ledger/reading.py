@@ -16,6 +16,7 @@ import msgspec
 
 from retouch.errors import LedgerDamaged, StorageFailed
 from retouch.ledger.head import Head, read_head
+from retouch.ledger.lines import Position, position
 from retouch.ledger.records import VERSION, AnyRecord, decode
 from retouch.ledger.recovery import digest_of, is_beginning, is_torn_group
 from retouch.ledger.state import Replay
@@ -54,6 +55,7 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._reached = _NOTHING_READ
+        self._begins = 0  # the byte at which the last line does
 
     @property
     def end(self) -> End:
@@ -72,6 +74,10 @@ class Reader:
             raise self._damaged(
                 lines + 1, f"is missing: {head.lines} lines were here at the last end"
             )
+
+    def where(self, base: int) -> Position:
+        """Where the last Record stands; `base` is this ledger's among the parts of a state."""
+        return position(base, self._begins, self._reached[2])
 
     def of_keys(self, keys: Collection[str]) -> Iterator[tuple[int, AnyRecord]]:
         """The Records of these Keys, each with its line's number (from 1), out of what the last
@@ -113,6 +119,7 @@ class Reader:
                 return
             if record.at != at or record.run != run or number == 1:
                 run, at, group_offset = record.run, record.at, size
+            self._begins = size
             prev, size = digest_of(body), size + len(line) - filling
             is_end = number == head_lines
             if is_end and head is not None and prev != head.digest:
@@ -206,6 +213,15 @@ def _newer_version(body: bytes) -> int | None:
 def read(path: Path) -> Replay:
     """Where every Job of the ledger stands, for commands that only look; a torn end is ignored."""
     state = Replay()
-    for record in Reader(path):
-        state.apply(record)
+    take_in(Reader(path), state)
     return state
+
+
+def take_in(reader: Reader, state: Replay) -> int:
+    """Replay a ledger, one of the parts that `state` is of; its base among them. Raises what
+    reading raises."""
+    base = state.lines.part(reader.path)
+    for record in reader:
+        state.apply(record, reader.where(base))
+    state.lines.reach(base, reader.end.size)
+    return base

@@ -13,7 +13,9 @@ from decimal import Decimal, localcontext
 
 from retouch.ledger.charges import Charge, Charges, Posting
 from retouch.ledger.decision import NOTHING_REDONE, Hold, Poll, Redo, decide
+from retouch.ledger.lines import NOWHERE, Lines, Position
 from retouch.ledger.outcome import Outcome, State, Totals
+from retouch.ledger.outcomes import Outcomes
 from retouch.ledger.records import (
     AnyRecord,
     Done,
@@ -37,20 +39,23 @@ _OVER = ("done", "reused")
 
 
 class Replay:
-    """The state after some Records; `apply` takes the next one."""
+    """The state after some Records; `apply` takes the next one.
+
+    Of a Record that says where it stands in `lines`, little is kept once its Job has ended.
+    """
 
     def __init__(self) -> None:
-        self.outcomes: dict[str, Outcome] = {}
-        self.delivered: dict[str, list[Done | Reused]] = {}
+        self.lines = Lines()
+        self.outcomes = Outcomes(self.lines)
         self.totals = Totals()
         self.observed: dict[str, Observed] = {}
         self.accepted: dict[str, TaskAccepted] = {}
-        self.superseded: set[str] = set()
         self.lost_lines: int | None = 0
         self.runs = 0
         self.last_run: RunBegins | None = None
         self.last_end: RunEnds | None = None
         self._charges = Charges()
+        self._unplaced_paths: set[str] = set()
 
     @property
     def open_charges(self) -> dict[tuple[str, int], Charge]:
@@ -62,32 +67,29 @@ class Replay:
         """What the user's word settled, by key and attempt."""
         return self._charges.verdicts
 
-    def apply(self, record: AnyRecord) -> Posting | None:  # noqa: PLR0912 - a case a record
-        """Take in one Record; what it did to its Attempt's Charge."""
+    def apply(self, record: AnyRecord, where: Position = NOWHERE) -> Posting | None:
+        """Take in one Record, and where it stands; what it did to its Attempt's Charge."""
         posting = self._charges.apply(record)
         if posting is not None:
             self._post(record, posting)
         match record:
             case Started():
-                self._started(record)
+                self._started(record, where)
+            case Done():
+                self._done(record, where)
             case Unsent() if not self._is_answered(record, posting):
-                self._decide(record, "unsent")
+                self._decide(record, "unsent", where)
             case TaskAccepted():
                 self.accepted[record.key] = record
-                self._decide(record, "accepted", record.task)
-            case Done():
-                self.accepted.pop(record.key, None)
-                self._decide(record, "done", record.task)
-                if self.outcomes[record.key].decided is record:
-                    self.delivered.pop(record.key, None)  # of what is superseded
+                self._decide(record, "accepted", where, record.task)
             case Failed():
-                self._failed(record, posting)
+                self._failed(record, posting, where)
             case Unknown() if posting is not None:
-                self._decide(record, "unknown", record.task)
+                self._decide(record, "unknown", where, record.task)
             case Resolved():
-                self._resolved(record)
+                self._resolved(record, where)
             case Reused():
-                self._reused(record)
+                self._reused(record, where)
             case RunBegins():
                 self.runs += 1
                 self.last_run, self.last_end = record, None
@@ -99,9 +101,10 @@ class Replay:
 
     def _post(self, record: AnyRecord, posting: Posting) -> None:
         """Add to the totals what a Charge was settled at, and what was used."""
-        charge, verdict, paid, former = (
-            posting.charge, posting.verdict, posting.paid, posting.former
-        )  # fmt: skip
+        verdict = posting.verdict
+        if verdict in ("open", "free") and posting.former is None:
+            return
+        charge, paid, former = posting.charge, posting.paid, posting.former
         if former is not None and former.verdict == "charged":
             was = former.paid.money if former.paid else None
             self.totals.take_back(was, charge.model, charge.day)
@@ -112,51 +115,78 @@ class Replay:
         if verdict == "charged":
             self.totals.pay(paid.money if paid else None, charge.model, charge.day)
 
-    def _reused(self, record: Reused) -> None:
+    def _reused(self, record: Reused, where: Position) -> None:
         """One more place for finished work; what was kept before stands beside it."""
+        self._note_paths(record, where)
         known = self.outcomes.get(record.key)
-        places = self.delivered.setdefault(record.key, [])
-        if not places and known is not None and isinstance(known.decided, Done):
-            places.append(known.decided)
-        places.append(record)
         # Attempts are numbered on: an open one keeps its own Charge.
-        self.outcomes[record.key] = Outcome("reused", known.attempt if known else 0, record)
+        outcome = Outcome("reused", known.attempt if known else 0, record)
+        outcome.decided_at = where
+        self.outcomes.put(record.key, outcome, known.number if known else -1)
+        was_done = known is not None and known.state == "done"
+        if known is not None and was_done and not self.outcomes.is_delivered(outcome.number):
+            self.outcomes.deliver(outcome.number, known.decided, known.decided_at)
+        self.outcomes.deliver(outcome.number, record, where)
 
     def done(self, key: str) -> Done | None:
         """The record of what was kept for a Job here, wherever else that was delivered."""
         outcome = self.outcomes.get(key)
-        first = next(iter(self.delivered.get(key, ())), outcome.decided if outcome else None)
+        if outcome is None:
+            return None
+        delivered = self.outcomes.deliveries(outcome.number)
+        first = delivered[0] if delivered else outcome.decided
         return first if isinstance(first, Done) else None
+
+    def is_delivered(self, key: str) -> bool:
+        """Whether a Job's pictures are recorded at further places, or were brought from one."""
+        number = self.outcomes.number(key)
+        return number >= 0 and self.outcomes.is_delivered(number)
 
     def places(self, key: str) -> list[tuple[FileRecord, ...]]:
         """The pictures of a Job at each place they are recorded, the latest last."""
         outcome = self.outcomes.get(key)
-        found = [each.files for each in self.delivered.get(key, ())]
-        if not found and outcome is not None and outcome.files:
+        return [] if outcome is None else self.places_of(outcome)
+
+    def places_of(self, outcome: Outcome) -> list[tuple[FileRecord, ...]]:
+        """The same, of a Job that was looked up."""
+        found = [each.files for each in self.outcomes.deliveries(outcome.number)]
+        if not found and outcome.files:
             found = [outcome.files]
         return list(dict.fromkeys(found))
 
     def _observe(self, record: Done | Failed, charge: Charge, kept: int) -> None:
         """Remember the most tokens that were counted: ceilings may not lie below."""
         if record.usage is not None:
-            observed = self.observed.setdefault(record.model, Observed())
+            observed = self.observed.get(record.model)
+            if observed is None:
+                observed = self.observed[record.model] = Observed()
             images = charge.terms.n if charge.terms else kept
             observed.take(record.usage.input_tokens, record.usage.output_tokens, images)
 
-    def _started(self, record: Started) -> None:
+    def _started(self, record: Started, where: Position) -> None:
         known = self.outcomes.get(record.key)
-        if known is not None:
-            self.superseded.update(self._paths(record.key))
         if known is None or record.attempt >= known.attempt:
             charge = self.open_charges[record.key, record.attempt]
-            self.outcomes[record.key] = Outcome(
-                "sent", record.attempt, record, record, None, charge
-            )
+            outcome = Outcome("sent", record.attempt, record, record, None, charge)
+            outcome.decided_at = outcome.began_at = where
+            self.outcomes.put(record.key, outcome, known.number if known else -1)
 
-    def _failed(self, record: Failed, posting: Posting | None) -> None:
+    def _done(self, record: Done, where: Position) -> None:
+        self._note_paths(record, where)
+        self.accepted.pop(record.key, None)
+        outcome = self._decide(record, "done", where, record.task)
+        if outcome is not None:
+            self.outcomes.undeliver(outcome.number)  # of what is superseded
+
+    def _note_paths(self, record: Done | Reused, where: Position) -> None:
+        """The paths of a Record that stands nowhere: those of the others can be read again."""
+        if not where:
+            self._unplaced_paths.update(file.path for file in record.files)
+
+    def _failed(self, record: Failed, posting: Posting | None, where: Position) -> None:
         """Giving up after `unsent` is a failure."""
         if not self._is_answered(record, posting):
-            self._decide(record, "failed", record.task)
+            self._decide(record, "failed", where, record.task)
 
     def _is_answered(self, record: Unsent | Failed, posting: Posting | None) -> bool:
         """Whether its Attempt was charged already, or is settled by the user's word, by a Record
@@ -164,37 +194,47 @@ class Replay:
         known = self.outcomes.get(record.key)
         if posting is not None or known is None or known.attempt != record.attempt:
             return False
-        was_charged = isinstance(known.decided, Failed) and known.decided.billed == "yes"
+        was_charged = known.state == "failed" and known.verdict.billed == "yes"
         is_open = (record.key, record.attempt) in self.open_charges
         return known.state == "resolved" or was_charged or is_open
 
-    def _resolved(self, record: Resolved) -> None:
+    def _resolved(self, record: Resolved, where: Position) -> None:
         """The Job of a Charge that was settled; one that failed for good stays failed."""
         outcome = self.outcomes.get(record.key)
         is_latest = outcome is not None and outcome.attempt == record.attempt
         if outcome and is_latest:
             is_open = outcome.state in (*_OPEN_STATES, "resolved")
             if is_open or _may_be_sent_again(outcome):
-                self._decide(record, "resolved")
+                self._decide(record, "resolved", where)
             else:
                 outcome.charge = self.open_charges.get((record.key, record.attempt))
+                self.outcomes.put(record.key, outcome, outcome.number)
 
     def _decide(
         self,
         record: Unsent | TaskAccepted | Done | Failed | Unknown | Resolved,
         state: State,
+        where: Position,
         task: str | None = None,
-    ) -> None:
-        known = self.outcomes.get(record.key)
-        began = None
+    ) -> Outcome | None:
+        """Where its Job stands now; None where an earlier Record has decided that."""
+        key, attempt = record.key, record.attempt
+        known = self.outcomes.get(key)
         if known is not None:
-            is_over = known.state in _OVER and known.attempt == record.attempt
-            if record.attempt < known.attempt or is_over:
-                return
-            if record.attempt == known.attempt:
-                began, task = known.began, task or known.task
-        charge = self.open_charges.get((record.key, record.attempt))
-        self.outcomes[record.key] = Outcome(state, record.attempt, record, began, task, charge)
+            is_same = attempt == known.attempt
+            if attempt < known.attempt or (is_same and known.state in _OVER):
+                return None
+            task = (task or known.task) if is_same else task
+        charge = self.open_charges.get((key, attempt))
+        outcome = Outcome(state, attempt, record, None, task, charge)
+        outcome.decided_at = where
+        if known is None:
+            self.outcomes.put(key, outcome)
+            return outcome
+        if attempt == known.attempt:
+            outcome.went_on(known)
+        self.outcomes.put(key, outcome, known.number)
+        return outcome
 
     def counted(self, currency: str, model: str | None = None, day: str | None = None) -> Money:
         """What counts towards a budget: the confirmed, and what is unknown at its ceiling."""
@@ -231,7 +271,7 @@ class Replay:
 
     def held(self, redo: Redo = NOTHING_REDONE) -> Iterator[tuple[str, Outcome]]:
         """Jobs that the next run leaves alone until somebody says what was charged."""
-        for key, outcome in self.outcomes.items():
+        for key, outcome in self.outcomes.undecided():
             if isinstance(decide(key, outcome, redo, self.lost_attempts(key)), Hold):
                 yield key, outcome
 
@@ -269,34 +309,28 @@ class Replay:
 
     def counts(self) -> Counter[str]:
         """How many Jobs are in each state."""
-        return Counter(outcome.state for outcome in self.outcomes.values())
+        return self.outcomes.counts()
 
     def recorded_paths(self) -> set[str]:
-        """Every picture that a Record names, also of work that was done again since."""
-        return self.superseded.union(path for key in self.outcomes for path in self._paths(key))
-
-    def _paths(self, key: str) -> Iterator[str]:
-        """Where a Job's pictures are recorded, at every place."""
-        return (file.path for files in self.places(key) for file in files)
+        """Every picture that a Record names, also of work that was done again since. Raises
+        StorageFailed."""
+        return self._unplaced_paths.union(self.lines.paths())
 
     def place_counts(self) -> Counter[str]:
         """The same, each place for itself: work that is done and delivered to two more is one
         done and two reused."""
-        counted = Counter[str](outcome.state for outcome in self.outcomes.values())
-        for key, places in self.delivered.items():
-            if self.outcomes[key].state == "reused":
-                counted.update("done" if isinstance(each, Done) else "reused" for each in places)
-                counted["reused"] -= 1
+        counted = self.outcomes.counts()
+        counted.update(self.outcomes.places_counted())
         return counted
 
     @property
     def tasks_out(self) -> int:
         """How many Tasks are on file that a run would still ask for."""
-        return sum(outcome.is_polled for outcome in self.outcomes.values())
+        return sum(outcome.is_polled for _, outcome in self.outcomes.open())
 
     def unanswered(self) -> Iterator[tuple[str, Outcome]]:
         """Jobs whose last Attempt was begun and never answered for: after a crash, unknown."""
-        return ((key, outcome) for key, outcome in self.outcomes.items() if outcome.state == "sent")
+        return self.outcomes.of_state("sent")
 
 
 def _sum(amounts: Iterable[Decimal]) -> Decimal:
@@ -306,7 +340,7 @@ def _sum(amounts: Iterable[Decimal]) -> Decimal:
 
 def _may_be_sent_again(outcome: Outcome) -> bool:
     """Whether a failure was not the Job's own: nothing says that it would fail again."""
-    return isinstance(outcome.decided, Failed) and not outcome.decided.final
+    return outcome.state == "failed" and not outcome.verdict.is_final
 
 
 def replay(records: Iterable[AnyRecord]) -> Replay:
@@ -320,7 +354,7 @@ def replay(records: Iterable[AnyRecord]) -> Replay:
 def open_keys(state: Replay) -> dict[str, Poll | Hold]:
     """The Jobs of a ledger that are polled or held, by key."""
     found = {}
-    for key, outcome in state.outcomes.items():
+    for key, outcome in state.outcomes.undecided():
         decision = decide(key, outcome)
         if isinstance(decision, Poll | Hold):
             found[key] = decision

@@ -26,8 +26,9 @@ import msgspec
 
 from retouch.errors import LedgerTaken, StorageFailed
 from retouch.ledger.head import Head, write_head
+from retouch.ledger.lines import Position, position
 from retouch.ledger.possession import Lost, Possession, refuse_displaced, set_aside, taken
-from retouch.ledger.reading import End, Reader
+from retouch.ledger.reading import End, Reader, take_in
 from retouch.ledger.records import AnyRecord, RunBegins, Started, encode
 from retouch.ledger.recovery import digest_of
 from retouch.ledger.state import Replay
@@ -36,6 +37,7 @@ from retouch.storage.lock import Hold
 from retouch.threads import Threads, in_own_thread
 
 Say = Callable[[str], None]
+_Written = tuple[AnyRecord, Position]
 HEAD_SECONDS = 30.0  # how much of a ledger may be cut off unseen while a run goes on
 
 
@@ -63,6 +65,7 @@ class Ledger:
         *,
         run: str,
         state: Replay,
+        base: int,
         end: End,
         threads: Threads,
         now: Callable[[], datetime],
@@ -72,6 +75,7 @@ class Ledger:
         self.run = run
         self.state = state
         self.taken: LedgerTaken | None = None
+        self._base = base
         self._possession = possession
         self._descriptor = possession.descriptor
         self._prev, self._lines = end.prev, end.lines
@@ -125,11 +129,13 @@ class Ledger:
             self._broken = StorageFailed(f"{self.path}: not written: {error}")
             raise
         group.is_durable = True
-        for record in stamped:
-            self.state.apply(record)
+        for record, where in stamped:
+            self.state.apply(record, where)
+        self.state.lines.reach(self._base, self._size)
 
-    def _committed(self, records: list[AnyRecord]) -> list[AnyRecord]:
-        """Write the Records where they belong and return them as written. Raises OSError."""
+    def _committed(self, records: list[AnyRecord]) -> list[_Written]:
+        """Write the Records where they belong and return them as written, with where they stand.
+        Raises OSError."""
         if self.taken is None:
             stamped, lines, prev = self._chained(records)
             data = b"".join(lines)
@@ -160,20 +166,23 @@ class Ledger:
             with suppress(StorageFailed):
                 write_head(self.path, Head(self._lines, self._prev))
         self._descriptor, aside = set_aside(self._possession, self._size, self.run)
+        self.state.lines.move(self._base, aside)
         self.taken = taken(self.path, lost, aside)
 
-    def _chained(self, records: list[AnyRecord]) -> tuple[list[AnyRecord], list[bytes], str]:
-        """The Records of one group stamped and chained, their lines, and the next `prev`."""
+    def _chained(self, records: list[AnyRecord]) -> tuple[list[_Written], list[bytes], str]:
+        """The Records of one group stamped and chained, with where they will stand, their lines,
+        and the next `prev`."""
         at = self._group_time().isoformat(timespec="microseconds").replace("+00:00", "Z")
-        stamped: list[AnyRecord] = []
+        stamped: list[_Written] = []
         lines: list[bytes] = []
-        prev = self._prev
+        prev, offset = self._prev, self._size
         for record in records:
             one: AnyRecord = msgspec.structs.replace(record, at=at, run=self.run, prev=prev)
             line = encode(one)
             prev = digest_of(line)
-            stamped.append(one)
+            stamped.append((one, position(self._base, offset, prev)))
             lines.append(line + b"\n")
+            offset += len(line) + 1
         return stamped, lines, prev
 
     def _group_time(self) -> datetime:
@@ -247,7 +256,7 @@ async def open_ledger(
         raise storage_failed(path, error) from error
     try:
         possession = Possession(descriptor, path, hold)
-        state, end = _read_whole(possession)
+        state, base, end = _read_whole(possession)
         try:
             _make_ready(descriptor, path, end, say)
         except OSError as error:
@@ -256,6 +265,7 @@ async def open_ledger(
             possession,
             run=run,
             state=state,
+            base=base,
             end=end,
             threads=threads or in_own_thread(),
             now=now,
@@ -275,17 +285,17 @@ def _opened(path: Path) -> int:
     return require_regular(os.open(path, os.O_RDWR | flags, 0o644), path)
 
 
-def _read_whole(possession: Possession) -> tuple[Replay, End]:
-    """Where every Job stands, read under the ledger's own lock. Raises as `open_ledger`."""
+def _read_whole(possession: Possession) -> tuple[Replay, int, End]:
+    """Where every Job stands, read under the ledger's own lock, and the ledger's base among the
+    state's parts. Raises as `open_ledger`."""
     try:
         possession.take()
     except OSError as error:
         raise storage_failed(possession.path, error) from error
     refuse_displaced(possession.path)
     reader, state = Reader(possession.path), Replay()
-    for record in reader:
-        state.apply(record)
-    return state, reader.end
+    base = take_in(reader, state)
+    return state, base, reader.end
 
 
 def _make_ready(descriptor: int, path: Path, end: End, say: Say) -> None:

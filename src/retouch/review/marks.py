@@ -101,11 +101,10 @@ def counts_with(state: Replay, rejected: frozenset[str]) -> dict[str, int]:
     """Jobs by outcome, as the plan sees them: one that was rejected counts as such until another
     stands in its place, which then counts alone."""
     counts = state.place_counts()
-    terms = (each.began.terms for each in state.outcomes.values() if each.began)
-    replaced = {each.replaces for each in terms if each is not None and each.replaces}
+    replaced = state.outcomes.replaced() if rejected else set()
     for key in rejected:
         outcome = state.outcomes.get(key)
-        if outcome is not None and outcome.files:
+        if outcome is not None and outcome.has_files:
             counts[outcome.state] -= 1
             counts["rejected"] += key not in replaced
     return {name: count for name, count in sorted(counts.items()) if count}
