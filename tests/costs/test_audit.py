@@ -12,7 +12,7 @@ from retouch.costs.audit import CostAudit
 from retouch.ledger.charges import Charges
 from retouch.ledger.records import AnyRecord, CostRecord, ErrorRecord, UsageRecord
 from retouch.manifest import Loaded, load
-from tests.support.ledgers import begins, done, failed, file_of, started
+from tests.support.ledgers import TERMS, begins, done, failed, file_of, started
 
 MANIFEST = """
 version: 1
@@ -110,3 +110,19 @@ def test_a_changed_price_file_is_told(loaded: Loaded) -> None:
     assert _audited(loaded, [with_file]).prices_changed
     assert not _audited(loaded, [with_file, begins()]).prices_changed
     assert not CostAudit(loaded).prices_changed
+
+
+def test_a_price_by_quality_needs_what_was_asked_for(tmp_path: Path) -> None:
+    """Which `started` says; where it does not, nothing is checked."""
+    by_quality = "{quality: low, amount: 0.1}"
+    loaded = _loaded(tmp_path, f"{{currency: CNY, per_image: 0.2, per_image_by: [{by_quality}]}}")
+    terms = msgspec.structs.replace(TERMS, quality="low")
+    cost = _cost(loaded, "0.1")
+    small = _audited(loaded, [started(1, terms=terms), done(1, cost=cost, usage=None)])
+    assert (small.found.checked, small.found.wrong) == (1, [])
+    large = _audited(loaded, [started(1), done(1, cost=cost, usage=None)])
+    assert (large.found.checked, len(large.found.wrong)) == (1, 1)
+    unsaid = _audited(loaded, [started(1, terms=None), done(1, cost=cost, usage=None)])
+    assert (unsaid.found.checked, unsaid.found.unchecked) == (0, 1)
+    never = _audited(loaded, [done(1, cost=cost, usage=None)])
+    assert (never.found.checked, never.found.unchecked) == (0, 1)

@@ -16,11 +16,12 @@ import anyio.to_thread
 import pytest
 
 from retouch.errors import LedgerDamaged, StorageFailed
-from retouch.ledger import FIRST_PREV, Ledger, Reader, digest_of, open_ledger, read
+from retouch.ledger import FIRST_PREV, Ledger, Reader, digest_of, open_ledger, read, writing
 from retouch.ledger.head import Head, read_head
 from retouch.ledger.records import AnyRecord, ErrorRecord, Started, Unsent, encode
 from retouch.ledger.recovery import SECTOR_BYTES
 from retouch.ledger.state import replay
+from retouch.storage.durable import storage_failed
 from retouch.threads import in_place, in_thread
 from tests.support.lives import CEILING, Teller
 
@@ -278,6 +279,9 @@ async def test_lines_lost_as_a_whole_are_missed(
         (b"\0\0\0\0\n", "not a record"),
         (b'{"event":"started"}\n', "not a record"),
         (b"null\n", "not a record"),
+        (b'{"a":1}', "not a record"),
+        (b'{"event":"started","v":1}\n', "not a record"),
+        (b'{"event":"started","v":0}\n', "not a record"),
     ],
     ids=lambda value: value if isinstance(value, str) else value[:24].hex(),
 )
@@ -360,6 +364,27 @@ async def test_a_hole_in_the_last_group_is_torn(tmp_path: Path) -> None:
     assert refused < 75
 
 
+async def test_a_hole_over_a_lines_beginning_is_torn_where_its_neighbours_tell_its_group(
+    tmp_path: Path,
+) -> None:
+    """The lines before and after it are of one group: so is the one between."""
+    path = tmp_path / "ledger.jsonl"
+    async with open_ledger(path, "r1", threads=in_place) as ledger:
+        await ledger.append(started(1))
+        offset = len(bytes_of(path))
+        await ledger.append(*(started(number, "x" * 700) for number in range(2, 5)))
+    without_head(path)
+    data = bytes_of(path)
+    second = data.index(b"\n", offset) + 1
+    sector = second // SECTOR_BYTES  # its beginning, and the end of the line before it
+    begins_on = -(-second // SECTOR_BYTES) * SECTOR_BYTES
+    path.write_bytes(data[:second] + bytes(begins_on - second) + data[begins_on:])
+    assert path.read_bytes() != with_hole(data, offset, {sector})
+    await reopened(path)
+    keys = [int(record.key, 16) for record in Reader(path)]  # type: ignore[union-attr]
+    assert keys == [1, 2, 999]
+
+
 @pytest.mark.parametrize("pad", range(0, 512, 24))
 async def test_a_hole_before_the_last_group_is_damage(pad: int, tmp_path: Path) -> None:
     """Lines that were acknowledged are never cut: a later group survives and gives it away, also
@@ -380,6 +405,34 @@ async def test_a_torn_group_after_a_clean_end_is_cut_but_never_below_it(tmp_path
     path.write_bytes(with_hole(data, 0, {sector, sector + 1}))
     with pytest.raises(LedgerDamaged, match="12 lines were here"):
         read(path)
+
+
+async def test_a_last_line_changed_since_the_end_is_named(tmp_path: Path) -> None:
+    """It chains, and is not the one that the head knows."""
+    path = tmp_path / "ledger.jsonl"
+    data = (await write(path, [started(n) for n in range(5)])).splitlines(keepends=True)
+    data[4] = data[4].replace(b'"p"', b'"q"')
+    path.write_bytes(b"".join(data))
+    with pytest.raises(LedgerDamaged, match=r"jsonl:5: was changed since the ledger last ended"):
+        read(path)
+
+
+async def test_a_head_that_cannot_be_written_is_said_and_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was appended is durable all the same."""
+    said: list[str] = []
+    path = tmp_path / "ledger.jsonl"
+
+    def full(*_: object) -> None:
+        raise StorageFailed("no room for it")
+
+    monkeypatch.setattr(writing, "write_head", full)
+    async with open_ledger(path, "r1", threads=in_place, say=said.append) as ledger:
+        await ledger.append(started(1))
+    told_once = "no room for it; the ledger is whole, only where it ended is not noted"
+    assert set(said) == {told_once}
+    assert len(list(Reader(path))) == 1
 
 
 async def test_an_edit_that_chains_to_nothing_is_damage(tmp_path: Path) -> None:
@@ -510,8 +563,10 @@ async def test_a_refusal_of_the_disk_breaks_the_ledger_for_good(
     """It is not retried, though the disk may have come to its senses; the path is named; the
     next opening goes on."""
     path = tmp_path / "ledger.jsonl"
-    failed = await failing(path, monkeypatch, call, lambda: OSError(5, "Input/output error"))
+    fault = OSError(5, "Input/output error")
+    failed = await failing(path, monkeypatch, call, lambda: fault)
     assert failed.message == f"{path}: Input/output error"
+    assert failed.hint == storage_failed(path, fault).hint
     assert path.with_name("ledger.jsonl.head").read_text().startswith("1 ")  # as it began
     await reopened(path)
     keys = [record.key for record in Reader(path)]  # type: ignore[union-attr]
@@ -519,11 +574,17 @@ async def test_a_refusal_of_the_disk_breaks_the_ledger_for_good(
     assert [int(key, 16) for key in keys] == ([1, 999] if call == "write" else [1, 2, 999])
 
 
+@pytest.mark.parametrize("is_stuck", [False, True])
 async def test_a_write_cut_short_leaves_no_part_of_a_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_stuck: bool
 ) -> None:
-    """A disk that takes 10 bytes and then is full: the line is taken back."""
+    """A disk that takes 10 bytes and then is full: the line is taken back; where not even that
+    can be done, the next opening does it."""
     path, real = tmp_path / "ledger.jsonl", os.write
+
+    def refuse(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
     async with open_ledger(path, "r1", threads=in_place) as ledger:
         await ledger.append(started(1))
         left = [10]
@@ -536,9 +597,17 @@ async def test_a_write_cut_short_leaves_no_part_of_a_line(
             return size
 
         monkeypatch.setattr(os, "write", full)
+        if is_stuck:
+            monkeypatch.setattr(os, "ftruncate", refuse)
         with pytest.raises(StorageFailed, match="No space left"):
             await ledger.append(started(2))
         monkeypatch.undo()
+    if is_stuck:
+        assert path.read_bytes().count(b"\n") == 1 != path.read_bytes().endswith(b"\n")
+        _, said = await reopened(path)
+        assert f"{path}:2: the last lines were torn (10 bytes)" in said[0]
+        assert len(list(Reader(path))) == 2
+        return
     assert path.read_bytes().count(b"\n") == 1
     assert path.read_bytes().endswith(b"\n")
 
@@ -562,12 +631,15 @@ async def test_a_newline_that_was_added_is_not_taken_back(
     assert bytes_of(path) == data
 
 
+@pytest.mark.parametrize("torn", [b"", b'{"event":"sta'])
 async def test_an_unclean_end_is_written_again_and_synced_before_it_is_built_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bytes
 ) -> None:
-    """Where a sync had failed the last group may be in memory alone, and taken for written."""
+    """Where a sync had failed the last group may be in memory alone, and taken for written; also
+    where a torn group comes after it."""
     path = tmp_path / "ledger.jsonl"
     data, offset = await two_groups(path)
+    path.write_bytes(data + torn)
     written: list[bytes] = []
     real = os.write
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from retouch.errors import LedgerDamaged, LedgerTaken, Refused
+from retouch.errors import LedgerDamaged, LedgerTaken, Refused, StorageFailed
 from retouch.ledger import Ledger, Reader, digest_of, open_ledger, possession, read
 from retouch.ledger.head import Head, read_head
 from retouch.ledger.possession import Possession
@@ -142,6 +143,20 @@ async def test_a_ledger_that_another_process_has_locked_is_not_opened(tmp_path: 
             async with open_ledger(path, "r2", threads=in_place):
                 pass
     assert told.value.message.startswith(f"{tmp_path}: ")
+
+
+async def test_a_disk_without_locks_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the ledger's path."""
+
+    def no_locks(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(StorageFailed, match=r"ledger\.jsonl: No locks available"):
+        async with open_ledger(tmp_path / "ledger.jsonl", "r1", threads=in_place):
+            pass
 
 
 def test_whoever_took_the_folder_over_is_named(tmp_path: Path) -> None:

@@ -45,9 +45,8 @@ WIDER = {  # what lives on is tried against these too: the same promises, seen f
     "reconcile": ("tests/cli", "tests/report"),
 }
 UNFIT = (  # proofs over thousands of jobs, which notice much but slowly, and a reader of the source
-    "not rehearsed and not cut_at_every_byte and not every_byte_flipped and not budget_runs "
-    "and not batch_asyncio and not simulation and not keep_to_the_limit and not no_floats_in_money "
-    "and not startup"
+    "not rehearsed and not budget_runs and not batch_asyncio and not simulation "
+    "and not keep_to_the_limit and not no_floats_in_money and not startup"
 )
 NOTICED = ("killed", "timeout", "suspicious", "segfault")
 _RESULT = re.compile(r"^\s*(\S+__mutmut_\d+): (.+)$", re.MULTILINE)
