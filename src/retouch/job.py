@@ -41,6 +41,7 @@ class Members:
 class Picture:
     """One input image: a local file with its facts, or a URL the server is to fetch.
 
+    `file` is an absolute path as text: 100,000 of them are held, and few are opened at a time.
     `digest` is `sha256:<hex of the file's bytes>` or `url:<URL without what only signs it>`.
     `transforms` names what is done to the file before it is sent (`orient`, `convert`,
     `cut_out`); the digest stays that of the file. `bytes`, `width`, `height`, `media_type` are
@@ -50,7 +51,7 @@ class Picture:
     """
 
     digest: str
-    path: Path | None = None
+    file: str | None = None
     url: str | None = None
     media_type: str | None = None
     bytes: int | None = None
@@ -60,6 +61,11 @@ class Picture:
     span: tuple[int, int] | None = None
     object: str | None = None
     by_link: bool = False
+
+    @property
+    def path(self) -> Path | None:
+        """Where the file is."""
+        return None if self.file is None else Path(self.file)
 
     @property
     def identity(self) -> str:
@@ -86,6 +92,8 @@ class Source:
 def plain_text(text: str) -> str:
     """A prompt's text as it is keyed and sent: LF ends its lines, no blanks end a line or stand
     around the whole, and a character has its one composed form (NFC)."""
+    if text.isprintable() and text[-1:] != " " and unicodedata.is_normalized("NFC", text):
+        return text  # one line: what ends lines, and every blank but the space, is not printable
     lines = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
     return "\n".join(line.rstrip() for line in lines.split("\n")).strip("\n")
 
@@ -162,6 +170,7 @@ class Job:
     draw: int = 0
     lane: str = ""
     redone: int = 0
+    known_key: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def lane_name(self) -> str:
@@ -188,22 +197,17 @@ class Job:
     @property
     def key(self) -> str:
         """The content address: 64 hex digits."""
-        mask = self.source.mask
-        canonical: dict[str, object] = {
-            "schema": KEY_SCHEMA,
-            "model": self.model,
-            "prompt": self.prompt.text,
-            "images": [picture.identity for picture in self.pictures],
-            "mask": mask.identity if mask else None,
-            "placement": self.placement,
-            "options": {name: unsigned(value) for name, value in self.options},
-            "repeat": self.repeat,
-        }
-        if self.draw:
-            canonical["draw"] = self.draw
-        if self.redone:
-            canonical["redone"] = self.redone
-        return hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return self.known_key or key_of(
+            keyed_pictures(self.source),
+            keyed_request(self.model, self.options, self.placement),
+            keyed_text(self.prompt.text),
+            self.repeat, self.draw, self.redone,
+        )  # fmt: skip
+
+    def keyed(self, key: str) -> Job:
+        """The same Job, its Key known: made of parts that many Jobs share. A copy forgets it."""
+        object.__setattr__(self, "known_key", key)
+        return self
 
     def output_path(self, index: int) -> str:
         """Where the request's `index`-th picture goes, without suffix; repeats count on, and one
@@ -220,3 +224,41 @@ class Job:
     def redo(self, times: int = 1) -> Job:
         """The same Job once more, for a picture that was rejected; -1 is the one before it."""
         return replace(self, redone=self.redone + times)
+
+
+# --- The canonical form: JSON without blanks, its names in order; in parts that Jobs share -------
+
+
+def _json(value: object) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def keyed_pictures(source: Source) -> bytes:
+    """A source's part of the Keys of its Jobs."""
+    mask = source.mask
+    images = [source.picture.identity, *(picture.identity for picture in source.images)]
+    return b'"images":%b,"mask":%b,' % (_json(images), _json(mask.identity if mask else None))
+
+
+def keyed_request(model: str, options: Options, placement: str) -> bytes:
+    """A model's part of the Keys of its Jobs, with a request field for the pictures."""
+    stated = {name: unsigned(value) for name, value in options}
+    parts = (_json(model), _json(stated), _json(placement))
+    return b'"model":%b,"options":%b,"placement":%b,' % parts
+
+
+def keyed_text(text: str) -> bytes:
+    """A prompt's part of the Keys of its Jobs."""
+    return b'"prompt":%b,' % _json(text)
+
+
+def key_of(
+    pictures: bytes, request: bytes, text: bytes, repeat: int, draw: int = 0, redone: int = 0
+) -> str:
+    """The Key of a Job of these parts."""
+    if draw or redone:
+        drawn = b'"draw":%d,' % draw if draw else b""
+        again = b'"redone":%d,' % redone if redone else b""
+        pictures, text = drawn + pictures, text + again
+    end = b'"repeat":%d,"schema":%d}' % (repeat, KEY_SCHEMA)
+    return hashlib.sha256(b"{" + pictures + request + text + end).hexdigest()

@@ -73,7 +73,7 @@ def _source(folder: Path, index: int) -> Path:
 
 def _job(path: Path) -> Job:
     digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-    picture = Picture(digest, path=path, media_type="image/jpeg", bytes=1_000_000)
+    picture = Picture(digest, file=str(path), media_type="image/jpeg", bytes=1_000_000)
     return Job(
         GEMINI,
         Prompt("p", "make it white"),

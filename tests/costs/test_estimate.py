@@ -29,7 +29,7 @@ BY_IMAGE = Price(currency="CNY", per_image=Decimal("0.20"))
 
 
 def job(index: int = 0, n: int = 1, prompt: str = "make it white", more: Options = ()) -> Job:
-    picture = Picture(f"sha256:{index:064x}", path=Path(f"{index}.png"))
+    picture = Picture(f"sha256:{index:064x}", file=f"{index}.png")
     options = tuple(sorted((("n", n), *more)))
     return Job(
         MODEL,
@@ -186,7 +186,7 @@ def test_reasons_say_what_changed(changed: Job, reason: str) -> None:
 def test_a_changed_picture_is_said() -> None:
     """The same name with other bytes is a changed input."""
     state = ledger_of([job(0)], [Usage(1, 1, 2)])
-    other = Source("cats/0.png", Picture("sha256:ff", path=Path("0.png")))
+    other = Source("cats/0.png", Picture("sha256:ff", file="0.png"))
     changed = Job(
         MODEL, Prompt("white", "make it white"), other, (("n", 1),), terms=terms((("n", 1),))
     )

@@ -38,7 +38,7 @@ MONEY_MODULES = (
 
 
 def job(options: Options = (), prompt: str = "white") -> Job:
-    picture = Picture("sha256:00", path=Path("a.png"))
+    picture = Picture("sha256:00", file="a.png")
     return Job(
         "gemini", Prompt("p", prompt), Source("a.png", picture), options, terms=terms(options)
     )

@@ -44,7 +44,7 @@ ENDPOINT = Endpoint("https://api.example.com/v1")
 UNCLEAN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 SPEAKS = {"rehearsal": "qiniu"}  # whose recorded replies a dialect reads, where not its own
 PICTURE_BYTES = b"\x89PNG\r\n\x1a\n\xff\xfe\x00"
-FILE = Picture("sha256:0", path=Path("a.png"), media_type="image/png")
+FILE = Picture("sha256:0", file="a.png", media_type="image/png")
 LINK = Picture("url:x", url="https://pictures.example.com/a.png?e=1&token=x")
 
 # A busy machine is no failure.

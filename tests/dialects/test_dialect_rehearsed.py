@@ -28,7 +28,7 @@ from retouch_rehearsal import Settings, create_app
 from retouch_rehearsal.catalogue import MODELS
 
 ENDPOINT = Endpoint("http://rehearsal.invalid/v1")
-FILE = Picture("sha256:0", path=Path("a.png"), media_type="image/png")
+FILE = Picture("sha256:0", file="a.png", media_type="image/png")
 LINK = Picture("url:x", url="https://pictures.example/a.png")
 
 

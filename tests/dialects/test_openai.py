@@ -26,7 +26,7 @@ from retouch.pictures.payloads import transformed
 from retouch_rehearsal.multipart import read_form
 from tests.support.serving import serving
 
-FILE = Picture("sha256:0", path=Path("a.png"), media_type="image/png")
+FILE = Picture("sha256:0", file="a.png", media_type="image/png")
 LINK = Picture("url:x", url="https://pictures.example.com/a.png")
 OPTIONS: Options = (("n", 2), ("output_format", "webp"), ("quality", "low"), ("size", "auto"))
 

@@ -157,7 +157,7 @@ def test_members_of_a_mapping_are_fields_of_their_own() -> None:
     from retouch.dialects.openai import requests as openai  # noqa: PLC0415
     from retouch.job import Job, Members, Picture, Prompt, Source  # noqa: PLC0415
 
-    picture = Picture("sha256:0", path=Path("a.png"), media_type="image/png")
+    picture = Picture("sha256:0", file="a.png", media_type="image/png")
     svg = Members((("model", "gpt-6"), ("reasoning", Members((("effort", "low"),)))))
     job = Job("gpt-image-2.6-flare", Prompt("p", "x"), Source("a", picture), (("svg", svg),))
     request = openai.submit(job, Endpoint("https://api.openai.com/v1"))

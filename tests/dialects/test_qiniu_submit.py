@@ -17,8 +17,8 @@ from retouch.job import Job, Members, Options, OptionValue, Picture, Prompt, Sou
 
 BASE = "https://api.qnaigc.com/v1"
 ROOT = "https://api.qnaigc.com"
-PNG = Picture("sha256:1", path=Path("a.png"), media_type="image/png")
-JPEG = Picture("sha256:2", path=Path("b.jpg"), media_type="image/jpeg")
+PNG = Picture("sha256:1", file="a.png", media_type="image/png")
+JPEG = Picture("sha256:2", file="b.jpg", media_type="image/jpeg")
 LINK = Picture("url:https://e.com/i.jpg", url="https://e.com/i.jpg?e=1&token=t")
 CONTENTS = {PNG: b"\x89PNG one", JPEG: b"\xff\xd8 two \x00\xff"}
 

@@ -92,7 +92,7 @@ async def test_a_source_that_changed_is_sent_once_it_is_back(tmp_path: Path) -> 
     path.write_bytes(png("as planned"))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     size = path.stat().st_size
-    picture = Picture(f"sha256:{digest}", path=path, media_type="image/png", bytes=size)
+    picture = Picture(f"sha256:{digest}", file=str(path), media_type="image/png", bytes=size)
     given = lane(GEMINI, 1)
     [job] = given.all_jobs
     job = replace(job, source=replace(job.source, picture=picture))

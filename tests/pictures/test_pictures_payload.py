@@ -18,7 +18,7 @@ def planned(path: Path, data: bytes, *transforms: str) -> Picture:
     path.write_bytes(data)
     facts = inspect(path)
     assert isinstance(facts, Facts)
-    return Picture(f"sha256:{facts.sha256}", path=path, transforms=transforms)
+    return Picture(f"sha256:{facts.sha256}", file=str(path), transforms=transforms)
 
 
 def decoded(data: bytes) -> Image.Image:

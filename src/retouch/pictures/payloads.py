@@ -34,14 +34,15 @@ def payload(picture: Picture, read_object: Callable[[Picture], bytes] | None = N
     if picture.object is not None and read_object is not None:
         data = read_object(picture)
         return transformed(data, picture.transforms) if picture.transforms else data
-    if picture.path is None:
+    path = picture.path
+    if path is None:
         raise ValueError("a picture given by URL has no bytes to send")
     try:
-        data = read_regular(picture.path, span=picture.span)
+        data = read_regular(path, span=picture.span)
     except UnreadableFile as error:
-        raise SourceChanged(f"{picture.path.name} {error.reason}, since it was planned") from None
+        raise SourceChanged(f"{path.name} {error.reason}, since it was planned") from None
     if f"sha256:{hashlib.sha256(data).hexdigest()}" != picture.digest:
-        raise SourceChanged(f"{picture.path.name} has changed since it was planned; run again")
+        raise SourceChanged(f"{path.name} has changed since it was planned; run again")
     return transformed(data, picture.transforms) if picture.transforms else data
 
 

@@ -6,30 +6,58 @@ What is checked here holds for every model; what a model takes is its lane's to 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from retouch.job import Picture, Source
 from retouch.manifest import Input, Loaded
 from retouch.pictures import BadPicture, Facts, Role
 from retouch.plan.candidates import Candidate, Span, is_url
-from retouch.plan.inspections import Album, Look
+from retouch.plan.inspections import Album, Look, OnProgress
 from retouch.plan.option_pictures import picture_of
 from retouch.plan.planned import BadSource
 from retouch.plan.warnings import Warnings
 from retouch.storage.bucket_url import is_bucket
 from retouch.text import one_clean_line, url_without_signature
 
+AT_ONCE = 2048  # candidates whose files are asked for together
 _SENT_AS_THEY_ARE = ("image/png", "image/jpeg", "image/webp")
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A Source with the facts of its pictures, in the order they are sent; None for a URL."""
+    """A Source with the facts of its pictures, in the order they are sent; None for a URL.
+
+    `input` is that of the manifest which names it. The facts are kinds of pictures (`Kinds`),
+    which many have in common.
+    """
 
     source: Source
-    candidate: Candidate
+    input: int
     facts: tuple[Facts | None, ...]
     mask_facts: Facts | None = None
+
+
+class Kinds:
+    """Facts without what tells two pictures of one size and kind apart: one object for them all.
+
+    Digest and bytes stand in the Picture.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], Facts] = {}
+
+    def of(self, facts: Facts) -> Facts:
+        """The kind of a picture; what tells how it looks is its own."""
+        if facts.looks is not None:
+            return facts
+        kind = (
+            facts.media_type, facts.width, facts.height, facts.mode, facts.orientation,
+            facts.has_alpha, facts.darkest, facts.brightest, facts.frames, facts.warnings,
+        )  # fmt: skip
+        known = self._known.get(kind)
+        if known is None:
+            known = self._known[kind] = replace(facts, sha256="", bytes=0, etag="")
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +69,10 @@ class Looks:
     mask: Look | None
     segmentation: Look | None = None
 
-    def all(self) -> Iterator[Look]:
+    def all(self) -> list[Look]:
         """Every file."""
-        return (
-            each
-            for each in (self.source, *self.images, self.mask, self.segmentation)
-            if each is not None
-        )
+        every = (self.source, *self.images, self.mask, self.segmentation)
+        return [each for each in every if each is not None]
 
 
 def looks_of(candidate: Candidate, given: Input, *, hashed: bool) -> Looks:
@@ -81,13 +106,35 @@ class Checks:
         self._album = album
         self._tally = tally
         self._pictures: dict[tuple[str, Span | None], Picture] = {}
+        self._shared = _Shared()
+        self._kinds = Kinds()
         self._before = f"{str(loaded.folder).rstrip('/')}/"
 
-    def check(self, candidate: Candidate) -> Checked | BadSource:
+    def all(
+        self, candidates: list[Candidate], on_progress: OnProgress | None
+    ) -> Iterator[Checked | BadSource]:
+        """Every candidate looked at and checked, in order. They are taken from their list, so that
+        none is held twice."""
+        inputs = self._loaded.manifest.inputs
+        for candidate in candidates:
+            self._shared.add(candidate)
+        candidates.reverse()
+        while candidates:
+            some = [candidates.pop() for _ in range(min(AT_ONCE, len(candidates)))]
+            looks = [looks_of(each, inputs[each.input], hashed=self._hashed) for each in some]
+            self._album.look((look for each in looks for look in each.all()), on_progress)
+            for candidate, each in zip(some, looks, strict=True):
+                yield self._check(candidate, each)
+                for look in each.all():
+                    if look.path not in self._shared:
+                        self._album.forget(look)
+
+    def _check(self, candidate: Candidate, looks: Looks) -> Checked | BadSource:
         """The candidate's Source, or every reason why it cannot be one."""
+        if (quick := self._plain(candidate, looks)) is not None:
+            return quick
         shown = one_clean_line(candidate.name)
         given = self._loaded.manifest.inputs[candidate.input]
-        looks = looks_of(candidate, given, hashed=self._hashed)
         reasons = list(self._reasons(candidate, looks))
         if reasons:
             return BadSource(shown, "; ".join(reasons))
@@ -124,7 +171,30 @@ class Checks:
             if candidate.segmentation
             else None,
         )
-        return Checked(source, candidate, facts, mask_facts)
+        kinds = tuple(self._kind(each) for each in facts)
+        return Checked(source, candidate.input, kinds, self._kind(mask_facts))
+
+    def _kind(self, facts: Facts | None) -> Facts | None:
+        return None if facts is None else self._kinds.of(facts)
+
+    def _plain(self, candidate: Candidate, looks: Looks) -> Checked | None:
+        """The Source of a file of which nothing is to be said and that goes alone: most are."""
+        look = looks.source
+        if look is None or candidate.images or candidate.mask or candidate.segmentation:
+            return None
+        facts = self._album.facts(look)
+        if (
+            not isinstance(facts, Facts) or facts.warnings or facts.frames > 1 or facts.is_turned
+            or facts.media_type not in _SENT_AS_THEY_ARE or not _is_text(candidate.name)
+        ):  # fmt: skip
+            return None
+        kind = self._kinds.of(facts)
+        picture = self._picture(candidate.reference, facts, candidate.span)
+        columns = candidate.columns.measured(
+            (kind.width, kind.height), in_shares=candidate.in_shares
+        )
+        source = Source(candidate.name, picture, None, (), columns)
+        return Checked(source, candidate.input, (kind,))
 
     def _named(self, reference: str | None) -> str:
         """A file as messages name it: relative where it lies below the manifest's folder."""
@@ -150,13 +220,15 @@ class Checks:
 
     def _picture(self, reference: str, facts: Facts | None, span: Span | None = None) -> Picture:
         known = self._pictures.get((reference, span))
-        if known is None:
-            if facts is None:
-                known = Picture(f"url:{url_without_signature(reference)}", url=reference)
-            else:
-                known = picture_of(reference, facts, span=span)
-            self._pictures[reference, span] = known
-        return known
+        if known is not None:
+            return known
+        if facts is None:
+            picture = Picture(f"url:{url_without_signature(reference)}", url=reference)
+        else:
+            picture = picture_of(reference, facts, span=span, kind=self._kinds.of(facts))
+        if reference in self._shared:
+            self._pictures[reference, span] = picture
+        return picture
 
     def _warn(
         self,
@@ -186,6 +258,40 @@ class Checks:
             self._tally.add(
                 where, what, "paint white what is to be edited", self._named(candidate.mask)
             )
+
+
+class _Shared:
+    """References that are named more than once."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._known: set[str] = set()
+
+    def add(self, candidate: Candidate) -> None:
+        self._add(candidate.reference)
+        for other in (*candidate.images, candidate.mask, candidate.segmentation):
+            if other is not None:
+                self._add(other)
+
+    def _add(self, reference: str) -> None:
+        digest = hash(reference)
+        if digest in self._seen:
+            self._known.add(reference)
+        self._seen.add(digest)
+
+    def __contains__(self, reference: str) -> bool:
+        return reference in self._known
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8."""
+    if name.isascii():
+        return True
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _sent_size(facts: Facts, given: Input) -> tuple[int, int]:

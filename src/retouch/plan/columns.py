@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -20,17 +19,21 @@ BUILT_IN = ("stem", "name", "suffix", "parent", "label", "width", "height")
 OF_A_JOB = ("model", "prompt", "index")  # known once a job is made of the source
 
 
-@lru_cache(maxsize=8192)
-def _of_path(path: str) -> dict[str, str]:
+def _of_path(path: str, column: str) -> str:
+    """A built-in column of a path. KeyError for another one."""
     parent, _, name = path.rpartition("/")
-    stem, suffix = posixpath.splitext(name)
-    return {
-        "stem": stem,
-        "name": name,
-        "suffix": suffix,
-        "parent": parent,
-        "label": parent.rpartition("/")[2],
-    }
+    match column:
+        case "name":
+            return name
+        case "parent":
+            return parent
+        case "label":
+            return parent.rpartition("/")[2]
+        case "stem":
+            return posixpath.splitext(name)[0]
+        case "suffix":
+            return posixpath.splitext(name)[1]
+    raise KeyError(column)
 
 
 def path_of_url(url: str) -> str:
@@ -86,7 +89,7 @@ class Columns(Mapping[str, str]):
             return self._label
         if name == "split" and self.split:
             return self.split
-        return _of_path(self._path)[name]
+        return _of_path(self._path, name)
 
     def __iter__(self) -> Iterator[str]:
         yield from (name for name in BUILT_IN if name not in self._header and name in self)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from retouch.pictures import Facts, Role
-from retouch.storage.remembered import Remembered
+from retouch.storage.remembered import Remembered, Row
 
 FRESH_NS = 50_000_000  # a younger file may be written again without its time changing
 _SCHEMA = 3
@@ -54,12 +55,20 @@ class DigestCache(Remembered):
     def get(self, look: Looked, status: os.stat_result | Stamp) -> Facts | None:
         """The facts of a file or an object, if it still is the one they were found on."""
         row = self.row(_place(look), look.role)
-        if row is None or row[2:6] != _stamp(status):
-            return None
-        try:
-            return _decoder.decode(row[6]) if isinstance(row[6], bytes) else None
-        except msgspec.MsgspecError:
-            return None
+        return None if row is None else _facts(row, status)
+
+    def known(
+        self, looks: Sequence[Looked], statuses: Sequence[os.stat_result | Stamp | None]
+    ) -> list[Facts | None]:
+        """`get` for many at once, in their order; None for one without a status."""
+        places = [_place(look) for look in looks]
+        rows = {row[:2]: row for row in self.rows(places)}
+        return [
+            None
+            if status is None or (row := rows.get((place, look.role))) is None
+            else _facts(row, status)
+            for look, place, status in zip(looks, places, statuses, strict=True)
+        ]
 
     def put(self, look: Looked, status: os.stat_result | Stamp, facts: Facts) -> None:
         """Remember the facts of a file or an object as it was when `status` was taken, before it
@@ -70,6 +79,16 @@ class DigestCache(Remembered):
         if is_fresh or size != facts.bytes:
             return
         self.keep(_place(look), look.role, *stamp, _encoder.encode(facts))
+
+
+def _facts(row: Row, status: os.stat_result | Stamp) -> Facts | None:
+    """What a row tells of a file, if it still is as it was then."""
+    if row[2:6] != _stamp(status):
+        return None
+    try:
+        return _decoder.decode(row[6]) if isinstance(row[6], bytes) else None
+    except msgspec.MsgspecError:
+        return None
 
 
 def _place(look: Looked) -> bytes:

@@ -48,6 +48,10 @@ class Album:
         """What `look` found."""
         return self._found[look]
 
+    def forget(self, look: Look) -> None:
+        """Nobody asks for it again: 100,000 pictures' facts are not held at once."""
+        self._found.pop(look, None)
+
     def one(self, look: Look) -> Facts | BadPicture:
         """What there is to find out about one more file."""
         if look not in self._found:
@@ -57,14 +61,20 @@ class Album:
     def look(self, wanted: Iterable[Look], on_progress: OnProgress | None = None) -> None:
         """Look at every file once, those that the cache does not know in parallel."""
         unknown: list[tuple[Look, os.stat_result | Stamp | None]] = []
-        distinct = dict.fromkeys(wanted)
+        distinct = [look for look in dict.fromkeys(wanted) if look not in self._found]
         stamps = self._stamps([look for look in distinct if is_bucket(look.path)])
+        there: list[Look] = []
+        statuses: list[os.stat_result | Stamp | None] = []
         for look in distinct:
             status = stamps[look] if look in stamps else _status(look.path)
             if isinstance(status, BadPicture):
                 self._found[look] = status
                 continue
-            known = None if status is None else self._cache.get(look, status)
+            there.append(look)
+            statuses.append(status)
+        for look, status, known in zip(
+            there, statuses, self._cache.known(there, statuses), strict=True
+        ):
             if known is None or (look.hashed and known.looks is None):
                 unknown.append((look, status))
             else:

@@ -168,7 +168,7 @@ class LaneBuilder:
         if mask is None or not self.model.send_mask:
             return None, []
         if not capabilities.takes_mask:
-            where = ("inputs", each.candidate.input, "mask")
+            where = ("inputs", each.input, "mask")
             self._say(where, f"{self.model.model} takes no mask", "say `send_mask: false` for it")
             return mask, []
         limits = capabilities.mask_limits
@@ -183,7 +183,7 @@ class LaneBuilder:
     ) -> Picture:
         if facts is None:
             return picture
-        given = self.loaded.manifest.inputs[each.candidate.input]
+        given = self.loaded.manifest.inputs[each.input]
         transforms = transforms_for(
             facts, limits, convert=given.convert, orient=given.apply_orientation
         )

@@ -16,7 +16,7 @@ from retouch.manifest import Loaded
 from retouch.manifest.messages import close_to
 from retouch.pictures.inspecting import can_hash
 from retouch.plan.candidates import Candidate, empty_cell
-from retouch.plan.checked import Checked, Checks, looks_of
+from retouch.plan.checked import Checked, Checks
 from retouch.plan.columns import BUILT_IN, OF_A_JOB
 from retouch.plan.digests import DigestCache
 from retouch.plan.inspections import Album, OnProgress
@@ -60,8 +60,8 @@ def build(
     problems.extend(_unknown_lanes(loaded))
     prompts = _with_known_names(loaded, prompts, candidates, problems)
     problems.extend(_empty_cells(candidates, prompts))
-    album = _looked_at(loaded, candidates, Album(cache, objects), on_progress, hashed=hashed)
-    checked, bad = _checked(Checks(loaded, album, tally, hashed=hashed), candidates)
+    sources, album = len(candidates), Album(cache, objects)
+    checked, bad = _checked(Checks(loaded, album, tally, hashed=hashed), candidates, on_progress)
     leaks = _leaks(loaded, checked, problems)
     if paths is not None and "path" not in loaded.manifest.output.model_fields_set:
         paths = told_apart(paths, (each.source.columns for each in checked))
@@ -78,7 +78,7 @@ def build(
     problems.extend(tally.problems(loaded))
     return Plan(
         lanes=tuple(lanes),
-        sources=len(candidates),
+        sources=sources,
         problems=_distinct(problems, "error"),
         warnings=_distinct(problems, "warning"),
         bad_sources=tuple(bad),
@@ -86,21 +86,6 @@ def build(
         leaks=leaks,
         has_splits=loaded.manifest.splits is not None,
     )
-
-
-def _looked_at(
-    loaded: Loaded,
-    candidates: Iterable[Candidate],
-    album: Album,
-    on_progress: OnProgress | None,
-    *,
-    hashed: bool,
-) -> Album:
-    """Every file of the candidates, looked at once."""
-    inputs = loaded.manifest.inputs
-    looks = (looks_of(each, inputs[each.input], hashed=hashed) for each in candidates)
-    album.look((look for each in looks for look in each.all()), on_progress)
-    return album
 
 
 def _distinct(problems: list[Problem], severity: str) -> tuple[Problem, ...]:
@@ -214,11 +199,12 @@ def _empty_cells(candidates: list[Candidate], prompts: tuple[Variant, ...]) -> l
     return [problem for problem in found if problem is not None]
 
 
-def _checked(checks: Checks, candidates: list[Candidate]) -> tuple[list[Checked], list[BadSource]]:
+def _checked(
+    checks: Checks, candidates: list[Candidate], on_progress: OnProgress | None
+) -> tuple[list[Checked], list[BadSource]]:
     good: list[Checked] = []
     bad: list[BadSource] = []
-    for candidate in candidates:
-        found = checks.check(candidate)
+    for found in checks.all(candidates, on_progress):
         if isinstance(found, BadSource):
             bad.append(found)
         else:

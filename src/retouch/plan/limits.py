@@ -70,14 +70,14 @@ def _size_faults(facts: Facts, limits: PictureLimits) -> Iterator[str]:
 def _sent_bytes(picture: Picture, facts: Facts, limit: int) -> int:
     """Bytes as sent. What is encoded anew is encoded here only if it could pass the limit."""
     if not picture.transforms:
-        return facts.bytes
+        return picture.bytes or 0
     most = facts.height * (facts.width * 4 + 1)  # four channels, a filter byte a row
     if most + most // 1000 + 4096 <= limit:
         return 0
     try:
         return len(payload(picture))
     except SourceChanged:
-        return facts.bytes
+        return picture.bytes or 0
 
 
 def _shown(names: Iterator[str] | tuple[str, ...]) -> str:

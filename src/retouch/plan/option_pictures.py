@@ -5,7 +5,6 @@ against the model's limits, and sent as a link.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from retouch.dialects.base import Parameter, PictureLimits
 from retouch.job import Picture
@@ -47,12 +46,18 @@ def picture_named(
 
 
 def picture_of(
-    reference: str, facts: Facts, *, span: tuple[int, int] | None = None, by_link: bool = False
+    reference: str,
+    facts: Facts,
+    *,
+    span: tuple[int, int] | None = None,
+    by_link: bool = False,
+    kind: Facts | None = None,
 ) -> Picture:
-    """A file or an object as a Picture, with what is known of it."""
+    """A file or an object as a Picture, with what is known of it; texts and numbers that others
+    have too are those of its `kind`."""
     in_bucket = is_bucket(reference)
+    kind = kind or facts
     return Picture(
-        facts.digest, path=None if in_bucket else Path(reference),
-        object=reference if in_bucket else None, span=span, media_type=facts.media_type,
-        bytes=facts.bytes, width=facts.width, height=facts.height, by_link=by_link,
+        facts.digest, None if in_bucket else reference, None, kind.media_type, facts.bytes,
+        kind.width, kind.height, (), span, reference if in_bucket else None, by_link,
     )  # fmt: skip

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TypeVar
 
@@ -26,7 +26,12 @@ SUFFIXES = (".png", ".jpg", ".webp", ".gif", ".svg")
 _INDEX_MARK = "\0"
 _OF_A_JOB = frozenset({"model", "prompt"})
 _WHOLE = (Name("model"), Name("prompt"))
+_PARENT = (Name("parent"),)
 _UNFIT = re.compile(r'[\x01-\x1f\x7f/\\<>:"|?*{}]')
+_FITS = re.compile(  # as most parts do: a quick look, and no name that Windows could reserve
+    r"(?!con|prn|aux|nul|com|lpt)[a-z0-9_](?:[a-z0-9_ .\0+~-]*[a-z0-9_\0+~-])?",
+    re.ASCII | re.IGNORECASE,
+)
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 
@@ -35,9 +40,15 @@ def fit_part(text: str) -> str:
     return _fit(text.replace(_INDEX_MARK, "_"))
 
 
-@lru_cache(maxsize=65536)
 def _fit(text: str) -> str:
     """The same, for a text in which a NUL stands for the picture's index, and stays."""
+    if len(text) <= PART_BYTES and _FITS.fullmatch(text):
+        return text
+    return _made_fit(text)
+
+
+@lru_cache(maxsize=4096)
+def _made_fit(text: str) -> str:
     fit = _UNFIT.sub("_", text)
     if not fit.isascii():
         fit = "".join(map(_visible, unicodedata.normalize("NFC", fit)))
@@ -82,6 +93,8 @@ class OutputPaths:
     full: tuple[Template, ...] = ()
     crowded: frozenset[str] = frozenset()
 
+    _of_job: dict[tuple[object, ...], str] = field(default_factory=dict, repr=False, compare=False)
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names the template uses."""
@@ -89,51 +102,125 @@ class OutputPaths:
 
     def of(self, columns: Mapping[str, str]) -> SourcePaths:
         """The paths of one source's pictures. KeyError for a column the source does not have."""
-        parts: list[str | Template] = []
         is_crowded = bool(self.crowded) and _place(columns, "name") in self.crowded
-        for part in self.full if is_crowded else self.parts:
-            if part.parts == (Name("parent"),):
-                parts.extend(fit_part(name) for name in columns["parent"].split("/") if name)
+        parts = self.full if is_crowded else self.parts
+        found: list[str | Template] = []
+        for part in parts:
+            if part.parts == _PARENT:
+                found.extend(fit_part(name) for name in columns["parent"].split("/") if name)
             elif _OF_A_JOB.isdisjoint(part.names):
-                parts.append(_rendered(part, columns, {}))
+                found.append(_rendered(part, columns, {}))
             else:
                 for name in part.names:
                     if name not in ("model", "prompt", "index"):
                         _ = columns[name]
-                parts.append(part)
-        return SourcePaths(tuple(parts), columns)
+                found.append(part)
+        return SourcePaths(tuple(_runs(found)), columns, self._of_job)
+
+    @property
+    def is_job_then_source(self) -> bool:
+        """Whether every path begins with the same number of parts that hang on model and prompt
+        alone, and goes on with those of the source alone: so that two are equal only if both
+        halves are."""
+        kinds = [_OF_A_JOB.isdisjoint(part.names) for part in self.parts]
+        of_job = [part for part, of_source in zip(self.parts, kinds, strict=True) if not of_source]
+        return kinds == sorted(kinds) and all(_OF_A_JOB.issuperset(each.names) for each in of_job)
+
+
+    def head(self, model: str, prompt: str) -> str:
+        """What hangs on model and prompt, where that is what every path begins with."""
+        of_job = [part for part in self.parts if not _OF_A_JOB.isdisjoint(part.names)]
+        return SourcePaths(tuple(_runs([*of_job, "x"])), {}).render(model, prompt)
+
+    def tail(self, columns: Mapping[str, str]) -> str:
+        """What follows it: the source's own."""
+        runs = self.of(columns).runs
+        return runs[-1] if isinstance(runs[-1], str) else ""
+
+Run = tuple[Template, ...]
+"""Parts beside each other that hang on the model or the prompt."""
+
+
+def _runs(parts: list[str | Template]) -> Iterator[str | Run]:
+    """The parts in runs: what is rendered is one text, with what ends each folder."""
+    last = len(parts) - 1
+    ready: list[str] = ["images"]
+    waiting: list[Template] = []
+    for at, part in enumerate(parts):
+        if isinstance(part, str):
+            if waiting:
+                yield tuple(waiting)
+                waiting = []
+            ready.append(part if at == last else _as_folder(part))
+        else:
+            if ready:
+                yield "/".join(ready)
+                ready = []
+            waiting.append(part)
+    if ready:
+        yield "/".join(ready)
+    if waiting:
+        yield tuple(waiting)
+
+
+def _as_folder(part: str) -> str:
+    """A folder named like a picture could stand where a picture is to go."""
+    return f"{part}_" if part.lower().endswith(SUFFIXES) else part
 
 
 @dataclass(frozen=True, slots=True)
 class SourcePaths:
-    """One source's paths: what hangs on the source alone is rendered, the rest waits."""
+    """One source's paths: what hangs on the source alone is rendered, the rest waits.
 
-    parts: tuple[str | Template, ...]
+    `of_job` remembers, for all sources, what hangs on model and prompt alone.
+    """
+
+    runs: tuple[str | Run, ...]
     columns: Mapping[str, str]
+    of_job: dict[tuple[object, ...], str] = field(default_factory=dict, repr=False, compare=False)
 
     def render(self, model: str, prompt: str) -> str:
         """The path below the outputs folder, without suffix, `{index}` left for the picture's."""
-        done = ["images"]
-        for part in self.parts:
-            if isinstance(part, str):
-                done.append(part)
-            elif len(part.parts) == 1 and part.parts[0] in _WHOLE:
-                done.append(fit_part(model if part.parts[0] == _WHOLE[0] else prompt))
-            else:
-                done.append(_rendered(part, self.columns, {"model": model, "prompt": prompt}))
-        # A folder named like a picture could stand where a picture is to go.
-        folders = [f"{part}_" if part.lower().endswith(SUFFIXES) else part for part in done[:-1]]
-        return "/".join((*folders, done[-1]))
+        return "/".join(
+            [
+                run if isinstance(run, str) else self._run(run, at, model, prompt)
+                for at, run in enumerate(self.runs)
+            ]
+        )
+
+    def _run(self, run: Run, at: int, model: str, prompt: str) -> str:
+        is_last = at == len(self.runs) - 1
+        place = (*map(id, run), is_last, model, prompt)  # parts live as long as what remembers
+        known = self.of_job.get(place)
+        if known is not None:
+            return known
+        done = [self._part(part, model, prompt) for part in run]
+        text = "/".join([*map(_as_folder, done[:-1]), done[-1] if is_last else _as_folder(done[-1])])
+        if all(_OF_A_JOB.issuperset(part.names) for part in run):
+            self.of_job[place] = text
+        return text
+
+    def _part(self, part: Template, model: str, prompt: str) -> str:
+        if len(part.parts) == 1 and part.parts[0] in _WHOLE:
+            return fit_part(model if part.parts[0] == _WHOLE[0] else prompt)
+        return _rendered(part, self.columns, {"model": model, "prompt": prompt})
 
 
 def _rendered(part: Template, columns: Mapping[str, str], of_job: Mapping[str, str]) -> str:
     """One part; a NUL in `index` stands for the index, in any other column for nothing."""
-    values = {"index": _INDEX_MARK}
-    for name in part.names:
-        if name != "index":
-            value = of_job[name] if name in of_job else columns[name]
-            values[name] = value.replace(_INDEX_MARK, "_")
-    return _fit(part.render(values)).replace(_INDEX_MARK, "{index}")
+    pieces = [
+        piece
+        if isinstance(piece, str)
+        else _INDEX_MARK
+        if piece.name == "index"
+        else _value(piece.name, columns, of_job).replace(_INDEX_MARK, "_")
+        for piece in part.parts
+    ]
+    return _fit("".join(pieces)).replace(_INDEX_MARK, "{index}")
+
+
+def _value(name: str, columns: Mapping[str, str], of_job: Mapping[str, str]) -> str:
+    return of_job[name] if name in of_job else columns[name]
 
 
 def output_paths(template: str) -> OutputPaths:

@@ -6,13 +6,24 @@ million Jobs. The order is the same every time: sources outermost, then prompts,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from retouch.dialects.base import Capabilities
 from retouch.errors import Problem
-from retouch.job import Job, Options, Prompt, Source, Terms, plain_text
+from retouch.job import (
+    Job,
+    Options,
+    Prompt,
+    Source,
+    Terms,
+    key_of,
+    keyed_pictures,
+    keyed_request,
+    keyed_text,
+    plain_text,
+)
 from retouch.manifest import Combine, Model
 from retouch.plan.choosing import drawn, fits
 from retouch.plan.paths import OutputPaths
@@ -45,13 +56,19 @@ class Leak:
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """A prompt rendered for one source. `draw` is its place among those drawn. `is_copy`: the same
-    work is planned for an earlier source, and is delivered to this one too."""
+    """A prompt rendered for one source. `keyed` is its part of a Key; `draw` its place among those
+    drawn. `is_copy`: the same work is planned for an earlier source, and is delivered to this one
+    too."""
 
-    variant: Variant
-    text: str
+    prompt: Prompt
+    keyed: bytes = field(repr=False)
     draw: int = 0
     is_copy: bool = False
+
+    @property
+    def text(self) -> str:
+        """The prompt's text."""
+        return self.prompt.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +96,7 @@ class Lane:
     like: str | None = None
     terms: Terms = field(default_factory=Terms)
     combine: Combine = field(default_factory=Combine)
-    numbers: tuple[int, ...] = field(default=(), repr=False)
+    numbers: Sequence[int] = field(default=(), repr=False)
     copies_count: int = 0
     rejected: frozenset[str] = field(default=frozenset(), repr=False)
 
@@ -103,20 +120,24 @@ class Lane:
         return self._made(of_copies=True) if self.copies_count else iter(())
 
     def _made(self, *, of_copies: bool) -> Iterator[Job]:
-        name, lane = self.model.model, self.name
+        name, lane, repeats = self.model.model, self.name, range(self.repeat)
+        requests = {
+            placement: keyed_request(name, self.options, placement)
+            for placement in self.placements.values()
+        }
         for source, wanted in self.renderings():
             paths = self.output.of(source.columns)
             placement = self.placements[1 + len(source.images)]
+            request, pictures = requests[placement], keyed_pictures(source)
             for each in wanted:
                 if each.is_copy != of_copies:
                     continue
-                prompt = Prompt(each.variant.id, each.text)
-                output = paths.render(lane, each.variant.id)
-                for repeat in range(self.repeat):
+                output = paths.render(lane, each.prompt.id)
+                for repeat in repeats:
                     job = Job(
-                        name, prompt, source, self.options, placement, repeat, output, self.like,
-                        self.terms, each.draw, lane,
-                    )  # fmt: skip
+                        name, each.prompt, source, self.options, placement, repeat, output,
+                        self.like, self.terms, each.draw, lane,
+                    ).keyed(key_of(pictures, request, each.keyed, repeat, each.draw))  # fmt: skip
                     yield self._standing(job) if self.rejected else job
 
     def _standing(self, job: Job) -> Job:
@@ -125,12 +146,17 @@ class Lane:
             job = job.redo()
         return job
 
-    def renderings(self) -> Iterator[tuple[Source, list[Rendering]]]:
+    def renderings(self) -> Iterator[tuple[Source, Sequence[Rendering]]]:
         """Each source with its prompts, rendered; without what would ask for the same work again.
 
         KeyError for a name without a value: a plan without problems has none.
         """
+        rendering = [Renderer(each, self.name) for each in self.prompts]
+        if self.fits_all and not self.repeated:
+            yield from self._renderings_of_all(rendering)
+            return
         shared: dict[Identity, dict[tuple[str, int], set[str]]] = {}
+        by_variant = {id(each.variant): each for each in rendering}
         for at, source in enumerate(self.sources):
             own: set[tuple[str, int]] = set()
             elsewhere: dict[tuple[str, int], set[str]] = {}
@@ -140,15 +166,37 @@ class Lane:
                     elsewhere = shared.setdefault(content, elsewhere)
             wanted: list[Rendering] = []
             for draw, variant in self.chosen(at):
-                work = (rendered(variant, source, self.name), draw)
+                made = by_variant[id(variant)].of(source)
+                work = (made.text, draw)
                 places = elsewhere.get(work, ())
                 if work not in own and source.name not in places:
                     own.add(work)
-                    wanted.append(Rendering(variant, *work, is_copy=bool(places)))
+                    is_plain = not draw and not places
+                    wanted.append(made if is_plain else replace(made, draw=draw, is_copy=bool(places)))
             if self.repeated:
                 for work in own:
                     elsewhere.setdefault(work, set()).add(source.name)
             yield source, wanted
+
+    def _renderings_of_all(
+        self, rendering: Sequence[Renderer]
+    ) -> Iterator[tuple[Source, Sequence[Rendering]]]:
+        """Where every source has every prompt, and no other source's content: quickly."""
+        lane = self.name
+        fitting = [each for each in rendering if not each.variant.models or lane in each.variant.models]
+        fixed = [each.fixed for each in fitting if each.fixed is not None]
+        if len(fixed) == len(fitting):
+            for_all = _each_once(fixed)
+            for source in self.sources:
+                yield source, for_all
+            return
+        for source in self.sources:
+            yield source, _each_once([each.of(source) for each in fitting])
+
+    @property
+    def fits_all(self) -> bool:
+        """Whether every source has every prompt of the lane."""
+        return self.combine.mode == "product" and not any(each.when for each in self.prompts)
 
     def chosen(self, at: int) -> Iterator[tuple[int, Variant]]:
         """The prompts of the source at a position, each with its place among those drawn."""
@@ -173,6 +221,16 @@ class Lane:
         ids = tuple(each.id for each in fitting)
         places = drawn(source.name, ids, weights, self.combine.variants, self.combine.seed)
         return ((draw, fitting[place]) for draw, place in enumerate(places))
+
+
+def _each_once(wanted: list[Rendering]) -> list[Rendering]:
+    """Renderings without those whose text an earlier one has."""
+    if len({each.prompt.text for each in wanted}) == len(wanted):
+        return wanted
+    first: dict[str, Rendering] = {}
+    for each in wanted:
+        first.setdefault(each.prompt.text, each)
+    return list(first.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,15 +272,50 @@ def identity(source: Source) -> Identity:
     return (mask, source.picture.identity, *(picture.identity for picture in source.images))
 
 
-def rendered(variant: Variant, source: Source, model: str) -> str:
-    """The prompt's text for one source. KeyError for a name that has no value.
+class Renderer:
+    """One prompt of a lane, rendered for source after source.
 
-    A prompt's own variables win over a table's columns, these over built-in ones.
+    A prompt's own variables win over a table's columns, these over built-in ones. `fixed` is the
+    Rendering of every source, where it hangs on none.
     """
-    if variant.text is not None:
-        return plain_text(variant.text)
-    values = dict(variant.values)
-    of_job = {"model": model, "prompt": variant.id}
-    for name in variant.used:
-        values[name] = source.columns[name] if name in source.columns else of_job[name]
-    return plain_text(variant.template.render(values))
+
+    __slots__ = ("_of_job", "_pieces", "fixed", "variant")
+
+    def __init__(self, variant: Variant, lane: str) -> None:
+        self.variant = variant
+        self._of_job = {"model": lane, "prompt": variant.id}
+        self._pieces = [
+            piece if isinstance(piece, str) else variant.values.get(piece.name, piece)
+            for piece in variant.template.parts
+        ]
+        self.fixed = None
+        if variant.text is not None:
+            self.fixed = _rendering(variant.id, plain_text(variant.text))
+
+    def text(self, source: Source) -> str:
+        """The prompt's text for one source. KeyError for a name that has no value."""
+        if self.fixed is not None:
+            return self.fixed.prompt.text
+        columns = source.columns
+        return plain_text(
+            "".join(
+                [
+                    piece if isinstance(piece, str) else self._value(piece.name, columns)
+                    for piece in self._pieces
+                ]
+            )
+        )
+
+    def of(self, source: Source) -> Rendering:
+        """The prompt rendered for one source. KeyError for a name that has no value."""
+        return self.fixed or _rendering(self.variant.id, self.text(source))
+
+    def _value(self, name: str, columns: Mapping[str, str]) -> str:
+        try:
+            return columns[name]
+        except KeyError:
+            return self._of_job[name]
+
+
+def _rendering(prompt: str, text: str) -> Rendering:
+    return Rendering(Prompt(prompt, text), keyed_text(text))

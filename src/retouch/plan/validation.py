@@ -11,7 +11,7 @@ from retouch.job import Source
 from retouch.manifest import Loaded
 from retouch.manifest.messages import close_to
 from retouch.plan.paths import PATH_BYTES, Collisions
-from retouch.plan.planned import Identity, Lane, identity, rendered
+from retouch.plan.planned import Identity, Lane, Renderer, identity
 from retouch.plan.prompts import Variant
 from retouch.plan.warnings import Warnings
 from retouch.text import one_clean_line
@@ -33,6 +33,8 @@ def check_prompts(
     loaded: Loaded, lane: Lane, by_images: Mapping[int, Capabilities], tally: Warnings
 ) -> Renderings:
     """Render every prompt of the lane once; count those that ask for different work."""
+    if (count := _sound(lane, by_images)) is not None:
+        return Renderings(count, 0, ())
     known: dict[Identity, dict[tuple[str, int], dict[str, None]]] = {}
     rendering = _Rendering(loaded, lane)
     renderings = copies = 0
@@ -67,11 +69,46 @@ def check_prompts(
     return Renderings(renderings, copies, rendering.problems())
 
 
+def _sound(lane: Lane, by_images: Mapping[int, Capabilities]) -> int | None:
+    """How many renderings there are where all are sound and each asks for work of its own, seen by
+    a quick look; None where a closer one is due."""
+    if not lane.fits_all or lane.repeated:
+        return None
+    name = lane.name
+    fitting = [each for each in lane.prompts if not each.models or name in each.models]
+    limits = {
+        images: capabilities.maximum_prompt_characters for images, capabilities in by_images.items()
+    }
+    rendering = [Renderer(each, name) for each in fitting]
+    fixed = {each.fixed.text for each in rendering if each.fixed is not None}
+    own = [each for each in rendering if each.fixed is None]
+    if len(fixed) + len(own) < len(fitting):
+        return None
+    if any(any(text_faults(text, limit)) for text in fixed for limit in set(limits.values())):
+        return None
+    if not own:
+        return len(fitting) * len(lane.sources)
+    for source in lane.sources:
+        limit = limits[1 + len(source.images)]
+        try:
+            texts = {each.text(source) for each in own}
+        except KeyError:
+            return None
+        if len(texts) < len(own) or not texts.isdisjoint(fixed):
+            return None
+        for text in texts:
+            is_short = limit is None or len(text) <= limit
+            if not (is_short and text.isprintable() and text) and any(text_faults(text, limit)):
+                return None
+    return len(fitting) * len(lane.sources)
+
+
 class _Rendering:
     """Renders a lane's prompts; what is wrong with them is said once a prompt."""
 
     def __init__(self, loaded: Loaded, lane: Lane) -> None:
-        self._loaded, self._lane_name = loaded, lane.name
+        self._loaded = loaded
+        self._renderers = {id(each): Renderer(each, lane.name) for each in lane.prompts}
         self._missing: dict[tuple[str, str], Problem] = {}
         self._faults = Warnings()
 
@@ -81,7 +118,7 @@ class _Rendering:
         """The prompts drawn for a source, each with its draw; `limit`: in characters."""
         for draw, variant in drawn:
             try:
-                text = rendered(variant, source, self._lane_name)
+                text = self._renderers[id(variant)].text(source)
             except KeyError as error:
                 name = str(error.args[0])
                 if (variant.id, name) not in self._missing:
@@ -144,6 +181,8 @@ def check_paths(loaded: Loaded, lanes: Iterable[Lane]) -> list[Problem]:
         if pictures > 1 and not lane.output.has_index:
             what = f"{lane.name} makes {pictures} pictures of a source, all with one path"
             return [loaded.problem(where, what, "add {index}")]
+    if _apart_by_halves(lanes):
+        return []
     collisions = Collisions()
     try:
         for path, _ in _paths(lanes):
@@ -171,6 +210,48 @@ def check_paths(loaded: Loaded, lanes: Iterable[Lane]) -> list[Problem]:
     return found
 
 
+def _apart_by_halves(lanes: list[Lane]) -> bool:
+    """Whether all paths are fit and apart, seen without making them: where one half of each hangs
+    on model and prompt and the other on the source, two are alike only if both halves are."""
+    outputs = [lane.output for lane in lanes]
+    if not outputs or not all(
+        each is outputs[0] and each.is_job_then_source and each.index_is_told_apart
+        for each in outputs
+    ):
+        return False
+    heads = Collisions()
+    longest = 0
+    for lane in lanes:
+        for variant in lane.prompts:
+            head = outputs[0].head(lane.name, variant.id)
+            heads.suspect(head)
+            longest = max(longest, len(head))
+    tails = Collisions()
+    try:
+        for columns in _all_columns(lanes):
+            tail = outputs[0].tail(columns)
+            tails.suspect(tail)
+            if longest + len(tail) > PATH_BYTES // 4 or tails.suspected:
+                return False
+    except KeyError:
+        return False
+    return not heads.suspected
+
+
+def _all_columns(lanes: list[Lane]) -> Iterator[Mapping[str, str]]:
+    """The columns of every source that some lane takes, each once."""
+    seen: set[int] = set()
+    for at, lane in enumerate(lanes):
+        if any(lane.sources == other.sources for other in lanes[:at]):
+            continue
+        is_last = at == len(lanes) - 1
+        for source in lane.sources:
+            if id(source.columns) not in seen:
+                yield source.columns
+            if not is_last:
+                seen.add(id(source.columns))
+
+
 def _paths(lanes: Iterable[Lane]) -> Iterator[tuple[str, tuple[str, str, str]]]:
     """Every job's path with what it is of; one for each picture where indexes could mix them."""
     for lane in lanes:
@@ -178,8 +259,8 @@ def _paths(lanes: Iterable[Lane]) -> Iterator[tuple[str, tuple[str, str, str]]]:
         for source, wanted in lane.renderings():
             paths = lane.output.of(source.columns)
             for each in wanted:
-                path = paths.render(lane.name, each.variant.id)
-                who = (source.name, lane.name, each.variant.id)
+                path = paths.render(lane.name, each.prompt.id)
+                who = (source.name, lane.name, each.prompt.id)
                 if lane.output.index_is_told_apart:
                     yield path, who
                     continue

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 LOCKED_SECONDS = 0.2  # how long another process's writing is waited for
+_ASKED_AT_ONCE = 500  # rows: SQLite takes 999 values in a statement of any version
 
 Row = tuple[object, ...]
 
@@ -82,6 +83,22 @@ class Remembered:
             self.close()
             return None
         return found
+
+    def rows(self, firsts: Sequence[object]) -> Iterator[Row]:
+        """The rows whose first key is one of `firsts`, in no order: quicker than one by one."""
+        unsaved = [row for row in self._unsaved.values() if row[0] in set(firsts)]
+        for at in range(0, len(firsts), _ASKED_AT_ONCE):
+            if self._database is None:
+                break
+            some = firsts[at : at + _ASKED_AT_ONCE]
+            places = ",".join("?" * len(some))
+            wanted = f"select * from remembered where {self._columns[0]} in ({places})"  # noqa: S608 - constants
+            try:
+                yield from self._database.execute(wanted, some).fetchall()
+            except (sqlite3.Error, OverflowError):
+                self._unsaved = {}
+                self.close()
+        yield from unsaved
 
     def keep(self, *row: object) -> None:
         """Keep a row, in place of that of the same key."""

@@ -67,7 +67,7 @@ def lane_of(model: str, large: Path | None = None, file: Picture | None = None) 
     data = bytes(LARGE_BYTES)
     large.write_bytes(data)
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    picture = Picture(digest, path=large, media_type="image/png", bytes=len(data))
+    picture = Picture(digest, file=str(large), media_type="image/png", bytes=len(data))
     job = Job(
         model=model,
         prompt=Prompt("white", "make it white"),
