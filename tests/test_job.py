@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import unicodedata
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from retouch.job import KEY_SCHEMA, Job, Members, Picture, Prompt, Source, Terms, plain_text
+from retouch.job import (
+    KEY_SCHEMA,
+    Job,
+    Members,
+    Picture,
+    Prompt,
+    Source,
+    Terms,
+    plain_text,
+    unsigned,
+)
 
 CAT = Source("cats/1.png", Picture("sha256:" + "ab" * 32))
 PLAIN = Job("gemini-2.5-flash-image", Prompt("white", "将图片中的猫改成白色"), CAT)
@@ -79,3 +94,73 @@ def test_repeats_of_several_pictures_share_no_path() -> None:
     ]
     paths = {job.output_path(index) for job in jobs for index in range(2)}
     assert paths == {f"images/{number}" for number in range(6)}
+
+
+def _canonical(job: Job) -> str:
+    """The Key as its document has it: SHA-256 of the canonical JSON, made whole."""
+    mask = job.source.mask
+    canonical: dict[str, object] = {
+        "schema": 2,
+        "model": job.model,
+        "prompt": job.prompt.text,
+        "images": [picture.identity for picture in job.pictures],
+        "mask": mask.identity if mask else None,
+        "placement": job.placement,
+        "options": {name: unsigned(value) for name, value in job.options},
+        "repeat": job.repeat,
+    }
+    canonical |= {"draw": job.draw} if job.draw else {}
+    canonical |= {"redone": job.redone} if job.redone else {}
+    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
+_PICTURES = st.builds(
+    Picture, _TEXTS, transforms=st.sampled_from([(), ("orient",), ("orient", "convert")])
+)
+_OPTIONS = st.dictionaries(
+    _TEXTS, st.one_of(_TEXTS, st.booleans(), st.integers(-9, 2**40), st.none()), max_size=3
+)
+
+
+@given(
+    st.builds(
+        Job,
+        _TEXTS,
+        st.builds(Prompt, _TEXTS, _TEXTS),
+        st.builds(
+            Source,
+            _TEXTS,
+            _PICTURES,
+            st.none() | _PICTURES,
+            st.lists(_PICTURES, max_size=2).map(tuple),
+        ),
+        _OPTIONS.map(lambda options: tuple(sorted(options.items()))),
+        _TEXTS,
+        st.integers(0, 300),
+        draw=st.integers(0, 3),
+        redone=st.integers(0, 3),
+    )
+)
+def test_a_key_made_of_parts_is_that_of_the_whole(job: Job) -> None:
+    """A source's, a model's and a prompt's part are made once for many Jobs: byte for byte what
+    one JSON writer makes of it all."""
+    assert job.key == _canonical(job)
+
+
+def test_a_copy_forgets_the_key() -> None:
+    """A Job that becomes another one (redone, another prompt) never keeps the Key it had."""
+    job = replace(PLAIN).keyed(PLAIN.key)
+    assert job == PLAIN
+    other = replace(job, prompt=Prompt("white", "another text"))
+    assert other.key == _canonical(other) != PLAIN.key
+    assert job.redo().key == _canonical(job.redo()) != PLAIN.key
+
+
+@given(st.text(st.sampled_from("aé が\u0301\u3000\r\n\t \u2028\x1c\x85"), max_size=8))
+def test_a_plain_line_is_what_the_long_way_makes_of_it(text: str) -> None:
+    """One line without blanks at its end passes at once, and unchanged."""
+    lines = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
+    whole = "\n".join(line.rstrip() for line in lines.split("\n")).strip("\n")
+    assert plain_text(text) == whole

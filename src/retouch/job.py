@@ -197,12 +197,11 @@ class Job:
     @property
     def key(self) -> str:
         """The content address: 64 hex digits."""
-        return self.known_key or key_of(
-            keyed_pictures(self.source),
-            keyed_request(self.model, self.options, self.placement),
-            keyed_text(self.prompt.text),
-            self.repeat, self.draw, self.redone,
-        )  # fmt: skip
+        if self.known_key:
+            return self.known_key
+        request = keyed_request(self.model, self.options, self.placement)
+        parts = (keyed_pictures(self.source), request, keyed_text(self.prompt.text))
+        return key_of(parts, self.repeat, self.draw, self.redone)
 
     def keyed(self, key: str) -> Job:
         """The same Job, its Key known: made of parts that many Jobs share. A copy forgets it."""
@@ -252,10 +251,9 @@ def keyed_text(text: str) -> bytes:
     return b'"prompt":%b,' % _json(text)
 
 
-def key_of(
-    pictures: bytes, request: bytes, text: bytes, repeat: int, draw: int = 0, redone: int = 0
-) -> str:
-    """The Key of a Job of these parts."""
+def key_of(parts: tuple[bytes, bytes, bytes], repeat: int, draw: int = 0, redone: int = 0) -> str:
+    """The Key of a Job: of its pictures', its request's and its text's part, in this order."""
+    pictures, request, text = parts
     if draw or redone:
         drawn = b'"draw":%d,' % draw if draw else b""
         again = b'"redone":%d,' % redone if redone else b""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,7 +194,7 @@ def test_a_job_is_sent_as_the_page_says(job: Job, url: str, body: dict[str, obje
 
 def test_transformed_pictures_are_sent_as_png() -> None:
     """What orient and convert write is PNG, whatever the file was."""
-    turned = Picture("sha256:2", Path("b.jpg"), media_type="image/jpeg", transforms=("orient",))
+    turned = Picture("sha256:2", "b.jpg", media_type="image/jpeg", transforms=("orient",))
     request = qiniu.submit(job_of("gemini-2.5-flash-image", turned), Endpoint(BASE))
     assert b'"data:image/png;base64,' in b"".join(s for s in request.body if isinstance(s, bytes))
 

@@ -113,7 +113,9 @@ def filed(folder: Path) -> Picture:
     data, path = png("filed"), folder / "filed.png"
     path.write_bytes(data)
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    return Picture(digest, file=str(path), media_type="image/png", bytes=len(data), width=8, height=8)
+    return Picture(
+        digest, file=str(path), media_type="image/png", bytes=len(data), width=8, height=8
+    )
 
 
 def _linked(model: str, index: int) -> Picture:

@@ -8,12 +8,13 @@ records of history the upper end is never less than what the Attempts' ceilings 
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 
 from retouch.costs.history import History, PastUsage
-from retouch.costs.pricing import Delivered, ceiling_of, cost_at
+from retouch.costs.pricing import Asked, Delivered, ceiling_for, cost_at
 from retouch.dialects.base import Capabilities, Usage
 from retouch.job import Job
 from retouch.ledger.state import Replay
@@ -37,23 +38,34 @@ class Demand:
     images: int = 0
     text_bytes: int = 0
     pictures: int = 0
-    ceiling: Decimal | None = Decimal(0)
     example: Job | None = field(default=None, repr=False)
+    _asked: Counter[Asked] = field(default_factory=Counter, repr=False)
 
     def add(self, job: Job) -> None:
         """One more Job to be sent."""
-        self.jobs += 1
-        self.images += job.images_wanted
-        self.text_bytes += len(job.prompt.text.encode())
-        self.pictures += len(job.pictures) + (job.source.mask is not None)
-        self.example = self.example or job
-        observed = self.state.observed.get(job.model)
-        ceiling = ceiling_of(job, self.price, self.capabilities, observed)
-        if ceiling is None or self.ceiling is None:
-            self.ceiling = None
-        else:
+        self.add_alike(job, Asked.by(job))
+
+    def add_alike(self, example: Job, asked: Asked, times: int = 1) -> None:
+        """So many Jobs more that ask for this; `example` is any of the lane's."""
+        self.jobs += times
+        self.images += times * asked.terms.n
+        self.text_bytes += times * asked.text_bytes
+        self.pictures += times * asked.pictures
+        self.example = self.example or example
+        self._asked[asked] += times
+
+    @property
+    def ceiling(self) -> Decimal | None:
+        """The most that all may cost; None where nobody can say."""
+        most = Decimal(0)
+        observed = self.state.observed.get(self.example.model) if self.example else None
+        for asked, times in self._asked.items():
+            ceiling = ceiling_for(asked, self.price, self.capabilities, observed)
+            if ceiling is None:
+                return None
             with localcontext(EXACT):
-                self.ceiling += ceiling.amount
+                most += ceiling.amount * times
+        return most
 
 
 @dataclass(frozen=True, slots=True)

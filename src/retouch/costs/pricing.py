@@ -13,7 +13,7 @@ from decimal import Decimal, localcontext
 from typing import Protocol
 
 from retouch.dialects.base import Capabilities, TokenEstimate, Usage
-from retouch.job import Job
+from retouch.job import Job, Terms
 from retouch.ledger.records import AmountRecord, Basis, CostRecord, FileRecord
 from retouch.ledger.terms import Observed
 from retouch.manifest import Price, Sides, sides_in
@@ -228,13 +228,38 @@ def _output_prices(price: Price, usage: Counted) -> Iterator[tuple[Decimal, int 
         yield price.output_per_million or by_image, output if price.output_per_million else None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What of a Job bounds its cost: its terms, its text's UTF-8 bytes, its pictures and mask."""
+
+    terms: Terms
+    text_bytes: int
+    pictures: int
+
+    @classmethod
+    def by(cls, job: Job) -> Asked:
+        """What a Job asks for."""
+        pictures = len(job.pictures) + (job.source.mask is not None)
+        return cls(job.terms, len(job.prompt.text.encode()), pictures)
+
+
 def ceiling_of(
     job: Job,
     price: Price | None,
     capabilities: Capabilities,
     observed: Observed | None = None,
 ) -> Money | None:
-    """The most one Attempt of `job` may cost; None where that cannot be said.
+    """The most one Attempt of `job` may cost; None where that cannot be said."""
+    return None if price is None else ceiling_for(Asked.by(job), price, capabilities, observed)
+
+
+def ceiling_for(
+    asked: Asked,
+    price: Price | None,
+    capabilities: Capabilities,
+    observed: Observed | None = None,
+) -> Money | None:
+    """The same for whatever Job asks for this.
 
     Prompt tokens are at most its UTF-8 bytes (byte-level tokenisers); pictures and output are
     bounded by the price's own ceilings, else by the dialect's table. Where more was `observed`
@@ -244,16 +269,16 @@ def ceiling_of(
         return None
     seen = observed or NOTHING_OBSERVED
     with localcontext(EXACT):
-        size, quality = job.terms.size, job.terms.quality
+        size, quality = asked.terms.size, asked.terms.quality
         per_image = price.dearest_image(size, quality) or Decimal(0)
         if price.per_megapixel is not None:
             megapixels = _megapixel_ceiling(price, size)
             if megapixels is None:
                 return None
             per_image += price.per_megapixel * megapixels
-        amount = (price.per_request or Decimal(0)) + per_image * job.images_wanted
+        amount = (price.per_request or Decimal(0)) + per_image * asked.terms.n
         if price.states_input:
-            tokens = _input_ceiling(job, price, capabilities.tokens)
+            tokens = _input_ceiling(asked, price, capabilities.tokens)
             if tokens is None:
                 return None
             given = max(tokens, seen.input_tokens)
@@ -263,7 +288,7 @@ def ceiling_of(
             each = _output_ceiling(price, capabilities.tokens)
             if each is None:
                 return None
-            tokens = max(each, seen.output_tokens_per_image) * job.images_wanted
+            tokens = max(each, seen.output_tokens_per_image) * asked.terms.n
             amount += dearest_output(price) * tokens / _MILLION
             amount += (price.svg_output_per_million or Decimal(0)) * tokens / _MILLION
     return Money(amount, price.currency)
@@ -316,13 +341,12 @@ def _output_ceiling(price: Price, estimate: TokenEstimate | None) -> int | None:
     return estimate.ceiling_output_per_image if estimate else None
 
 
-def _input_ceiling(job: Job, price: Price, estimate: TokenEstimate | None) -> int | None:
+def _input_ceiling(asked: Asked, price: Price, estimate: TokenEstimate | None) -> int | None:
     if price.ceiling_input_tokens is not None:
         return price.ceiling_input_tokens
     if estimate is None:
         return None
-    pictures = len(job.pictures) + (job.source.mask is not None)
-    return len(job.prompt.text.encode()) + pictures * estimate.ceiling_input_per_image
+    return asked.text_bytes + asked.pictures * estimate.ceiling_input_per_image
 
 
 def as_amount(money: Money | None) -> AmountRecord | None:

@@ -6,12 +6,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
+from math import inf
 from pathlib import Path
 
 from retouch.costs.allowance import Need
 from retouch.costs.estimate import THIN, Demand, Estimate, estimate, seconds_at_limits
 from retouch.costs.history import History
-from retouch.engine.selection import Changes, LaneCount, Selection, choices
+from retouch.costs.pricing import Asked
+from retouch.engine.selection import (
+    Changes,
+    LaneCount,
+    Selection,
+    choices,
+    counted_as_new,
+)
 from retouch.errors import LedgerDamaged, StorageFailed
 from retouch.job import Job
 from retouch.ledger import read
@@ -63,7 +71,12 @@ def forecast_lanes(
     for lane in plan.lanes:
         price = prices.get(lane.model.name)
         demand = Demand(price, lane.capabilities, selection.state)
-        found = _count(lane, selection, changes, demand, limit=limit, on_send=on_send or _nobody)
+        new = None if on_send else counted_as_new(lane, selection)
+        if new is not None:
+            _add_new(lane, demand, limit)
+        found = new or _count(
+            lane, selection, changes, demand, limit=limit, on_send=on_send or _nobody
+        )
         counted.append((found, demand))
     wanted = [each.lane.model.model for each, demand in counted if demand.jobs]
     history = History([selection.state], wanted)
@@ -88,6 +101,22 @@ def highest(forecasts: list[LaneForecast]) -> tuple[dict[str, Money], list[str]]
         if high is None
     ]
     return total(high for high in highs if high is not None), unsure
+
+
+def _add_new(lane: Lane, demand: Demand, limit: int | None) -> None:
+    """What the lane's Jobs ask for, all of them new; at most `limit` of them."""
+    example = next(lane.jobs(), None)
+    if example is None:
+        return
+    left = inf if limit is None else limit
+    alike: Counter[tuple[int, int]] = Counter()
+    for text_bytes, pictures, jobs in lane.asked():
+        alike[text_bytes, pictures] += int(min(jobs, left))
+        left -= jobs
+        if left <= 0:
+            break
+    for (text_bytes, pictures), jobs in alike.items():
+        demand.add_alike(example, Asked(example.terms, text_bytes, pictures), jobs)
 
 
 def _count(

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from retouch.dialects.base import Capabilities
 from retouch.engine.outputs import Outputs
@@ -107,6 +107,13 @@ class Selection:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "strays", Strays(self.outputs, self.state))
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether nothing is known of any Job: each would be sent, for it is new."""
+        state = self.state
+        known = state.outcomes or state.lost_lines != 0 or self.shelves
+        return not known and not self.strays.may_be
 
     def choose(self, job: Job) -> Choice:
         """What to do about one Job."""
@@ -307,6 +314,31 @@ class LaneCount:
                 self.reasons[reason] += 1
 
 
+@runtime_checkable
+class CountedStream(JobStream, Protocol):
+    """A stream whose Jobs are counted before one is made."""
+
+    @property
+    def copies_count(self) -> int: ...
+    @property
+    def rejected(self) -> frozenset[str]: ...
+
+    def asked(self) -> Iterator[tuple[int, int, int]]:
+        """Of each text: its UTF-8 bytes, its pictures, and how many Jobs ask for that."""
+
+
+def counted_as_new(lane: JobStream, selection: Selection) -> LaneCount | None:
+    """The lane counted where the ledger knows of nothing, nor does the disk: a first run begins
+    without going through a million Jobs. None where they are to be looked at one by one."""
+    if not isinstance(lane, CountedStream) or lane.rejected or not selection.is_blank:
+        return None
+    count = LaneCount(lane, to_send=lane.jobs_count - lane.copies_count)
+    count.duplicates = lane.copies_count
+    count.reasons["new"] = count.to_send
+    count.reasons += Counter()  # without a reason for none
+    return count
+
+
 def copy_choices(
     lane: JobStream, selection: Selection
 ) -> Iterator[tuple[Job, Skip | Reuse | None]]:
@@ -323,6 +355,8 @@ def choices(lane: JobStream, selection: Selection) -> Iterator[tuple[Job, Choice
 
 def tally(lane: JobStream, selection: Selection) -> LaneCount:
     """The lane's Jobs counted by what would be done about them."""
+    if (new := counted_as_new(lane, selection)) is not None:
+        return new
     counted = LaneCount(lane)
     for _, choice in choices(lane, selection):
         counted.count(choice)

@@ -7,6 +7,7 @@ is gone. The work is paid for, so nothing is sent for such a Job until the user 
 from __future__ import annotations
 
 import hashlib
+import os
 import posixpath
 import re
 
@@ -27,6 +28,12 @@ class Strays:
         self._state = state
         self._listed: dict[str, dict[str, list[str]]] = {}
         self._recorded: set[str] | None = None
+
+    @property
+    def may_be(self) -> bool:
+        """Whether any file lies where pictures go."""
+        found = os.walk(self._outputs.folder / "images")
+        return any(names for _, _, names in found)
 
     def at(self, job: Job) -> tuple[str, ...]:
         """The unrecorded pictures at a Job's place, relative to the outputs folder."""

@@ -79,8 +79,11 @@ def looks_of(candidate: Candidate, given: Input, *, hashed: bool) -> Looks:
     """The files a candidate refers to; `hashed`: with how its picture looks."""
     role: Role = "foreign" if given.convert else "picture"
     mask, segmentation = candidate.mask, candidate.segmentation
+    source = _look(candidate.reference, role, candidate.span, hashed=hashed)
+    if mask is segmentation is None and not candidate.images:
+        return Looks(source, (), None)
     return Looks(
-        _look(candidate.reference, role, candidate.span, hashed=hashed),
+        source,
         tuple(_look(each, role) for each in candidate.images),
         None if mask is None else _look(mask, "mask"),
         None if segmentation is None else _look(segmentation, "picture"),

@@ -7,7 +7,6 @@ over a built-in one of the same name.
 from __future__ import annotations
 
 import hashlib
-import posixpath
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -30,10 +29,16 @@ def _of_path(path: str, column: str) -> str:
         case "label":
             return parent.rpartition("/")[2]
         case "stem":
-            return posixpath.splitext(name)[0]
+            return name[: _suffix_at(name)]
         case "suffix":
-            return posixpath.splitext(name)[1]
+            return name[_suffix_at(name) :]
     raise KeyError(column)
+
+
+def _suffix_at(name: str) -> int:
+    """Where a name's suffix begins: at its last dot, if more than dots stand before it."""
+    at = name.rfind(".")
+    return at if at > 0 and name[:at].strip(".") else len(name)
 
 
 def path_of_url(url: str) -> str:

@@ -105,6 +105,8 @@ class Glob:
                     yield replace(found, path=f"{before}/{found.path}")
                     continue
                 path = f"{before}/{found}"
+                if isinstance(found, Linked):
+                    path = Linked(path)
                 if len(self.patterns) == 1:
                     yield path
                 elif path not in seen:
@@ -231,6 +233,12 @@ class Trouble:
     is_link: bool = False
 
 
+class Linked(str):
+    """A path that is a link itself, as its folder's listing says."""
+
+    __slots__ = ()
+
+
 NOT_FOLLOWED = "is a linked folder, and `**` follows no links"
 
 
@@ -278,7 +286,7 @@ def _matching(
         path = below + entry.name
         if not _is_folder(entry):
             if last in after:
-                yield path
+                yield Linked(path) if entry.is_symlink() else path
             continue
         if entry.is_symlink():
             by_name = pattern.after(states, entry.name, by_name=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from math import inf
 
 from retouch.dialects.base import Capabilities, Dialect, PictureLimits, Placement
 from retouch.errors import Problem
@@ -29,9 +30,14 @@ class LaneBuilder:
     """Builds the lane of the manifest's model `index`; what is wrong gathers in `problems`."""
 
     def __init__(
-        self, loaded: Loaded, dialect: Dialect, index: int, tally: Warnings, inspect: Inspect
+        self,
+        loaded: Loaded,
+        dialect: Dialect,
+        index: int,
+        tally: Warnings,
+        shared: Shared,
     ) -> None:
-        self._inspect = inspect
+        self._inspect, self._shared = shared.inspect, shared
         self.loaded = loaded
         self.model = loaded.manifest.models[index]
         self.problems: list[Problem] = []
@@ -41,6 +47,7 @@ class LaneBuilder:
         self._tally = tally
         self._by_images: dict[int, Capabilities] = {}
         self._placements: dict[int, Placement] = {}
+        self._fit_kinds: dict[tuple[int, int], float] = {}  # the most bytes that each may have
 
     def lane(
         self, checked: list[Checked], prompts: tuple[Variant, ...], output: OutputPaths
@@ -53,7 +60,8 @@ class LaneBuilder:
         if len(self._placements) < len(counts):
             return None
         taken = list(self._taken(checked))
-        sources = tuple(source for _, source in taken)
+        sources = self._shared.sources(tuple([source for _, source in taken]))
+        numbers = tuple([number for number, _ in taken])
         if any(map(_is_edited, checked)) and not sources:
             what = f"no source is left that {self.model.model} takes"
             self.problems.append(
@@ -70,11 +78,11 @@ class LaneBuilder:
             repeat=self.loaded.manifest.run.repeat,
             output=output,
             jobs_count=0,
-            repeated=_repeated(sources),
+            repeated=self._shared.repeated(sources),
             terms=self._dialect.terms(options),
             like=None if self.model.model in self._dialect.models() else self.model.like,
             combine=self.loaded.manifest.combine,
-            numbers=tuple(number for number, _ in taken),
+            numbers=range(len(taken)) if numbers == tuple(range(len(taken))) else numbers,
         )
         found = check_prompts(self.loaded, lane, self._by_images, self._tally)
         self.problems.extend(found.problems)
@@ -140,9 +148,12 @@ class LaneBuilder:
         for number, each in enumerate(checked):
             if not _is_edited(each):
                 continue
+            source = each.source
+            if self._goes_as_it_is(each):
+                yield number, source
+                continue
             images = len(each.facts)
             limits = self._placements[images].limits
-            source = each.source
             pictures = tuple(
                 self._fitted(picture, facts, limits, each)
                 for picture, facts in zip((source.picture, *source.images), each.facts, strict=True)
@@ -162,6 +173,23 @@ class LaneBuilder:
             else:
                 changed = replace(source, picture=pictures[0], images=pictures[1:], mask=mask)
                 yield number, changed
+
+    def _goes_as_it_is(self, each: Checked) -> bool:
+        """Whether a picture that goes alone is fit without a change, seen by its kind: one look for
+        all that are alike."""
+        source, kind = each.source, each.facts[0]
+        if kind is None or len(each.facts) > 1 or source.mask is not None:
+            return False
+        place = (id(kind), each.input)
+        most = self._fit_kinds.get(place)
+        if most is None:
+            limits = self._placements[1].limits
+            any_size = replace(limits, maximum_bytes=None)
+            picture = self._fitted(source.picture, kind, limits, each)
+            is_fit = picture is source.picture and not any(faults(picture, kind, any_size))
+            most = inf if limits.maximum_bytes is None else limits.maximum_bytes
+            most = self._fit_kinds[place] = most if is_fit else -1
+        return (source.picture.bytes or 0) <= most
 
     def _mask(self, each: Checked, capabilities: Capabilities) -> tuple[Picture | None, list[str]]:
         mask = each.source.mask
@@ -199,7 +227,31 @@ def _is_edited(each: Checked) -> bool:
     return not isinstance(columns, Columns) or columns.is_augmented
 
 
+class Shared:
+    """What lanes have in common: how a file is looked at, and what is found out of the same
+    sources once."""
+
+    def __init__(self, inspect: Inspect) -> None:
+        self.inspect = inspect
+        self._known: list[tuple[tuple[Source, ...], frozenset[Identity]]] = []
+
+    def sources(self, taken: tuple[Source, ...]) -> tuple[Source, ...]:
+        """The sources, as an earlier lane holds them if it has the same."""
+        return next((known for known, _ in self._known if known == taken), taken)
+
+    def repeated(self, sources: tuple[Source, ...]) -> frozenset[Identity]:
+        """Identities of content that several sources share."""
+        for known, repeated in self._known:
+            if known is sources:
+                return repeated
+        repeated = _repeated(sources)
+        self._known.append((sources, repeated))
+        return repeated
+
+
 def _repeated(sources: Iterable[Source]) -> frozenset[Identity]:
-    """Identities of content that several sources share."""
+    sources = tuple(sources)
+    if len({hash(identity(source)) for source in sources}) == len(sources):
+        return frozenset()
     counts = Counter(map(identity, sources))
     return frozenset(content for content, times in counts.items() if times > 1)

@@ -20,7 +20,7 @@ from retouch.plan.checked import Checked, Checks
 from retouch.plan.columns import BUILT_IN, OF_A_JOB
 from retouch.plan.digests import DigestCache
 from retouch.plan.inspections import Album, OnProgress
-from retouch.plan.lane import LaneBuilder
+from retouch.plan.lane import LaneBuilder, Shared
 from retouch.plan.objects import Objects
 from retouch.plan.paths import OutputPaths, output_paths, told_apart
 from retouch.plan.planned import BadSource, Lane, Leak, Plan
@@ -66,8 +66,9 @@ def build(
     if paths is not None and "path" not in loaded.manifest.output.model_fields_set:
         paths = told_apart(paths, (each.source.columns for each in checked))
     lanes: list[Lane] = []
+    shared = Shared(album.one)
     for index in range(len(loaded.manifest.models)):
-        builder = LaneBuilder(loaded, dialect, index, tally, album.one)
+        builder = LaneBuilder(loaded, dialect, index, tally, shared)
         if lane := builder.lane(checked, prompts, paths or output_paths("{index}")):
             lanes.append(lane)
         bad.extend(builder.bad_sources)

@@ -26,6 +26,7 @@ SUFFIXES = (".png", ".jpg", ".webp", ".gif", ".svg")
 _INDEX_MARK = "\0"
 _OF_A_JOB = frozenset({"model", "prompt"})
 _WHOLE = (Name("model"), Name("prompt"))
+_NOTHING: Mapping[str, str] = {}
 _PARENT = (Name("parent"),)
 _UNFIT = re.compile(r'[\x01-\x1f\x7f/\\<>:"|?*{}]')
 _FITS = re.compile(  # as most parts do: a quick look, and no name that Windows could reserve
@@ -102,14 +103,12 @@ class OutputPaths:
 
     def of(self, columns: Mapping[str, str]) -> SourcePaths:
         """The paths of one source's pictures. KeyError for a column the source does not have."""
-        is_crowded = bool(self.crowded) and _place(columns, "name") in self.crowded
-        parts = self.full if is_crowded else self.parts
         found: list[str | Template] = []
-        for part in parts:
+        for part in self._parts_of(columns):
             if part.parts == _PARENT:
-                found.extend(fit_part(name) for name in columns["parent"].split("/") if name)
+                found.extend(_folders(columns["parent"]))
             elif _OF_A_JOB.isdisjoint(part.names):
-                found.append(_rendered(part, columns, {}))
+                found.append(_rendered(part, columns, _NOTHING))
             else:
                 for name in part.names:
                     if name not in ("model", "prompt", "index"):
@@ -126,16 +125,32 @@ class OutputPaths:
         of_job = [part for part, of_source in zip(self.parts, kinds, strict=True) if not of_source]
         return kinds == sorted(kinds) and all(_OF_A_JOB.issuperset(each.names) for each in of_job)
 
-
     def head(self, model: str, prompt: str) -> str:
         """What hangs on model and prompt, where that is what every path begins with."""
         of_job = [part for part in self.parts if not _OF_A_JOB.isdisjoint(part.names)]
         return SourcePaths(tuple(_runs([*of_job, "x"])), {}).render(model, prompt)
 
     def tail(self, columns: Mapping[str, str]) -> str:
-        """What follows it: the source's own."""
-        runs = self.of(columns).runs
-        return runs[-1] if isinstance(runs[-1], str) else ""
+        """What follows it: the source's own. KeyError for a column the source does not have."""
+        found: list[str] = []
+        for part in self._parts_of(columns):
+            if part.parts == _PARENT:
+                found.extend(_folders(columns["parent"]))
+            elif _OF_A_JOB.isdisjoint(part.names):
+                found.append(_rendered(part, columns, _NOTHING))
+        folders = [_as_folder(each) for each in found[:-1]]
+        return "/".join([*folders, *found[-1:]])
+
+    def _parts_of(self, columns: Mapping[str, str]) -> tuple[Template, ...]:
+        if self.crowded and _place(columns, "name") in self.crowded:
+            return self.full
+        return self.parts
+
+
+@lru_cache(maxsize=1024)
+def _folders(parent: str) -> tuple[str, ...]:
+    return tuple(fit_part(name) for name in parent.split("/") if name)
+
 
 Run = tuple[Template, ...]
 """Parts beside each other that hang on the model or the prompt."""
@@ -195,7 +210,9 @@ class SourcePaths:
         if known is not None:
             return known
         done = [self._part(part, model, prompt) for part in run]
-        text = "/".join([*map(_as_folder, done[:-1]), done[-1] if is_last else _as_folder(done[-1])])
+        text = "/".join(
+            [*map(_as_folder, done[:-1]), done[-1] if is_last else _as_folder(done[-1])]
+        )
         if all(_OF_A_JOB.issuperset(part.names) for part in run):
             self.of_job[place] = text
         return text
@@ -233,6 +250,9 @@ def output_paths(template: str) -> OutputPaths:
 def told_apart(paths: OutputPaths, sources: Iterable[Mapping[str, str]]) -> OutputPaths:
     """The default template for the plan's `sources` (their columns): those that would share a
     path keep their suffix in it. A name that is told apart so may meet another's: it, too."""
+    sources = tuple(sources)
+    if len({hash(same_file(_place(each, "stem"))) for each in sources}) == len(sources):
+        return paths
     places = {_place(columns, "name"): _place(columns, "stem") for columns in sources}
     crowded: set[str] = set()
     while True:

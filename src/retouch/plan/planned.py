@@ -115,6 +115,15 @@ class Lane:
             return (each.text for each in self.prompts if each.text is not None)
         return (each.text for _, wanted in self.renderings() for each in wanted)
 
+    def asked(self) -> Iterator[tuple[int, int, int]]:
+        """What the Jobs ask for, without making them: the UTF-8 bytes of a text, how many pictures
+        and masks go with it, and how many Jobs beside each other do so."""
+        for source, wanted in self.renderings():
+            pictures = 1 + len(source.images) + (source.mask is not None)
+            for each in wanted:
+                if not each.is_copy:
+                    yield len(each.prompt.text.encode()), pictures, self.repeat
+
     def copies(self) -> Iterator[Job]:
         """The Jobs whose Key an earlier source's has: what that brings is delivered here too."""
         return self._made(of_copies=True) if self.copies_count else iter(())
@@ -137,7 +146,7 @@ class Lane:
                     job = Job(
                         name, each.prompt, source, self.options, placement, repeat, output,
                         self.like, self.terms, each.draw, lane,
-                    ).keyed(key_of(pictures, request, each.keyed, repeat, each.draw))  # fmt: skip
+                    ).keyed(key_of((pictures, request, each.keyed), repeat, each.draw))  # fmt: skip
                     yield self._standing(job) if self.rejected else job
 
     def _standing(self, job: Job) -> Job:
@@ -172,7 +181,9 @@ class Lane:
                 if work not in own and source.name not in places:
                     own.add(work)
                     is_plain = not draw and not places
-                    wanted.append(made if is_plain else replace(made, draw=draw, is_copy=bool(places)))
+                    wanted.append(
+                        made if is_plain else replace(made, draw=draw, is_copy=bool(places))
+                    )
             if self.repeated:
                 for work in own:
                     elsewhere.setdefault(work, set()).add(source.name)
@@ -183,7 +194,9 @@ class Lane:
     ) -> Iterator[tuple[Source, Sequence[Rendering]]]:
         """Where every source has every prompt, and no other source's content: quickly."""
         lane = self.name
-        fitting = [each for each in rendering if not each.variant.models or lane in each.variant.models]
+        fitting = [
+            each for each in rendering if not each.variant.models or lane in each.variant.models
+        ]
         fixed = [each.fixed for each in fitting if each.fixed is not None]
         if len(fixed) == len(fitting):
             for_all = _each_once(fixed)

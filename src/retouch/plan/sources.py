@@ -20,7 +20,7 @@ from retouch.plan.candidates import Candidate, Named, is_url, shown_url, unfit_u
 from retouch.plan.choosing import fits, sampled
 from retouch.plan.columns import Columns, path_of_url
 from retouch.plan.companions import Companions, Findings
-from retouch.plan.globs import Glob, Trouble, UnfitPattern, glob_of, located, with_slashes
+from retouch.plan.globs import Glob, Linked, Trouble, UnfitPattern, glob_of, located, with_slashes
 from retouch.plan.objects import Objects
 from retouch.plan.results import Results, is_below, results_of
 from retouch.plan.sets import read_set
@@ -46,7 +46,8 @@ def gather(
     gathering = _Gathering(loaded, results_of(loaded, outputs), problems, tally, objects)
     for index, given in enumerate(loaded.manifest.inputs):
         found.extend(_Input(gathering, index, given).candidates())
-    problems.extend(_shared_names(loaded, found))
+    if len(loaded.manifest.inputs) > 1:
+        problems.extend(_shared_names(loaded, found))
     return found
 
 
@@ -84,10 +85,15 @@ class _Seen:
         if os.path.islink(path):  # noqa: PTH114 - texts, 100,000 of them
             return os.path.realpath(path)
         folder, _, name = path.rpartition("/")
+        return self.real_folder(folder) + name
+
+    def real_folder(self, folder: str) -> str:
+        """The same for a folder, with a slash at its end."""
         known = self.folders.get(folder)
         if known is None:
-            known = self.folders[folder] = os.path.realpath(folder or "/")
-        return f"{known.rstrip('/')}/{name}"
+            real = os.path.realpath(folder or "/")
+            known = self.folders[folder] = f"{real.rstrip('/')}/"
+        return known
 
     def is_new(self, real: str, named: Named, label: str) -> bool:
         """Whether it is a source of its own: another file, label or row than all before."""
@@ -108,6 +114,17 @@ class _Gathering:
     tally: Warnings
     objects: Objects | None = None
     seen: _Seen = field(default_factory=_Seen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """What the files of one folder have in common: how their real paths and their names begin, the
+    label given to them, and what they are labelled by it or by their names."""
+
+    real: str
+    names: str
+    label: str
+    called: str
 
 
 class _Input:
@@ -196,11 +213,54 @@ class _Input:
         root = self._root(glob.base)
         excluded = self._excluded(root)
         base = os.path.realpath(glob.base)
+        folders: dict[str, _Folder | None] = {}
         for path in glob.paths():
             if isinstance(path, Trouble):
                 self._trouble(path)
-            elif not any(each.matches(path) for each in excluded):
+                continue
+            if any(each.matches(path) for each in excluded):
+                continue
+            place, _, name = path.rpartition("/")
+            if place not in folders:
+                folders[place] = self._folder(place, root, base)
+            folder = folders[place]
+            if folder is None or isinstance(path, Linked):
                 yield self._candidate(Named(path), root, base)
+            else:
+                yield self._in_folder(path, name, folder)
+
+    def _folder(self, place: str, root: Path, base: str) -> _Folder | None:
+        """What the files of a folder have in common; None where each is to be looked at."""
+        path = f"{place}/x"
+        real = self.seen.real_folder(place)
+        if not _inside(path, root) or self.results.hold(f"{real}x", base):
+            return None
+        name = self._name_of(path, root)
+        label = self._label_of(path, name)
+        columns = self._columns(Named(path), name, label)
+        return _Folder(real, name[:-1], label, columns["label"])
+
+    def _in_folder(self, path: str, name: str, folder: _Folder) -> Candidate | None:
+        """The candidate of a file that is no link; None if it was named before."""
+        named = folder.names + name
+        place = (folder.real + name, None, folder.called, (), ())
+        if place in self.seen.places:
+            self._warn("a file is named twice, and is taken once", "name it once", named)
+            return None
+        self.seen.places.add(place)
+        return Candidate(named, path, self.index, Columns(named, label=folder.label))
+
+    def _name_of(self, path: str, root: Path, below: str = "") -> str:
+        """What a file below the root is called; `below`: where its path does not tell that."""
+        return self._prefixed(below or path[len(f"{root}".rstrip("/")) + 1 :])
+
+    def _label_of(self, path: str, name: str) -> str:
+        """Its folder's name, where its own name does not tell that."""
+        own = name.removeprefix(f"{self.given.prefix}/")
+        is_elsewhere = not is_below(path, str(self.loaded.folder))
+        if "/" not in own and (is_elsewhere or self.given.prefix):
+            return _folder_of(path).rpartition("/")[2]
+        return ""
 
     def _of_set(self) -> Iterator[Candidate | None]:
         if is_bucket(self.named):
@@ -349,13 +409,8 @@ class _Input:
         if self.results.hold(real, base):
             self.own += 1
             return None
-        below = f"{root}".rstrip("/")
-        name = self._prefixed(named.name or named.path[len(below) + 1 :])
-        is_elsewhere = not is_below(named.path, str(self.loaded.folder))
-        own = name.removeprefix(f"{self.given.prefix}/")
-        label = ""
-        if "/" not in own and (is_elsewhere or self.given.prefix):
-            label = _folder_of(named.path).rpartition("/")[2]
+        name = self._name_of(named.path, root, named.name)
+        label = self._label_of(named.path, name)
         columns = self._columns(named, name, label)
         if not self.seen.is_new(real, named, columns["label"]):
             self._warn("a file is named twice, and is taken once", "name it once", name)
