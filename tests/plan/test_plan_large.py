@@ -6,6 +6,7 @@ import gc
 import itertools
 import string
 import tracemalloc
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retouch.job import Job
-from retouch.plan import Plan, checked, validation
+from retouch.plan import Lane, Plan, checked, validation
 from retouch.plan.paths import _fit, _made_fit, output_paths
 from tests.support.studio import GEMINI, Studio
 
@@ -93,7 +94,12 @@ def test_paths_are_told_apart_without_being_made(
         studio.make(name)
     made = list[object]()
     whole = validation._paths
-    monkeypatch.setattr(validation, "_paths", lambda lanes: made.append(1) or whole(lanes))
+
+    def _noting(lanes: Iterable[Lane]) -> Iterator[tuple[str, tuple[str, str, str]]]:
+        made.append(1)
+        return whole(lanes)
+
+    monkeypatch.setattr(validation, "_paths", _noting)
     assert not studio.plan(prompts="x", models=TWO_MODELS).problems
     assert not made
     (problem,) = studio.plan(output={"path": "{model}/{prompt}/{label}-{index}"}).problems

@@ -45,6 +45,16 @@ class Kinds:
 
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], Facts] = {}
+        self._alone: dict[int, tuple[tuple[Facts], tuple[int, int]]] = {}
+
+    def alone(self, kind: Facts) -> tuple[tuple[Facts], tuple[int, int]]:
+        """What a source has that is one picture of a kind: its facts, and width and height."""
+        known = self._alone.get(id(kind))
+        if known is None:
+            known = ((kind,), (kind.width, kind.height))
+            if kind.looks is None:
+                self._alone[id(kind)] = known
+        return known
 
     def of(self, facts: Facts) -> Facts:
         """The kind of a picture; what tells how it looks is its own."""
@@ -191,13 +201,11 @@ class Checks:
             or facts.media_type not in _SENT_AS_THEY_ARE or not _is_text(candidate.name)
         ):  # fmt: skip
             return None
-        kind = self._kinds.of(facts)
+        alone, size = self._kinds.alone(self._kinds.of(facts))
         picture = self._picture(candidate.reference, facts, candidate.span)
-        columns = candidate.columns.measured(
-            (kind.width, kind.height), in_shares=candidate.in_shares
-        )
+        columns = candidate.columns.measured(size, in_shares=candidate.in_shares)
         source = Source(candidate.name, picture, None, (), columns)
-        return Checked(source, candidate.input, (kind,))
+        return Checked(source, candidate.input, alone)
 
     def _named(self, reference: str | None) -> str:
         """A file as messages name it: relative where it lies below the manifest's folder."""

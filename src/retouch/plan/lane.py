@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -59,9 +60,12 @@ class LaneBuilder:
             options = self._meet(images)
         if len(self._placements) < len(counts):
             return None
-        taken = list(self._taken(checked))
-        sources = self._shared.sources(tuple([source for _, source in taken]))
-        numbers = tuple([number for number, _ in taken])
+        taken: list[Source] = []
+        numbers = array("L")
+        for number, source in self._taken(checked):
+            taken.append(source)
+            numbers.append(number)
+        sources = self._shared.sources(tuple(taken))
         if any(map(_is_edited, checked)) and not sources:
             what = f"no source is left that {self.model.model} takes"
             self.problems.append(
@@ -82,7 +86,7 @@ class LaneBuilder:
             terms=self._dialect.terms(options),
             like=None if self.model.model in self._dialect.models() else self.model.like,
             combine=self.loaded.manifest.combine,
-            numbers=range(len(taken)) if numbers == tuple(range(len(taken))) else numbers,
+            numbers=numbers if len(numbers) < len(checked) else range(len(numbers)),
         )
         found = check_prompts(self.loaded, lane, self._by_images, self._tally)
         self.problems.extend(found.problems)
