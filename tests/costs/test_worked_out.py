@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retouch.costs import history
 from retouch.costs.allowance import Allowance, Need, runway
-from retouch.costs.estimate import Demand, estimate, seconds_at_limits
+from retouch.costs.estimate import _SIGMAS, Demand, estimate, seconds_at_limits
 from retouch.costs.history import ALIKE, History, PastUsage
 from retouch.costs.kinds import Part, parts_of
 from retouch.costs.pricing import (
@@ -28,7 +31,7 @@ from retouch.costs.pricing import (
 )
 from retouch.dialects.base import Capabilities, TokenEstimate, Usage
 from retouch.job import Job, Picture, Prompt, Source, Terms
-from retouch.ledger.records import AmountRecord, CostRecord, UsageRecord
+from retouch.ledger.records import AmountRecord, AnyRecord, CostRecord, UsageRecord
 from retouch.ledger.state import Replay, replay
 from retouch.ledger.terms import Observed
 from retouch.manifest import ImagePrice, Limits, Price, TokenTier
@@ -383,10 +386,10 @@ def test_how_long_three_jobs_of_two_pictures_take(
     limits: dict[str, Any], tokens: int | None, seconds: float
 ) -> None:
     """At the slowest of the rates, else as long as such Jobs have taken, so many at a time."""
-    history = History([replay(sample(1, 2))])
+    known = History([replay(sample(1, 2))])
     demand = demand_of([job(2)] * 3, BY_TOKENS)
-    assert seconds_at_limits(Limits(**limits), demand, tokens, history) == seconds
-    assert seconds_at_limits(Limits(**limits), demand_of([], BY_TOKENS), tokens, history) == 0
+    assert seconds_at_limits(Limits(**limits), demand, tokens, known) == seconds
+    assert seconds_at_limits(Limits(**limits), demand_of([], BY_TOKENS), tokens, known) == 0
 
 
 def cny(amount: str) -> Money:
@@ -421,3 +424,75 @@ def test_without_a_plan_what_a_job_has_cost_tells_for_how_many_it_lasts() -> Non
     planned = runway(allowance, [Need(9, Decimal(1), Decimal(1))], {}, "2026-11-29", Decimal(2))
     assert (planned.lasts, planned.jobs, planned.per_day, planned.until) == (7, 9, None, None)
     assert runway(allowance, None, {}, "2026-11-29").lasts is None
+
+
+def spent(costs: Iterable[int], *, images: bool) -> History:
+    """Attempts that cost so many tenths of a yuan each, by the picture or by the token."""
+    records: list[AnyRecord] = []
+    for number, each in enumerate(costs):
+        usage = UsageRecord(images=each) if images else UsageRecord(
+            input_tokens=0, output_tokens=each * 1000, total_tokens=each * 1000)  # fmt: skip
+        terms = msgspec.structs.replace(TERMS, n=1)
+        records += [started(number, terms=terms), done(number, usage=usage)]
+    return History([replay(records)])
+
+
+TENTHS = price(per_image="0.1")
+BY_OUTPUT = price(input_per_million="0", output_per_million="100")
+
+
+def test_a_spread_of_the_past_is_the_spread_of_what_is_to_come() -> None:
+    """Twice the deviation of five Jobs, and of a mean of twenty: by hand."""
+    found = estimate(demand_of([job()] * 5, TENTHS), spent([1, 3] * 10, images=True))
+    assert (found.cost.likely, found.tokens) == (Decimal(1), None)
+    assert found.cost.low is not None
+    error = 1 - found.cost.low
+    variance = Decimal("0.01") * 20 / 19 * 5 * (1 + Decimal(5) / 20)
+    assert error == pytest.approx(_SIGMAS * variance.sqrt())
+    assert found.cost.high == 1  # no dearer than the ceilings, no cheaper than likely
+    assert found.basis == "history: 20 records, median 0.2000 CNY a job (0.1000 to 0.3000)"
+    few = estimate(demand_of([job()], TENTHS), spent([1, 9] * 10, images=True))
+    assert few.cost.low == 0
+
+
+def test_records_all_alike_still_may_be_off_by_their_number() -> None:
+    """By tokens: a twentieth at twenty records, half of that at eighty. Pictures have a price."""
+    for count, off in ((20, "0.05"), (80, "0.025")):
+        found = estimate(demand_of([job()] * 10, BY_OUTPUT), spent([2] * count, images=False))
+        assert (found.cost.low, found.cost.likely) == (2 - 2 * Decimal(off), Decimal(2))
+        assert found.cost.high == 2 + 2 * Decimal(off)
+        assert found.tokens == 20_000
+    pictures = estimate(demand_of([job()] * 10, TENTHS), spent([2] * 20, images=True)).cost
+    assert {pictures.low, pictures.likely, pictures.high} == {Decimal(2)}
+
+
+def test_of_few_records_the_least_and_the_ceilings_are_the_bounds() -> None:
+    """Or the most that was seen, where that is more; where nothing bounds it, no saying."""
+    demand = demand_of([job()] * 10, BY_OUTPUT)
+    found = estimate(demand, spent([1, 2], images=False))
+    assert (found.cost.low, found.cost.likely, found.tokens) == (Decimal(1), Decimal("1.5"), 15_000)
+    assert found.cost.high == demand.ceiling == Decimal(10 * TABLE.ceiling_output_per_image) / 10**4
+    dear = estimate(demand, spent([2, 400], images=False))
+    assert dear.cost.high == 400
+    boundless = estimate(demand_of([job()] * 10, BY_OUTPUT, STRANGE), spent([2], images=False))
+    assert boundless.cost.high is None
+    assert boundless.basis == "history: 1 record, median 0.2000 CNY a job (0.2000 to 0.2000)"
+
+
+def test_what_was_delivered_and_asked_for_sets_the_price_of_the_past() -> None:
+    """Pictures by the quality asked for, or by the pixels that came."""
+    past = History([replay(each for n in range(20) for each in sample(n, size=None))])
+    at = price(per_image="0.2", per_image_by=(ImagePrice(quality="low", amount=Decimal("0.1")),))
+    assert estimate(demand_of([job(quality="low")], at), past).cost.likely == Decimal("0.5")
+    bare = [
+        done(number, usage=UsageRecord(), files=(file_of(1, 1000, 2000),)) for number in range(9)
+    ]
+    seen = estimate(demand_of([job()], price(per_megapixel="0.1")), History([replay(bare)]))
+    assert seen.cost.likely == Decimal("0.2")
+
+
+def test_only_the_latest_of_the_past_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million records are not."""
+    monkeypatch.setattr(history, "KEPT", 3)
+    kept = spent(range(9), images=True).of(GEMINI)
+    assert [each.usage.images for each in kept] == [6, 7, 8]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec.structs import replace
 
-from retouch.ledger.decision import Hold, Poll, Redo, Send, Skip, decide
+import retouch.ledger
+from retouch.ledger.decision import PAY_AGAIN, Hold, Poll, Redo, Send, Skip, decide
 from retouch.ledger.outcome import Outcome
 from retouch.ledger.records import (
     AmountRecord,
@@ -31,6 +32,7 @@ from retouch.ledger.records import (
     UsageRecord,
 )
 from retouch.ledger.state import Replay, replay
+from retouch.ledger.writing import Ledger, open_ledger
 from retouch.money import Money
 from tests.support.lives import AT, CEILING, ERROR, Life, Teller, cost, file_of
 
@@ -361,3 +363,74 @@ def test_what_is_charged_is_not_called_unsent_afterwards(paid: AnyRecord) -> Non
     """A late word of the same Attempt sends nothing again that is paid for."""
     state = replay([started(), paid, UNSENT])
     assert not isinstance(decide("k", state.outcomes["k"]), Send)
+
+
+def test_an_outcome_tells_who_decided_it_and_what_it_was() -> None:
+    """The latest Record about its latest Attempt, what that began with, its Task, its Charge."""
+    began, again = started(), started(2)
+    for records, state, task, is_open in (
+        ([began], "sent", None, True),
+        ([began, TASK], "accepted", "t", True),
+        ([began, TASK, unknown(1, "t")], "unknown", "t", True),
+        ([began, unknown(1, "late")], "unknown", "late", True),
+        ([began, TASK, done()], "done", "t", False),
+        ([began, replace(done(), task="late")], "done", "late", False),
+        ([began, TASK, failed()], "failed", "t", False),
+        ([began, failed(task="late")], "failed", "late", False),
+        ([began, UNSENT], "unsent", None, False),
+        ([began, TASK, unknown(1, "t"), resolved()], "resolved", "t", True),
+    ):
+        outcome = replay(records).outcomes["k"]  # type: ignore[arg-type]
+        assert (outcome.state, outcome.attempt, outcome.task) == (state, 1, task)
+        assert outcome.decided is records[-1]
+        assert outcome.began is began
+        assert (outcome.charge is not None) == is_open
+    outcome = replay([began, TASK, unknown(1, "t"), again]).outcomes["k"]
+    assert (outcome.attempt, outcome.began, outcome.task) == (2, again, None)
+    assert outcome.charge is not None
+    assert outcome.charge.attempt == 2
+    never = replay([unknown()]).outcomes["k"]
+    assert never.began is None
+    free = replay([began, failed(billed="unknown"), resolved(charged=False)]).outcomes["k"]
+    assert (free.state, free.charge) == ("failed", None)
+
+
+@pytest.mark.parametrize("amount", ["0.3", None])
+def test_a_verdict_that_is_taken_back_leaves_no_trace_in_the_sums(amount: str | None) -> None:
+    """Of its model, its day, or of what has no price."""
+    unpriced = replace(started(), ceiling=None)
+    begun = started() if amount else unpriced
+    said = replay([begun, unknown() if amount else unpriced, resolved(amount=amount)])
+    assert said.totals.unpriced == (amount is None)
+    after = replay([begun, resolved(amount=amount), resolved(charged=False)])
+    assert after.spent("CNY") == after.spent("CNY", "m", "2026-03-01") == 0
+    assert after.totals.unpriced == 0
+    assert set(after.verdicts) == {("k", 1)}
+    assert not after.open_charges
+
+
+def test_sent_again_within_what_may_be_lost_is_the_next_attempt() -> None:
+    """So often a Job as the user allows, and then it is held; also where it went unsent since."""
+    lost = replay([started(), unknown(), started(2), unknown(2)]).outcomes["k"]
+    assert decide("k", lost, Redo(again=2), 2) == Send(3, PAY_AGAIN)
+    assert decide("k", lost, Redo(again=1), 2) == Hold(2)
+    assert decide("k", lost, Redo(again=0), 0) == Hold(2)
+    unsent = replay([started(), unknown(), started(2), replace(UNSENT, attempt=2)]).outcomes["k"]
+    assert decide("k", unsent, Redo(), 1) == Hold(2)
+    assert decide("k", unsent, Redo(again=1), 1) == Send(3, PAY_AGAIN)
+    assert decide("k", unsent, Redo(unknown=True), 1) == Send(3, "unsent")
+    assert decide("k", unsent, Redo(), 0) == Send(3, "unsent")
+    passing = replay([started(), failed(final=False)]).outcomes["k"]
+    assert decide("k", passing, Redo(), 1) == Hold(1)
+    assert decide("k", passing, Redo(again=1), 1) == Send(2, PAY_AGAIN)
+    assert decide("k", passing, Redo(), 0) == Send(2, "failed")
+
+
+def test_the_writer_is_found_by_its_names_alone() -> None:
+    """Whoever only reads never loads it; another name is an error that says which."""
+    names = ("Ledger", "open_ledger")
+    assert [getattr(retouch.ledger, name) for name in names] == [Ledger, open_ledger]
+    with pytest.raises(
+        AttributeError, match=r"module 'retouch\.ledger' has no attribute 'nothing'"
+    ):
+        retouch.ledger.nothing  # noqa: B018
