@@ -6,7 +6,9 @@ import argparse
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Protocol
 
+from retouch.cli.sharding import Split
 from retouch.cli.workspace import Workspace
 from retouch.costs.pricing import has_ceiling
 from retouch.engine.budget import Cap, Purse, utc_today
@@ -27,17 +29,35 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def budget_of(workspace: Workspace, state: Replay, said: str | None) -> Purse:
-    """All caps of a run. Raises InputRefused for an amount that is none, for a currency that is
-    not the prices' and for an unpriced model."""
+class Counted(Protocol):
+    """What counts towards a budget: what is confirmed, and what is open at its ceiling."""
+
+    def counted(self, currency: str, model: str | None = None, day: str | None = None) -> Money: ...
+
+
+def budget_of(
+    workspace: Workspace,
+    state: Replay,
+    said: str | None,
+    *,
+    split: Split | None = None,
+    counted: Counted | None = None,
+) -> Purse:
+    """All caps of a run; of a shard its shares, towards which `counted` counts (default: `state`).
+    Raises InputRefused for an amount that is none, for a currency that is not the prices' and for
+    an unpriced model."""
     manifest = workspace.loaded.manifest
     refuse_restated(workspace, state)
-    caps = list(_caps("the budget", manifest.run.budget, state, None))
+    counted = counted or state
+    is_shared = split is not None and not split.has_whole
+    share = f", a share for {split.said}" if split is not None and is_shared else ""
+    caps = list(_caps("the budget", manifest.run.budget, counted, None, share))
     if said is not None:
+        amount = _amount(said, workspace)
         caps = [cap for cap in caps if cap.counts_history]
-        caps.append(Cap("the budget (--budget)", _amount(said, workspace)))
+        caps.append(Cap(f"the budget (--budget{share})", split.amount(amount) if split else amount))
     for model in manifest.models:
-        caps += _caps(f"the budget of {model.name}", model.budget, state, model)
+        caps += _caps(f"the budget of {model.name}", model.budget, counted, model, share)
     _refuse_unbounded(workspace, caps)
     return Purse(caps)
 
@@ -106,7 +126,7 @@ def _refuse_unbounded(workspace: Workspace, caps: list[Cap]) -> None:
 
 
 def _caps(
-    name: str, setting: BudgetSetting | None, state: Replay, of: Model | None
+    name: str, setting: BudgetSetting | None, counted: Counted, of: Model | None, share: str
 ) -> Iterator[Cap]:
     """A setting's caps. What lanes of one model cost before counts for each of them."""
     if setting is None:
@@ -115,15 +135,16 @@ def _caps(
     model, lane = (of.model, of.name) if of else (None, None)
     today = utc_today()
     if setting.amount is not None:
-        yield Cap(f"{name} for one run", Money(setting.amount, currency), model=lane)
+        yield Cap(f"{name} for one run{share}", Money(setting.amount, currency), model=lane)
     if setting.total is not None:
-        counted = state.counted(currency, model).amount
+        so_far = counted.counted(currency, model).amount
         limit = Money(setting.total, currency)
-        yield Cap(f"{name} in total", limit, counted, lane, counts_history=True)
+        yield Cap(f"{name} in total{share}", limit, so_far, lane, counts_history=True)
     if setting.per_day is not None:
-        counted = state.counted(currency, model, today).amount
+        so_far = counted.counted(currency, model, today).amount
         limit = Money(setting.per_day, currency)
-        yield Cap(f"{name} for a day", limit, counted, lane, counts_history=True, day=today)
+        name = f"{name} for a day{share}"
+        yield Cap(name, limit, so_far, lane, counts_history=True, day=today)
 
 
 def _amount(said: str, workspace: Workspace) -> Money:

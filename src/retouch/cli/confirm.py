@@ -6,11 +6,10 @@ import argparse
 import sys
 
 from retouch.cli.workspace import Workspace
-from retouch.engine.forecast import LaneForecast, forecast_lanes, highest
+from retouch.engine.forecast import LaneForecast, Planned, forecast_lanes, highest
 from retouch.engine.selection import Selection
 from retouch.errors import Refused
 from retouch.money import Money
-from retouch.plan import Plan
 from retouch.text import fit_for_terminal, how_many
 
 
@@ -22,7 +21,7 @@ def add_yes(parser: argparse.ArgumentParser) -> None:
 
 
 def confirm(
-    workspace: Workspace, plan: Plan, selection: Selection, *, limit: int | None, yes: bool
+    workspace: Workspace, plan: Planned, selection: Selection, *, limit: int | None, yes: bool
 ) -> None:
     """Ask before a run that may cost more than `run.confirm_above`; rehearsals cost nothing.
 
@@ -54,7 +53,7 @@ def confirm(
         raise Refused("not confirmed; nothing was sent")
 
 
-def left_undone(workspace: Workspace, plan: Plan, selection: Selection) -> str:
+def left_undone(workspace: Workspace, plan: Planned, selection: Selection) -> str:
     """What a run that met its budget leaves, and what that would cost."""
     forecasts = forecast_lanes(plan, selection, workspace.prices, workspace.neighbours())
     sending = [each for each in forecasts if each.count.to_send]

@@ -50,7 +50,8 @@ def mirror_of(workspace: Workspace) -> Mirror:
     is set up."""
     url = bucket_url(workspace.loaded.manifest.output.mirror or "")
     buckets = buckets_of(settings_of(workspace.loaded), patience_seconds=MIRROR_PATIENCE_SECONDS)
-    return Mirror(buckets.at(url), url, workspace.folder, say=say)
+    bucket = buckets.at(url)
+    return Mirror(bucket, url, workspace.folder, say=say, ledger=workspace.part.ledger)
 
 
 def _begun(workspace: Workspace) -> Mirror:

@@ -21,9 +21,18 @@ def notices_of(workspace: Workspace, run_id: str, secrets: tuple[str, ...]) -> N
     deliver = setting and _deliver(setting, workspace, os.environ)
     if not setting or not deliver:
         return None
-    subject = Subject(workspace.loaded.manifest.name, run_id, secrets)
+    part, name = workspace.part, workspace.loaded.manifest.name
+    if part.count:
+        name = f"{name} (shard {part.index}/{part.count})"
+    subject = Subject(name, run_id, secrets)
     return Notices(
-        setting.at, subject, workspace.folder, deliver, say, is_virtual=workspace.is_rehearsal
+        setting.at,
+        subject,
+        workspace.folder,
+        deliver,
+        say,
+        is_virtual=workspace.is_rehearsal,
+        file=f"notified{part.suffix}.json",
     )
 
 

@@ -72,7 +72,9 @@ class Progress:
         *,
         is_virtual: bool,
         purse: Purse | None = None,
+        name: str = "",
     ) -> None:
+        self._name = name
         self._bar = bar
         self._look = look
         self._held = held
@@ -126,7 +128,8 @@ class Progress:
         jobs = int(self._bar.total or 0)
         over = sum(self._ended[word] for word in ("done", "failed", "unknown"))
         left = max(0, jobs - over)
-        parts = [f"{over:,}/{jobs:,}", f"{left:,} left"]
+        parts = [self._name] if self._name else []
+        parts += [f"{over:,}/{jobs:,}", f"{left:,} left"]
         virtual = " (virtual)" if self._is_virtual else ""
         parts += [f"{money}{virtual}" for money in self._costs.values()]
         if self._purse is not None and (room := self._purse.left) is not None:
@@ -145,10 +148,16 @@ class Progress:
 
 @contextmanager
 def showing(
-    jobs: int, held: int, look: GeometryLook, *, is_virtual: bool, purse: Purse | None = None
+    jobs: int,
+    held: int,
+    look: GeometryLook,
+    *,
+    is_virtual: bool,
+    purse: Purse | None = None,
+    name: str = "",
 ) -> Iterator[Progress]:
     """Progress over `jobs` Jobs, `held` more being held; `look` is shown each that ended. Of
-    `purse` what it leaves is told."""
+    `purse` what it leaves is told; `name` is the shard's."""
     with _Line(
         total=jobs,
         file=sys.stderr,
@@ -156,7 +165,7 @@ def showing(
         smoothing=0.1,
         disable=not sys.stderr.isatty(),
     ) as bar:
-        progress = Progress(bar, held, look, is_virtual=is_virtual, purse=purse)
+        progress = Progress(bar, held, look, is_virtual=is_virtual, purse=purse, name=name)
         bar.words = progress.words
         bar.refresh()
         yield progress

@@ -39,6 +39,7 @@ from retouch.cli.output import say
 from retouch.cli.progress import Progress, showing
 from retouch.cli.publishing import links_of
 from retouch.cli.redo import add_redo, redo_of
+from retouch.cli.sharding import Split, add_shard, refuse_undivided, split_of
 from retouch.cli.summary import nothing_to_do, say_outside, tell_end
 from retouch.cli.workspace import (
     Workspace,
@@ -51,6 +52,7 @@ from retouch.cli.workspace import (
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
 from retouch.engine.context import Resources
+from retouch.engine.forecast import Planned
 from retouch.engine.mirror import Mirror
 from retouch.engine.notices import Ending, Notices
 from retouch.engine.outputs import Outputs
@@ -58,13 +60,14 @@ from retouch.engine.prompt_texts import keep_texts
 from retouch.engine.selection import JobStream, LaneCount, Selection, open_shelves, tally
 from retouch.engine.summary import RunOptions, Summary
 from retouch.errors import InputRefused, Interrupted, RetouchError, StorageFailed
-from retouch.ledger import Ledger, open_ledger
+from retouch.ledger import Ledger, open_ledger, read
 from retouch.ledger.decision import Redo
 from retouch.ledger.records import RunBegins, RunEnds
 from retouch.money import Money, exact
 from retouch.plan import Lane, Plan
 from retouch.storage.durable import make_folder, replace_whole
-from retouch.storage.lock import Hold, exclusive
+from retouch.storage.lock import Hold, exclusive, held_beside
+from retouch.storage.part import Part
 from retouch.text import how_many, one_clean_line, without_signatures
 from retouch.transport import Connection, Transport, open_transport
 
@@ -80,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--deadline", metavar="TIME", help="start nothing new after so long, like 6h or 90m"
     )
     add_budget(parser)
+    add_shard(parser)
     parser.add_argument(
         "--no-report", action="store_true", help="write no gallery and costs page at the end"
     )
@@ -98,37 +102,67 @@ class _Options:
     budget: str | None
     yes: bool
     url_map: tuple[str, ...]
+    split: Split | None = None
 
 
 def _options(arguments: argparse.Namespace) -> _Options:
     """What the flags say. Raises InputRefused for a limit or a deadline that is none."""
     if arguments.limit is not None and arguments.limit < 1:
         raise InputRefused(f"--limit {arguments.limit}: at least 1 job")
-    run_options = RunOptions(arguments.limit, _seconds(arguments.deadline))
-    return _Options(run_options, arguments.budget, arguments.yes, tuple(arguments.map))
+    split = split_of(arguments.shard, arguments.shards_share, os.environ)
+    limit = split.jobs(arguments.limit) if split else arguments.limit
+    run_options = RunOptions(limit, _seconds(arguments.deadline))
+    return _Options(run_options, arguments.budget, arguments.yes, tuple(arguments.map), split)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run it; returns the exit code of DESIGN §7."""
     options = _options(arguments)
-    workspace = open_workspace(arguments.manifest, arguments.outputs, rehearse=arguments.rehearse)
-    plan = make_plan(workspace)
-    refuse_problems(workspace, plan)
+    split = options.split
+    whole = open_workspace(arguments.manifest, arguments.outputs, rehearse=arguments.rehearse)
+    plan = make_plan(whole)
+    refuse_problems(whole, plan)
+    refuse_undivided(whole, plan.lanes, split)
+    workspace = split.workspace(whole) if split else whole
+    to_do = split.plan(plan, workspace) if split else plan
     concurrency = _concurrency(workspace)
     connections = None if workspace.is_rehearsal else connections_allowed(concurrency)
     redo = redo_of(arguments.redo, workspace, plan)
     make_folder(workspace.folder)
     wanted = not arguments.no_mirror
+    ending = _Ending(whole, plan, arguments.rehearse, has_report=not arguments.no_report)
     with (
-        exclusive(workspace.folder) as hold,
+        exclusive(workspace.folder, part=workspace.part) as hold,
         mirrored(workspace, rehearse=arguments.rehearse, wanted=wanted) as mirror,
     ):
-        code = anyio.run(_Run(workspace, hold, plan, redo, options, connections, mirror).go)
-        if not arguments.no_report and code != StorageFailed.exit_code:
-            _write_report(workspace, plan, rehearse=arguments.rehearse)
+        code = anyio.run(_Run(workspace, hold, plan, to_do, redo, options, connections, mirror).go)
+        is_last = ending.close(workspace.part, code)
         code = close_mirror(mirror, code)
+    if not is_last:  # of shards that ended at once, each saw another
+        ending.close(workspace.part, code)
     say_traffic()
     return code
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """What is done at a run's end for the folder as a whole: by the last shard that was at work."""
+
+    workspace: Workspace
+    plan: Plan
+    rehearse: bool
+    has_report: bool
+
+    def close(self, part: Part, code: int) -> bool:
+        """Do it, unless others than this part are at work; whether none was."""
+        folder = self.workspace.folder
+        if part.count and held_beside(folder, part):
+            return False
+        if self.has_report and code != StorageFailed.exit_code:
+            _write_report(self.workspace, self.plan, rehearse=self.rehearse)
+        if part.count and self.workspace.is_rehearsal:
+            forget_tasks(self.workspace, read(self.workspace.ledger))
+        return True
 
 
 def _write_report(workspace: Workspace, plan: Plan, *, rehearse: bool) -> None:
@@ -151,11 +185,13 @@ def _write_report(workspace: Workspace, plan: Plan, *, rehearse: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One run on one outputs folder, which is locked."""
+    """One run on one outputs folder, or one shard of it, which is locked. `to_do` is what of the
+    plan is done here."""
 
     workspace: Workspace
     hold: Hold
     plan: Plan
+    to_do: Planned
     redo: Redo
     options: _Options
     connections: int | None
@@ -164,24 +200,30 @@ class _Run:
     async def go(self) -> int:
         """Open the ledger, see what is to be done, do it, say how it ended."""
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-        workspace = self.workspace
-        async with open_ledger(workspace.ledger, run_id, hold=self.hold, say=say) as ledger:
+        workspace, split = self.workspace, self.options.split
+        keeps = split.shard.owns if split else None
+        async with open_ledger(
+            workspace.ledger, run_id, hold=self.hold, say=say, keeps=keeps
+        ) as ledger:
             selection = Selection(
                 ledger.state,
                 Outputs(workspace.folder),
                 open_shelves(workspace.loaded.manifest.reuse, workspace.loaded.folder),
                 self.redo,
             )
-            outside = outside_plan(workspace, self.plan, ledger.state)
-            streams: tuple[JobStream, ...] = (*self.plan.lanes, *outside.lanes)
+            outside = outside_plan(workspace, self.to_do, ledger.state)
+            streams: tuple[JobStream, ...] = (*self.to_do.lanes, *outside.lanes)
             lanes = [tally(lane, selection) for lane in streams]
             say_outside(outside)
             if not any(lane.has_work for lane in lanes) and not any(ledger.state.unanswered()):
                 return nothing_to_do(lanes)
-            budget = budget_of(workspace, ledger.state, self.options.budget)
+            budget = budget_of(
+                workspace, ledger.state, self.options.budget, split=split, counted=ledger.shared
+            )
+            budget.today = lambda: ledger.now().date().isoformat()
             confirm(
                 workspace,
-                self.plan,
+                self.to_do,
                 selection,
                 limit=self.options.run_options.limit,
                 yes=self.options.yes,
@@ -202,8 +244,8 @@ class _Run:
                 if self.mirror is not None:
                     self.mirror.abandon()
             if summary.is_budget_reached:
-                say(left_undone(workspace, self.plan, selection))
-            if workspace.is_rehearsal:
+                say(left_undone(workspace, self.to_do, selection))
+            if workspace.is_rehearsal and split is None:
                 forget_tasks(workspace, ledger.state)
             await _tell_end(notices, ledger, summary.reason, summary.exit_code)
         if summary.stopped is None and (line := look.line(workspace.folder, workspace.root)):
@@ -250,7 +292,10 @@ class _Run:
             await self._begin(ledger, is_virtual=is_virtual)
             limit = self.options.run_options.limit
             shown = jobs if limit is None else min(jobs, limit)
-            with showing(shown, held, look, is_virtual=is_virtual, purse=budget) as progress:
+            name = self.options.split.said if self.options.split else ""
+            with showing(
+                shown, held, look, is_virtual=is_virtual, purse=budget, name=name
+            ) as progress:
                 batch = Batch(
                     lanes=[lane.lane for lane in lanes],
                     selection=selection,

@@ -62,7 +62,7 @@ def _put_in_place(path: Path, found: Salvage) -> Path:
 
 async def _append(path: Path, found: Salvage, hold: Hold) -> None:
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    async with open_ledger(path, run_id, hold=hold, say=say) as ledger:
+    async with open_ledger(path, run_id, hold=hold, say=say, is_alone=True) as ledger:
         note = f"after line {found.end.lines}"
         await ledger.append(
             Salvaged(lost_lines=found.lost_lines, note=note), *found.tasks, *found.held

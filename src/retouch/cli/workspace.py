@@ -20,8 +20,10 @@ from retouch.dialects.base import Dialect
 from retouch.errors import InputRefused, Problem, StorageFailed
 from retouch.manifest import Loaded, Price, load
 from retouch.review.marks import read_marks
+from retouch.storage.part import WHOLE, Part
 
 if TYPE_CHECKING:
+    from retouch.engine.forecast import Planned
     from retouch.engine.outside import Outside
     from retouch.ledger.state import Replay
     from retouch.plan import Plan
@@ -34,7 +36,8 @@ class Workspace:
     """A manifest and where its work is kept.
 
     `root` is the outputs folder of all manifests, `folder` that of this one. `is_rehearsal` says
-    that the embedded service answers, so that costs are virtual. `prices` are those of now.
+    that the embedded service answers, so that costs are virtual. `prices` are those of now. `part`
+    is what of the work is done here.
     """
 
     loaded: Loaded
@@ -43,10 +46,12 @@ class Workspace:
     folder: Path
     is_rehearsal: bool
     prices: dict[str, Price | None]
+    part: Part = WHOLE
 
     @property
     def ledger(self) -> Path:
-        return self.folder / "ledger.jsonl"
+        """The part that is written here; all that lie beside it are read with it."""
+        return self.folder / self.part.ledger
 
     def neighbours(self) -> Iterator[Replay]:
         """What the ledgers of other manifests say of the same provider, read as asked for."""
@@ -132,7 +137,7 @@ def _counting_pictures() -> Iterator[Callable[[int], object]]:
         yield bar.update
 
 
-def outside_plan(workspace: Workspace, plan: Plan, state: Replay) -> Outside:
+def outside_plan(workspace: Workspace, plan: Planned, state: Replay) -> Outside:
     """What is open in the ledger and not in the plan."""
     from retouch.engine.outside import outside_of  # noqa: PLC0415 - start-up time
 

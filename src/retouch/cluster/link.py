@@ -364,6 +364,8 @@ class SharedPurse(Purse):
         ceiling: Money | None,
         day: str | None = None,
         attempt: Attempt | None = None,
+        *,
+        is_counted: bool = True,  # noqa: ARG002 - the holder counts what every part has begun
     ) -> Reservation:
         """As a Purse does."""
         place = _named(attempt)

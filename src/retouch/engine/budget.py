@@ -154,13 +154,16 @@ class Purse:
         ceiling: Money | None,
         day: str | None = None,
         attempt: Attempt | None = None,
+        *,
+        is_counted: bool = True,
     ) -> Reservation:
         """Hold the ceiling of an attempt that an earlier run began: it is in flight again.
 
         `day`: when it was sent; caps that count it as history give it back until it is settled.
+        Not where it is not `is_counted` here, but among what others share.
         """
         amount = ceiling.amount if ceiling else Decimal(0)
-        for cap in self.caps:
+        for cap in self.caps if is_counted else ():
             if cap.counts_history and cap.counts(model, day):
                 cap.counted -= amount
         return self._hold(Reservation(model, amount, day, attempt=attempt))

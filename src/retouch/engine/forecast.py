@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from math import inf
 from pathlib import Path
+from typing import Protocol
 
 from retouch.costs.allowance import Need
 from retouch.costs.estimate import THIN, Demand, Estimate, estimate, seconds_at_limits
@@ -15,6 +16,8 @@ from retouch.costs.history import History
 from retouch.costs.pricing import Asked
 from retouch.engine.selection import (
     Changes,
+    CountedStream,
+    JobStream,
     LaneCount,
     Selection,
     choices,
@@ -27,9 +30,16 @@ from retouch.ledger.decision import Send
 from retouch.ledger.state import Replay
 from retouch.manifest import Price
 from retouch.money import EXACT, Money, total
-from retouch.plan import Lane, Plan
+from retouch.storage.part import WHOLE, part_of
 
 Listener = Callable[[Job, str], None]
+
+
+class Planned(Protocol):
+    """A plan, or what one shard does of it."""
+
+    @property
+    def lanes(self) -> Sequence[JobStream]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,7 @@ class LaneForecast:
 
 
 def forecast_lanes(
-    plan: Plan,
+    plan: Planned,
     selection: Selection,
     prices: Mapping[str, Price | None],
     neighbours: Iterable[Replay],
@@ -72,7 +82,7 @@ def forecast_lanes(
         price = prices.get(lane.model.name)
         demand = Demand(price, lane.capabilities, selection.state)
         new = None if on_send else counted_as_new(lane, selection)
-        if new is not None:
+        if new is not None and isinstance(lane, CountedStream):
             _add_new(lane, demand, limit)
         found = new or _count(
             lane, selection, changes, demand, limit=limit, on_send=on_send or _nobody
@@ -103,7 +113,7 @@ def highest(forecasts: list[LaneForecast]) -> tuple[dict[str, Money], list[str]]
     return total(high for high in highs if high is not None), unsure
 
 
-def _add_new(lane: Lane, demand: Demand, limit: int | None) -> None:
+def _add_new(lane: CountedStream, demand: Demand, limit: int | None) -> None:
     """What the lane's Jobs ask for, all of them new; at most `limit` of them."""
     example = next(lane.jobs(), None)
     if example is None:
@@ -120,7 +130,7 @@ def _add_new(lane: Lane, demand: Demand, limit: int | None) -> None:
 
 
 def _count(
-    lane: Lane,
+    lane: JobStream,
     selection: Selection,
     changes: Changes,
     demand: Demand,
@@ -147,16 +157,21 @@ def _count(
 def neighbours(own: Path, root: Path, reused: Iterable[Path], provider: str) -> Iterator[Replay]:
     """What other manifests' ledgers below `root`, and those `reused`, say of the same provider.
 
-    One that cannot be read tells nothing. `own` is left out.
+    One that cannot be read tells nothing. `own` is left out. Parts of one ledger are one.
     """
     ledgers = (*sorted(root.glob("*/ledger*.jsonl")), *reused)
-    for path in dict.fromkeys(each.resolve() for each in ledgers):
+    for path in dict.fromkeys(_as_one(each.resolve()) for each in ledgers):
         try:
-            state = read(path) if path != own.resolve() else None
+            state = read(path) if path != _as_one(own.resolve()) else None
         except (LedgerDamaged, StorageFailed):
             continue
         if state is not None and state.last_run and state.last_run.provider == provider:
             yield state
+
+
+def _as_one(path: Path) -> Path:
+    """The one name for all parts of a ledger."""
+    return path if part_of(path) is None else path.with_name(WHOLE.ledger)
 
 
 def _nobody(job: Job, reason: str) -> None:

@@ -197,8 +197,13 @@ class _Life:
         charge = self.context.ledger.state.open_charges.get((self.log.key, decision.attempt))
         ceiling = charge.ceiling if charge else self.ceiling
         day = charge.day if charge else None
+        is_counted = self.context.ledger.is_counted(self.log.key, decision.attempt)
         reservation = self.context.budget.resume(
-            self.job.lane_name, ceiling, day, (self.log.key, decision.attempt)
+            self.job.lane_name,
+            ceiling,
+            day,
+            (self.log.key, decision.attempt),
+            is_counted=is_counted,
         )
         with self.context.budget.holding(reservation):
             await self._follow(decision.attempt, decision.task, reservation)

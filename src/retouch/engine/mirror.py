@@ -8,6 +8,7 @@ A mirror never ends a run and never fails a Job: what it could not take is count
     ledger/ledger.jsonl/000...    the ledger's bytes from there on, a part each; read in order they
                                   are the ledger
     lease/ledger.jsonl.json       who goes on from here
+    (a shard's ledger alike, under its own name: who has it leaves others' alone)
     report/..., manifest.yaml, plan.json, prompts.jsonl, review.jsonl, mirror.json
 """
 
@@ -36,7 +37,7 @@ from retouch.storage.bucket_errors import BucketFault
 from retouch.storage.bucket_lease import BEAT_SECONDS, BucketLease
 from retouch.storage.bucket_url import BucketURL
 from retouch.storage.buckets import Bucket, Stat
-from retouch.storage.durable import replace_whole
+from retouch.storage.durable import keep_first, replace_whole
 from retouch.text import how_many
 
 AT_ONCE = 16  # copies in flight when nothing else is done
@@ -71,15 +72,23 @@ class Copied:
 
 
 class Mirror:
-    """One outputs folder's mirror. Methods without `async` block."""
+    """One outputs folder's mirror, with one part of its ledger. Methods without `async` block."""
 
-    def __init__(self, bucket: Bucket, url: BucketURL, folder: Path, *, say: Say) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        url: BucketURL,
+        folder: Path,
+        *,
+        say: Say,
+        ledger: str = "ledger.jsonl",
+    ) -> None:
         self.url = url
         self.copied = Copied()
         self.say = say
         self._bucket = bucket
         self._folder = folder
-        self._ledger = "ledger.jsonl"
+        self._ledger = ledger
         self._lease = BucketLease(bucket, url / f"lease/{self._ledger}.json", _token_of(folder))
         self._is_held = self._was_held = False
         self._sent = 0  # bytes of the ledger that are there
@@ -402,14 +411,19 @@ def told(mirror: Mirror, copied: Copied) -> Iterator[str]:
 
 
 def _token_of(folder: Path) -> str:
-    """What the outputs folder is known by; made when it is first mirrored."""
+    """What the outputs folder is known by; made when it is first mirrored, by one process."""
     path = folder / TOKEN
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))["token"]
-        if isinstance(known, str) and known:
-            return known
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    for _ in range(2):
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))["token"]
+            if isinstance(known, str) and known:
+                return known
+        except FileNotFoundError:
+            keep_first(path, json.dumps({"token": secrets.token_hex(16)}).encode() + b"\n")
+            continue
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        break
     token = secrets.token_hex(16)
     replace_whole(path, json.dumps({"token": token}).encode() + b"\n")
     return token

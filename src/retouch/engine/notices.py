@@ -81,8 +81,8 @@ def _mark(cap: Cap, percent: int) -> _Mark:
 class Notices:
     """The notices of one run: `watch` budgets, `sending` while it goes on, `end` after it.
 
-    `at`: the words of the manifest, like `80%` and `end`. `folder`: where is written what was told.
-    `is_virtual`: nobody is paid.
+    `at`: the words of the manifest, like `80%` and `end`. `folder`: where is written what was told,
+    in `file`. `is_virtual`: nobody is paid.
     """
 
     at: Sequence[str]
@@ -91,6 +91,7 @@ class Notices:
     deliver: Deliver
     say: Callable[[str], None]
     is_virtual: bool = False
+    file: str = NOTIFIED_FILE
     _told: set[_Mark] = field(default_factory=set)
     _lasting: set[_Mark] = field(default_factory=set)
     _due: list[tuple[Cap, int]] = field(default_factory=list)
@@ -100,7 +101,7 @@ class Notices:
     _is_closed: anyio.Event = field(default_factory=anyio.Event)
 
     def __post_init__(self) -> None:
-        self._lasting = _read(self.folder / NOTIFIED_FILE)
+        self._lasting = _read(self.folder / self.file)
         self._told = set(self._lasting)
 
     @property
@@ -174,7 +175,7 @@ class Notices:
             mark for mark in self._told if (mark.budget, mark.day) == (cap.name, cap.day)
         }
         try:
-            _write(self.folder / NOTIFIED_FILE, self._lasting)
+            _write(self.folder / self.file, self._lasting)
         except StorageFailed as error:
             self._fail(error.message)
 

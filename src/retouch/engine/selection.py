@@ -330,7 +330,7 @@ class CountedStream(JobStream, Protocol):
 def counted_as_new(lane: JobStream, selection: Selection) -> LaneCount | None:
     """The lane counted where the ledger knows of nothing, nor does the disk: a first run begins
     without going through a million Jobs. None where they are to be looked at one by one."""
-    if not isinstance(lane, CountedStream) or lane.rejected or not selection.is_blank:
+    if not selection.is_blank or not isinstance(lane, CountedStream) or lane.rejected:
         return None
     count = LaneCount(lane, to_send=lane.jobs_count - lane.copies_count)
     count.duplicates = lane.copies_count

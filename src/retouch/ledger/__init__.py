@@ -1,12 +1,14 @@
 """The append-only, hash-chained file of Records (DESIGN §4).
 
 `reading` takes a ledger with suspicion, `recovery` knows what a crash may leave, `head` says
-beside the file where it ended cleanly, `writing` appends durably. No line is ever changed.
+beside the file where it ended cleanly, `writing` appends durably. No line is ever changed. Of a
+run in shards each has a ledger of its own, which `parts` reads as one.
 """
 
 from typing import TYPE_CHECKING
 
-from retouch.ledger.reading import FIRST_PREV, End, Reader, read
+from retouch.ledger.parts import Parts, read
+from retouch.ledger.reading import FIRST_PREV, End, Reader
 from retouch.ledger.recovery import digest_of
 from retouch.storage.durable import storage_failed, sync_folder
 
@@ -17,6 +19,7 @@ __all__ = [
     "FIRST_PREV",
     "End",
     "Ledger",
+    "Parts",
     "Reader",
     "digest_of",
     "open_ledger",

@@ -17,6 +17,7 @@ from retouch.errors import LedgerDamaged, LedgerTaken
 from retouch.storage.durable import NEW_FILE_FLAGS, sync_folder, write_all
 from retouch.storage.lease import held_by
 from retouch.storage.lock import Hold
+from retouch.storage.part import WHOLE, part_at, part_of
 
 _CHUNK_BYTES = 1 << 20
 _DISPLACED = "displaced-"
@@ -70,17 +71,20 @@ class Possession:
 def refuse_displaced(path: Path) -> None:
     """Raises LedgerDamaged while the end of a run whose ledger was lost lies beside this one."""
     for aside in sorted(path.parent.glob(f"{_DISPLACED}*.jsonl")):
+        _, dot, suffix = aside.stem.partition(".")
+        part = part_at(dot + suffix) or WHOLE
         raise LedgerDamaged(
             f"{aside}: a run lost its ledger, and wrote here how it ended",
-            hint=f"if nothing has been sent since, put it back as {path.name}; else move it away, "
-            "and `retouch resolve` what is unknown; nothing was sent",
+            hint=f"if nothing has been sent since, put it back as {part.ledger}; else move it "
+            "away, and `retouch resolve` what is unknown; nothing was sent",
         )
 
 
 def set_aside(possession: Possession, size: int, run: str) -> tuple[int, Path]:
     """A copy of the first `size` bytes of a ledger that was lost, to write the end of the run in:
     what is in flight is paid for. Returns a descriptor and the path. Raises OSError."""
-    path = possession.path.with_name(f"{_DISPLACED}{run}.jsonl")
+    part = part_of(possession.path) or WHOLE
+    path = possession.path.with_name(f"{_DISPLACED}{run}{part.suffix}.jsonl")
     descriptor = os.open(path, NEW_FILE_FLAGS & ~os.O_WRONLY | os.O_RDWR | os.O_APPEND, 0o644)
     try:
         offset = 0

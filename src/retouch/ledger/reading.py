@@ -210,13 +210,6 @@ def _newer_version(body: bytes) -> int | None:
     return version if isinstance(version, int) and version > VERSION else None
 
 
-def read(path: Path) -> Replay:
-    """Where every Job of the ledger stands, for commands that only look; a torn end is ignored."""
-    state = Replay()
-    take_in(Reader(path), state)
-    return state
-
-
 def take_in(reader: Reader, state: Replay) -> int:
     """Replay a ledger, one of the parts that `state` is of; its base among them. Raises what
     reading raises."""

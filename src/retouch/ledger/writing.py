@@ -9,6 +9,10 @@ anything is built on it.
 One file has one writer, looked at before and after each group (see `possession`). A ledger that
 was lost takes no beginning any more, so nothing is sent; how what was in flight ended goes into a
 copy beside it.
+
+Of a ledger in parts (see `parts`) one is written and all are read. Its lines are stamped later than
+those of every part that was written by runs divided otherwise, whatever the clock says: Records of
+one Job may lie in both, and are read in that order.
 """
 
 from __future__ import annotations
@@ -24,13 +28,15 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from retouch.errors import LedgerTaken, StorageFailed
+from retouch.errors import LedgerTaken, Refused, StorageFailed
 from retouch.ledger.head import Head, write_head
 from retouch.ledger.lines import Position, position
+from retouch.ledger.parts import Keeps, Together, read_together
 from retouch.ledger.possession import Lost, Possession, refuse_displaced, set_aside, taken
-from retouch.ledger.reading import End, Reader, take_in
+from retouch.ledger.reading import End, Reader
 from retouch.ledger.records import AnyRecord, RunBegins, Started, encode
 from retouch.ledger.recovery import digest_of
+from retouch.ledger.spending import SharedSpending
 from retouch.ledger.state import Replay
 from retouch.storage.durable import require_regular, storage_failed, sync_folder, write_all
 from retouch.storage.lock import Hold
@@ -39,6 +45,7 @@ from retouch.threads import Threads, in_own_thread
 Say = Callable[[str], None]
 _Written = tuple[AnyRecord, Position]
 HEAD_SECONDS = 30.0  # how much of a ledger may be cut off unseen while a run goes on
+AHEAD = timedelta(minutes=10)  # how far the clocks of two machines may be apart
 
 
 def _silent(_: str) -> None:
@@ -54,9 +61,11 @@ class _Group:
 
 
 class Ledger:
-    """The one writer of a ledger file; `state` is always what its Records say so far.
+    """The one writer of a ledger file; `state` is always what its Records say so far, and those of
+    the other parts as they were at its opening.
 
-    `taken` says how the ledger was lost to somebody else, once it was.
+    `taken` says how the ledger was lost to somebody else, once it was. `shared`: of a shard, what
+    counts towards its share of the money; else None, and `state` tells.
     """
 
     def __init__(
@@ -70,10 +79,12 @@ class Ledger:
         threads: Threads,
         now: Callable[[], datetime],
         say: Say = _silent,
+        shared: SharedSpending | None = None,
     ) -> None:
         self.path = possession.path
         self.run = run
         self.state = state
+        self.shared = shared
         self.taken: LedgerTaken | None = None
         self._base = base
         self._possession = possession
@@ -94,6 +105,11 @@ class Ledger:
     def durable_bytes(self) -> int:
         """How long the ledger is, as far as it is surely on disk; 0 once it was lost."""
         return 0 if self.taken is not None else self._size
+
+    def is_counted(self, key: str, attempt: int) -> bool:
+        """Whether an open Attempt is counted towards this run's budgets: not one that a part of
+        runs divided otherwise has begun."""
+        return self.shared is None or (key, attempt) in self.shared.own.open
 
     async def append(self, *records: AnyRecord) -> None:
         """Append the Records, next to each other, and return once they are durable.
@@ -244,11 +260,16 @@ async def open_ledger(
     threads: Threads | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     say: Say = _silent,
+    keeps: Keeps | None = None,
+    is_alone: bool = False,
 ) -> AsyncIterator[Ledger]:
-    """Open a ledger for appending, after reading it whole; `hold` is the caller's on its folder.
+    """Open a ledger for appending, after reading it whole, with all other parts in its folder but
+    where it `is_alone`; `hold` is the caller's on the folder, or on this part of it. `keeps`: of a
+    shard, which Keys are its own; of others nothing is read.
 
-    Raises LedgerDamaged, StorageFailed, Refused where another has it. A torn end is cut off,
-    which is said through `say`. Syncs have a thread of their own, unless `threads` is given.
+    Raises LedgerDamaged, StorageFailed, Refused where another has it or its clock is behind. A torn
+    end is cut off, which is said through `say`. Syncs have a thread of their own, unless `threads`
+    is given.
     """
     try:
         descriptor = _opened(path)
@@ -256,7 +277,8 @@ async def open_ledger(
         raise storage_failed(path, error) from error
     try:
         possession = Possession(descriptor, path, hold)
-        state, base, end = _read_whole(possession)
+        found, end = _read_whole(possession, keeps, is_alone=is_alone)
+        now = _not_before(now, found.latest, path)
         try:
             _make_ready(descriptor, path, end, say)
         except OSError as error:
@@ -264,12 +286,13 @@ async def open_ledger(
         ledger = Ledger(
             possession,
             run=run,
-            state=state,
-            base=base,
+            state=found.state,
+            base=found.base,
             end=end,
             threads=threads or in_own_thread(),
             now=now,
             say=say,
+            shared=found.shared,
         )
         try:
             yield ledger
@@ -285,17 +308,32 @@ def _opened(path: Path) -> int:
     return require_regular(os.open(path, os.O_RDWR | flags, 0o644), path)
 
 
-def _read_whole(possession: Possession) -> tuple[Replay, int, End]:
-    """Where every Job stands, read under the ledger's own lock, and the ledger's base among the
-    state's parts. Raises as `open_ledger`."""
+def _read_whole(
+    possession: Possession, keeps: Keeps | None, *, is_alone: bool
+) -> tuple[Together, End]:
+    """What the parts say together, read under the ledger's own lock, and where the one that is
+    written ended. Raises as `open_ledger`."""
     try:
         possession.take()
     except OSError as error:
         raise storage_failed(possession.path, error) from error
     refuse_displaced(possession.path)
-    reader, state = Reader(possession.path), Replay()
-    base = take_in(reader, state)
-    return state, base, reader.end
+    own = Reader(possession.path)
+    return read_together(own, keeps, is_alone=is_alone), own.end
+
+
+def _not_before(now: Callable[[], datetime], latest: str, path: Path) -> Callable[[], datetime]:
+    """The time, and at least just after `latest`. Raises Refused where that is long to come."""
+    if not latest:
+        return now
+    floor = datetime.fromisoformat(latest) + timedelta(microseconds=1)
+    if floor - now() > AHEAD:
+        raise Refused(
+            f"{path.parent}: a part of the ledger there was last written at {latest}, which is "
+            "still to come by the clock of this machine; nothing was sent",
+            hint="set the clock right, and run again",
+        )
+    return lambda: max(now(), floor)
 
 
 def _make_ready(descriptor: int, path: Path, end: End, say: Say) -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
+from collections.abc import Callable
+from contextlib import suppress
 from mmap import mmap
 from pathlib import Path
 
@@ -93,17 +96,40 @@ def write_all(descriptor: int, data: bytes | mmap) -> None:
 
 
 def replace_whole(path: Path, data: bytes) -> None:
-    """Put `data` under `path` at once or not at all, durably. Raises StorageFailed."""
-    part = path.with_name(f".{path.name}.part")
+    """Put `data` under `path` at once or not at all, durably; of several at once the last stands.
+    Raises StorageFailed."""
+    _put(path, data, lambda part: part.replace(path))
+
+
+def keep_first(path: Path, data: bytes) -> None:
+    """The same, unless something is there: of several at once the first stays."""
+
+    def link(part: Path) -> None:
+        try:
+            path.hardlink_to(part)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            part.replace(path)
+            return
+        part.unlink()
+
+    _put(path, data, link)
+
+
+def _put(path: Path, data: bytes, name: Callable[[Path], object]) -> None:
+    # A name of its own: another process may be writing the same file.
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        part.unlink(missing_ok=True)  # left by a crash; of a link, not its target
         descriptor = os.open(part, NEW_FILE_FLAGS, 0o644)
         try:
             write_all(descriptor, data)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        part.replace(path)
+        name(part)
         sync_folder(path.parent)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink()
         raise storage_failed(path, error) from error

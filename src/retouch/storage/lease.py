@@ -1,5 +1,5 @@
-"""Who writes in an outputs folder, said in a file beside it: for file systems whose locks do not
-reach every machine (network disks, FUSE mounts).
+"""Who writes in an outputs folder, or in a part of it, said in a file beside it: for file systems
+whose locks do not reach every machine (network disks, FUSE mounts).
 
 The holder renews its lease every few seconds. A lease of a process on this machine holds for as
 long as that process is there; one of another machine for as long as it is renewed, by the clock
@@ -21,6 +21,7 @@ import msgspec
 
 from retouch.errors import Refused, StorageFailed
 from retouch.storage.durable import NEW_FILE_FLAGS, storage_failed, write_all
+from retouch.storage.part import WHOLE, Part
 from retouch.text import one_clean_line
 
 NAME = ".lease"
@@ -59,11 +60,16 @@ class Lease(msgspec.Struct, frozen=True):
         return began is None or (bool(self.began) and began != self.began)
 
 
-def read_lease(folder: Path) -> Lease | None:
+def lease_path(folder: Path, part: Part = WHOLE) -> Path:
+    """Where the lease on a folder, or on a part of it, is said."""
+    return folder / f"{NAME}{part.suffix}"
+
+
+def read_lease(folder: Path, part: Part = WHOLE) -> Lease | None:
     """The lease in `folder`; None where there is none, or nothing that is one."""
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(folder / NAME, flags)
+        descriptor = os.open(lease_path(folder, part), flags)
     except OSError:
         return None
     try:
@@ -75,40 +81,41 @@ def read_lease(folder: Path) -> Lease | None:
 
 
 @contextmanager
-def leased(folder: Path, *, now_there: float) -> Iterator[Lease]:
-    """Hold a lease on `folder`, renewed in the background, while the block runs.
+def leased(folder: Path, part: Part = WHOLE, *, now_there: float) -> Iterator[Lease]:
+    """Hold a lease on `folder` or a part of it, renewed in the background, while the block runs.
 
     `now_there`: the file system's own time, in seconds. Raises Refused naming the holder where
     somebody else's lease still holds, StorageFailed where none can be written.
     """
-    _refuse_held(folder, now_there)
-    mine = _new_lease()
+    refuse_leased(folder, part, now_there)
+    mine, path = _new_lease(), lease_path(folder, part)
     try:
-        _write(folder, mine)
+        _write(path, mine)
     except OSError as error:
-        raise storage_failed(folder / NAME, error) from error
+        raise storage_failed(path, error) from error
     over = threading.Event()
-    beating = threading.Thread(target=_beat, args=(folder, mine, over), daemon=True)
+    beating = threading.Thread(target=_beat, args=(folder, part, mine, over), daemon=True)
     beating.start()
     try:
         yield mine
     finally:
         over.set()
         beating.join(BEAT_SECONDS)
-        if lost_to(folder, mine) is None:
+        if lost_to(folder, mine, part) is None:
             with suppress(OSError):
-                (folder / NAME).unlink()
+                path.unlink()
 
 
-def lost_to(folder: Path, mine: Lease) -> Lease | None:
+def lost_to(folder: Path, mine: Lease, part: Part = WHOLE) -> Lease | None:
     """Whoever has taken the folder from the holder of `mine`. A lease that was deleted is still
     held: it comes back with the next beat."""
-    there = read_lease(folder)
+    there = read_lease(folder, part)
     return there if there is not None and there.token != mine.token else None
 
 
-def _refuse_held(folder: Path, now_there: float) -> None:
-    other = read_lease(folder)
+def refuse_leased(folder: Path, part: Part, now_there: float) -> None:
+    """Raises Refused naming the holder while the lease on a part holds."""
+    other = read_lease(folder, part)
     if other is None:
         return
     if other.is_of_this_machine:
@@ -116,7 +123,7 @@ def _refuse_held(folder: Path, now_there: float) -> None:
             raise held_by(folder, other.said)
         return
     with suppress(OSError):
-        silent = now_there - (folder / NAME).lstat().st_mtime
+        silent = now_there - lease_path(folder, part).lstat().st_mtime
         if silent < STALE_SECONDS:
             raise held_by(
                 folder,
@@ -139,25 +146,26 @@ def _new_lease() -> Lease:
     return Lease(host, boot, namespace, pid, _began(pid) or "", secrets.token_hex(8), now, now)
 
 
-def _beat(folder: Path, mine: Lease, over: threading.Event) -> None:
+def _beat(folder: Path, part: Part, mine: Lease, over: threading.Event) -> None:
     while not over.wait(BEAT_SECONDS):
-        if lost_to(folder, mine) is not None:
+        if lost_to(folder, mine, part) is not None:
             return
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with suppress(OSError, StorageFailed):  # a renewal that fails is tried at the next beat
-            _write(folder, msgspec.structs.replace(mine, heartbeat=now))
+            path = lease_path(folder, part)
+            _write(path, msgspec.structs.replace(mine, heartbeat=now))
 
 
-def _write(folder: Path, lease: Lease) -> None:
+def _write(path: Path, lease: Lease) -> None:
     """Replaced whole, not synced: after a crash of the machine nobody holds anything."""
-    part = folder / f"{NAME}.{lease.token}.part"
+    part = path.with_name(f"{NAME}.{lease.token}.part")
     try:
         descriptor = os.open(part, NEW_FILE_FLAGS, 0o644)
         try:
             write_all(descriptor, msgspec.json.encode(lease) + b"\n")
         finally:
             os.close(descriptor)
-        part.replace(folder / NAME)
+        part.replace(path)
     except OSError:
         part.unlink(missing_ok=True)
         raise
