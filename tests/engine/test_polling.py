@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
@@ -12,7 +13,16 @@ import pytest
 from retouch.dialects.base import LinkedPicture, Pending, Produced, Rejected, Unreadable, Usage
 from retouch.engine.limiter import Stop
 from retouch.engine.pacing import PollPace
-from retouch.engine.polling import AT_ONCE, Answer, Ending, PollReading, Polls, Stopped, TimedOut
+from retouch.engine.polling import (
+    A_SECOND,
+    AT_ONCE,
+    Answer,
+    Ending,
+    PollReading,
+    Polls,
+    Stopped,
+    TimedOut,
+)
 from retouch.errors import RetouchError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
@@ -228,3 +238,37 @@ async def test_polls_that_hang_hold_up_no_other() -> None:
         group.cancel_scope.cancel()
     assert isinstance(ending, Rejected)
     assert waited < 5
+
+
+async def test_tasks_due_at_once_are_asked_for_evenly_and_none_is_starved() -> None:
+    """A thousand accepted in one moment, at a server that answers at once: never more polls in a
+    second than allowed, none asked for twice before every other was once, and no Task that waits
+    longer than its turn and its pause take."""
+    desk, count = Desk(timeout=10_000.0), 1000
+    chance = random.Random(3)
+    asked: dict[int, list[float]] = {number: [] for number in range(count)}
+    took: dict[int, float] = {}
+
+    async def one(number: int, ends: float) -> None:
+        async def ask() -> Answer:
+            asked[number].append(anyio.current_time())
+            await anyio.sleep(0.01)
+            return Answer(DONE if anyio.current_time() >= ends else PENDING)
+
+        assert await desk.polls.ending(str(number), ask) == DONE
+        took[number] = anyio.current_time() - ends
+
+    async def work() -> None:
+        async with anyio.create_task_group() as group:
+            for number in range(count):
+                group.start_soon(one, number, anyio.current_time() + chance.uniform(1, 40))
+
+    await desk.during(work)
+    times = sorted(moment for moments in asked.values() for moment in moments)
+    assert max(bisect_right(times, at + 1 - 1e-6) - place for place, at in enumerate(times)) <= (
+        A_SECOND + 1
+    )
+    assert bisect_right(times, times[0] + 5) >= 0.98 * 5 * A_SECOND  # and as many as are allowed
+    seconds = [moments[1] for moments in asked.values() if len(moments) > 1]
+    assert max(moments[0] for moments in asked.values()) <= min(seconds)
+    assert max(took.values()) < count / A_SECOND + 8 * 2 * 1.2 + 1  # a turn, and the longest pause

@@ -1,7 +1,8 @@
 """One scheduler for all Tasks of a lane: polls are free, but never many timers and never a rush.
 
-A Job hands in its Task and waits; the scheduler asks when each is due, at most a few at once, and
-gives the Job the reading that ends it. What is only a broken poll is asked again until the
+A Job hands in its Task and waits; the scheduler asks when each is due, at most a few at once and so
+many a second, the one first that has been due longest: of ten thousand none waits forever. It gives
+the Job the reading that ends it. What is only a broken poll is asked again until the
 Task's deadline, and so is what a service says that has not caught up with itself: no such task,
 just after it was accepted, and done without a picture or a reason.
 """
@@ -22,7 +23,9 @@ from retouch.engine.pacing import PollPace
 
 PollReading = Produced | Pending | Rejected | Unreadable
 AT_ONCE = 8
+A_SECOND = 200  # polls of a lane, evenly: ten thousand Tasks due at once are no rush at the server
 POLL_SECONDS = 30.0  # seconds for one poll; a poll that fails is repeated
+_LATE_SECONDS = 0.1  # of a late loop that are caught up with
 HELD_SECONDS = 2.0  # a poll that takes longer holds up no other
 
 
@@ -82,7 +85,8 @@ class Polls:
         self._due: list[tuple[float, int, _Waiting]] = []
         self._sequence = 0
         self._news = anyio.Event()
-        self._at_once = anyio.Semaphore(AT_ONCE)
+        self._free = AT_ONCE
+        self._next = float("-inf")  # when the next poll may begin
 
     async def ending(
         self, task: str, ask: Callable[[], Awaitable[Answer]], *, is_new: bool = False
@@ -102,16 +106,25 @@ class Polls:
             group.start_soon(self._wake_on_stop)
             while not self._stop.leaves_tasks:
                 self._news = anyio.Event()
-                now = anyio.current_time()
-                while self._due and self._due[0][0] <= now:
-                    group.start_soon(self._poll, heapq.heappop(self._due)[2], group)
-                pause = self._due[0][0] - now if self._due else float("inf")
+                pause = self._begin_due(group)
                 with anyio.move_on_after(pause):
                     await self._news.wait()
             for _, _, waiting in self._due:
                 self._end(waiting, Stopped())
             self._due.clear()
             group.cancel_scope.cancel()
+
+    def _begin_due(self, group: TaskGroup) -> float:
+        """Begin the polls that are due and have a place; seconds until there may be more."""
+        now = anyio.current_time()
+        while self._due and self._free:
+            begins = max(self._due[0][0], self._next)
+            if begins > now:
+                return begins - now
+            self._next = max(begins, now - _LATE_SECONDS) + 1 / A_SECOND
+            self._free -= 1
+            group.start_soon(self._poll, heapq.heappop(self._due)[2], group)
+        return float("inf")  # until news comes: of a Task, or of a place
 
     async def _wake_on_stop(self) -> None:
         await self._stop.wait_until_tasks_are_left()
@@ -120,7 +133,6 @@ class Polls:
     async def _poll(self, waiting: _Waiting, group: TaskGroup) -> None:
         answered = anyio.Event()
         try:
-            await self._at_once.acquire()
             group.start_soon(self._hold_a_place, answered)
             answer = await waiting.ask()
         except BaseException:
@@ -134,7 +146,8 @@ class Polls:
     async def _hold_a_place(self, answered: anyio.Event) -> None:
         with anyio.move_on_after(HELD_SECONDS):
             await answered.wait()
-        self._at_once.release()
+        self._free += 1
+        self._news.set()
 
     def _take(self, waiting: _Waiting, answer: Answer) -> None:
         """Decide what a reading means: an end, or one more poll."""

@@ -122,7 +122,7 @@ class Limits(Part):
         None, gt=0, le=10**12, description="Tokens in any sixty seconds, estimated when sent."
     )
     concurrency: int = Field(
-        4, ge=1, le=1000, description="Requests (or the provider's slots) in flight at once."
+        4, ge=1, le=10_000, description="Requests (or the provider's slots) in flight at once."
     )
 
 
