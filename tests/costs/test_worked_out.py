@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -58,7 +57,7 @@ def price(**said: Any) -> Price:
 
 
 def job(n: int = 1, prompt: str = "雪", **terms: Any) -> Job:
-    source = Source("a.png", Picture("sha256:0", path=Path("a.png")), mask=Picture("sha256:1"))
+    source = Source("a.png", Picture("sha256:0", file="a.png"), mask=Picture("sha256:1"))
     return Job(GEMINI, Prompt("p", prompt), source, terms=Terms(n, **terms))
 
 
