@@ -9,8 +9,11 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from retouch.cli.ledgers import Found, add_ledger, one_ledger
@@ -27,6 +30,7 @@ from retouch.money import exact
 from retouch.text import one_clean_line
 
 _LISTED = 100  # findings of a kind that people are shown
+_CHUNK_BYTES = 1 << 20
 _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 
 
@@ -101,15 +105,12 @@ def run(arguments: argparse.Namespace) -> int:
     audit = CostAudit(_as_run(found))
     state, known = _read(found.path, findings, audit, arguments.against)
     _sum_up(state, audit, findings)
-    recorded = {
-        file.path: file for key in state.outcomes for files in state.places(key) for file in files
-    }
     root = os.fspath(folder)  # not a Path: joining half a million of them takes seconds
-    for path, file in sorted(recorded.items()):
-        _check(root, path, file, findings)
-    findings.orphans = sorted(
-        path for path in _files(folder / "images", folder) if path not in known
-    )
+    for file in _standing(state, known):
+        _check(root, file, findings)
+    findings.missing.sort()
+    findings.changed.sort()
+    findings.orphans = sorted(path for path in _files(root) if path not in known)
     if arguments.json:
         print(json_text(asdict(findings)))
     else:
@@ -138,18 +139,43 @@ def _sum_up(state: Replay, audit: CostAudit, findings: Findings) -> None:
     findings.virtual = audit.last_run is not None and audit.last_run.provider == "rehearsal"
 
 
+class _Paths:
+    """Every path that a ledger names, in 8 bytes each: their hashes, in order once all are in."""
+
+    def __init__(self) -> None:
+        self._hashes = array("q")
+        self.named_twice: frozenset[int] = frozenset()
+
+    def add(self, files: Iterable[FileRecord]) -> None:
+        """Take in the paths of one Record."""
+        self._hashes.extend(hash(file.path) for file in files)
+
+    def close(self) -> None:
+        """All are in."""
+        every = self._hashes = array("q", sorted(self._hashes))
+        pairs = zip(every, islice(every, 1, None), strict=False)
+        self.named_twice = frozenset(one for one, other in pairs if one == other)
+
+    def __contains__(self, path: str) -> bool:
+        at = bisect_left(self._hashes, hash(path))
+        return at < len(self._hashes) and self._hashes[at] == hash(path)
+
+
 def _read(
     path: Path, findings: Findings, audit: CostAudit, against: str | None
-) -> tuple[Replay, set[str]]:
+) -> tuple[Replay, _Paths]:
     """The replayed ledger, and every path it ever named (also of work redone since)."""
-    reader, state, known = Reader(path), Replay(), set[str]()
+    reader, state, known = Reader(path), Replay(), _Paths()
+    base = state.lines.part(path)
     noted = None if against is None else against[:16]
     for record in reader:
-        audit.apply(record, state.apply(record))
+        audit.apply(record, state.apply(record, reader.where(base)))
         if isinstance(record, Done | Reused):
-            known.update(file.path for file in record.files)
+            known.add(record.files)
         if noted is not None and reader.end.prev == noted:
             findings.proved_records = reader.end.lines
+    state.lines.reach(base, reader.end.size)
+    known.close()
     findings.records, findings.head = reader.end.lines, reader.end.prev
     findings.torn_bytes = reader.end.torn_bytes
     if noted is not None and findings.proved_records is None:
@@ -160,8 +186,22 @@ def _read(
     return state, known
 
 
-def _check(root: str, path: str, file: FileRecord, findings: Findings) -> None:
+def _standing(state: Replay, known: _Paths) -> Iterator[FileRecord]:
+    """Every picture that still counts, read again from the ledger; of one path the latest."""
+    several: dict[str, FileRecord] = {}
+    for outcome in state.outcomes.values():
+        for files in state.places_of(outcome):
+            for file in files:
+                if hash(file.path) in known.named_twice:
+                    several[file.path] = file
+                else:
+                    yield file
+    yield from several.values()
+
+
+def _check(root: str, file: FileRecord, findings: Findings) -> None:
     findings.files += 1
+    path = file.path
     try:
         descriptor = os.open(f"{root}/{path}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -170,9 +210,19 @@ def _check(root: str, path: str, file: FileRecord, findings: Findings) -> None:
         else:
             findings.missing.append(path)
         return
-    with os.fdopen(descriptor, "rb") as opened:
-        if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
+    try:
+        if _digest_of(descriptor) != file.sha256:
             findings.changed.append(path)
+    finally:
+        os.close(descriptor)
+
+
+def _digest_of(descriptor: int) -> str:
+    """The SHA-256 of an open file's bytes, in hex."""
+    digest = hashlib.sha256()
+    while chunk := os.read(descriptor, _CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _is_pruned(root: str, path: str, file: FileRecord) -> bool:
@@ -184,10 +234,11 @@ def _is_pruned(root: str, path: str, file: FileRecord) -> bool:
     return status.st_size == file.bytes
 
 
-def _files(folder: Path, root: Path) -> Iterator[str]:
-    for place, _, names in os.walk(folder):
-        for name in names:
-            yield (Path(place) / name).relative_to(root).as_posix()
+def _files(root: str) -> Iterator[str]:
+    """What lies below images/, relative to the outputs folder."""
+    for place, _, names in os.walk(f"{root}/images"):
+        below = Path(place).relative_to(root).as_posix()
+        yield from (f"{below}/{name}" for name in names)
 
 
 def _print(findings: Findings) -> None:
