@@ -30,6 +30,7 @@ _ROW_BYTES = _ROW.size + _PLACES.size
 _EMPTY_ROW = bytes(_ROW_BYTES)
 _DELIVERY = struct.Struct(f"<{POSITION_BYTES}sI?")
 _KEY_BYTES = 32
+_ODD_KEY = bytes(_KEY_BYTES)
 _NOWHERE = bytes(POSITION_BYTES)
 _IS_FINAL, _IS_CHARGED, _HAS_TASK, _REPLACES, _BILLED_SHIFT = 1, 2, 4, 8, 4
 _FIRST_SLOTS = 1 << 12
@@ -189,13 +190,14 @@ class Outcomes(Mapping[str, Outcome]):
         if number < 0:
             number = self._add(key)
         outcome.number = number
-        code = _CODES.get(outcome.state, _WHOLE)
-        if code and outcome.charge is None and outcome.decided_at and self._file(number, outcome):
-            self._whole.pop(key, None)
-            self._states[number] = code
-        else:
-            self._whole[key] = outcome
-            self._states[number] = _WHOLE
+        if outcome.charge is None and outcome.decided_at:
+            code = _CODES.get(outcome.state)
+            if code is not None and self._file(number, outcome):
+                self._whole.pop(key, None)
+                self._states[number] = code
+                return
+        self._whole[key] = outcome
+        self._states[number] = _WHOLE
 
     def deliver(self, number: int, record: AnyRecord, where: Position) -> None:
         """Note one more place that a Job's pictures were delivered to."""
@@ -209,11 +211,14 @@ class Outcomes(Mapping[str, Outcome]):
 
     def undeliver(self, number: int) -> None:
         """Forget them: they are superseded."""
-        _PLACES.pack_into(self._rows, number * _ROW_BYTES + _ROW.size, 0)
+        if self._deliveries:
+            _PLACES.pack_into(self._rows, number * _ROW_BYTES + _ROW.size, 0)
 
     def deliveries(self, number: int) -> list[Done | Reused]:
         """What was delivered of a Job, the latest last; none where it lies at one place alone."""
         found: list[Done | Reused] = []
+        if not self._deliveries:
+            return found
         for index, where, _ in self._chain(number):
             record = self._lines.read(where) if where else self._unplaced[index]
             if isinstance(record, Done | Reused):
@@ -251,34 +256,39 @@ class Outcomes(Mapping[str, Outcome]):
     # --- rows ------------------------------------------------------------------------------
 
     def _file(self, number: int, outcome: Outcome) -> bool:
-        """Write the row of a Job that has ended; whether it fits."""
-        decided, began = outcome.decided, outcome.began
-        task = outcome.task
+        """Write the row of a Job that has ended; whether it fits. Called for each: few calls."""
+        decided, began, task = outcome.decided, outcome.began, outcome.task
         if began is not None and not outcome.began_at:
             return False
         if task is not None and getattr(decided, "task", None) != task:
             return False
-        verdict = verdict_of(decided)
-        flags = verdict.is_final * _IS_FINAL | verdict.is_charged * _IS_CHARGED
-        flags |= _BILLED.index(verdict.billed) << _BILLED_SHIFT
-        flags |= _HAS_TASK if task is not None else 0
-        stem_hash = suffix = size = words = 0
-        if verdict.pictures == 1 and isinstance(decided, Done | Reused):
-            [file] = decided.files
+        stem_hash = suffix = size = words = model = 0
+        if type(decided) is Done:
+            model = self._models.number(decided.model)
+            pictures, flags = len(decided.files), _IS_CHARGED
+        else:
+            verdict = verdict_of(decided)
+            pictures = verdict.pictures
+            flags = verdict.is_final * _IS_FINAL | verdict.is_charged * _IS_CHARGED
+            flags |= _BILLED.index(verdict.billed) << _BILLED_SHIFT
+        if task is not None:
+            flags |= _HAS_TASK
+        if pictures == 1:
+            file = outcome.files[0] if type(decided) is not Done else decided.files[0]
             stem, _, ending = file.path.rpartition(".")
             if stem and len(ending) < _SUFFIX_CAP and file.bytes < 1 << 32:
                 suffix = self._suffixes.number(ending)
                 stem_hash, size = hash(stem), file.bytes
-        model = self._models.number(decided.model) if isinstance(decided, Done) else 0
         if began is not None:
             words = hash((began.model, began.prompt, began.source)) & _HASH_BITS
-            flags |= _REPLACES if began.terms is not None and began.terms.replaces else 0
-        small = (outcome.attempt, verdict.pictures, suffix)
-        if max(small) > 0xFF or model > 0xFFFF:
+            if began.terms is not None and began.terms.replaces:
+                flags |= _REPLACES
+        attempt = outcome.attempt
+        if attempt > 0xFF or pictures > 0xFF or suffix > 0xFF or model > 0xFFFF:
             return False
         _ROW.pack_into(
             self._rows, number * _ROW_BYTES, outcome.decided_at, outcome.began_at or _NOWHERE,
-            words, stem_hash, size, model, *small, flags,
+            words, stem_hash, size, model, attempt, pictures, suffix, flags,
         )  # fmt: skip
         return True
 
@@ -327,31 +337,32 @@ class Outcomes(Mapping[str, Outcome]):
         """Number a Key that is not known."""
         number = len(self._states)
         raw = _raw(key)
+        self._states.append(_WHOLE)
+        self._digits += raw or _ODD_KEY
+        self._rows += _EMPTY_ROW
         if raw is None:
             self._odd[key], self._odd_keys[number] = number, key
-        self._states.append(_WHOLE)
-        self._digits += raw or bytes(_KEY_BYTES)
-        self._rows += _EMPTY_ROW
-        if raw is not None:
-            if 2 * number >= len(self._slots):
-                self._make_room()
-            self._enter(key, number)
-        return number
-
-    def _enter(self, key: str, number: int) -> None:
+            return number
+        if 2 * number >= len(self._slots):
+            self._make_room()
         slots = self._slots
         mask = len(slots) - 1
         slot = hash(key) & mask
         while slots[slot]:
             slot = slot + 1 & mask
         slots[slot] = number + 1
+        return number
 
     def _make_room(self) -> None:
         """Four times as many slots: never more than half of them are taken."""
-        self._slots = array("I", bytes(16 * len(self._slots)))
+        slots = self._slots = array("I", bytes(16 * len(self._slots)))
+        mask = len(slots) - 1
         for number in range(len(self._states) - 1):
             if number not in self._odd_keys:
-                self._enter(self._key(number), number)
+                slot = hash(self._key(number)) & mask
+                while slots[slot]:
+                    slot = slot + 1 & mask
+                slots[slot] = number + 1
 
 
 class _Items(ItemsView[str, Outcome]):

@@ -67,8 +67,11 @@ class Reader:
         self._reached = _NOTHING_READ
         descriptor = open_regular(self.path)
         if descriptor is not None:
-            with os.fdopen(descriptor, "rb", _BUFFER_BYTES) as file:
-                yield from self._records(file, head)
+            try:
+                with os.fdopen(descriptor, "rb", _BUFFER_BYTES) as file:
+                    yield from self._records(file, head)
+            except OSError as error:
+                raise self._unreadable(error) from error
         lines = self._reached[0]
         if head is not None and lines < head.lines:
             raise self._damaged(
@@ -89,20 +92,23 @@ class Reader:
         if descriptor is None:
             return
         wanted = {key.encode() for key in keys}
-        with os.fdopen(descriptor, "rb", _BUFFER_BYTES) as file:
-            for number, line in enumerate(islice(self._lines(file), self._reached[0]), 1):
-                key = _key_of(line)
-                if key is None or key in wanted:
-                    record = decode(_unended(line)[0] if number == self._reached[0] else line)
-                    if getattr(record, "key", None) in keys:
-                        yield number, record
+        try:
+            with os.fdopen(descriptor, "rb", _BUFFER_BYTES) as file:
+                for number, line in enumerate(islice(file, self._reached[0]), 1):
+                    key = _key_of(line)
+                    if key is None or key in wanted:
+                        record = decode(_unended(line)[0] if number == self._reached[0] else line)
+                        if getattr(record, "key", None) in keys:
+                            yield number, record
+        except OSError as error:
+            raise self._unreadable(error) from error
 
     def _records(self, file: BinaryIO, head: Head | None) -> Iterator[AnyRecord]:
         """Every line costs a parse and a digest, and little else: there may be millions."""
         prev, size, group_offset = FIRST_PREV, 0, 0
         run = at = ""
         head_lines = head.lines if head else 0
-        for number, line in enumerate(self._lines(file), 1):
+        for number, line in enumerate(file, 1):
             is_whole = line.endswith(b"\n")
             body, filling = (line[:-1], 0) if is_whole else _unended(line)
             try:
@@ -126,12 +132,6 @@ class Reader:
                 raise self._damaged(number, "was changed since the ledger last ended")
             self._reached = (number, size, prev, filling, not is_whole, group_offset, is_end)
             yield record
-
-    def _lines(self, file: BinaryIO) -> Iterator[bytes]:
-        try:
-            yield from file
-        except OSError as error:
-            raise self._unreadable(error) from error
 
     def _rest(self, file: BinaryIO, offset: int) -> bytes:
         try:

@@ -8,8 +8,9 @@ Charge and nothing else. What is settled is not paid twice (DESIGN §3).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal, localcontext
+from typing import Any
 
 from retouch.ledger.charges import Charge, Charges, Posting
 from retouch.ledger.decision import NOTHING_REDONE, Hold, Poll, Redo, decide
@@ -55,6 +56,7 @@ class Replay:
         self.last_run: RunBegins | None = None
         self.last_end: RunEnds | None = None
         self._charges = Charges()
+        self._open = self._charges.open
         self._unplaced_paths: set[str] = set()
 
     @property
@@ -70,26 +72,18 @@ class Replay:
     def apply(self, record: AnyRecord, where: Position = NOWHERE) -> Posting | None:
         """Take in one Record, and where it stands; what it did to its Attempt's Charge."""
         posting = self._charges.apply(record)
-        if posting is not None:
+        if posting is not None and (posting.verdict != "open" or posting.former is not None):
             self._post(record, posting)
+        take = _TAKEN.get(type(record))
+        if take is not None:
+            take(self, record, posting, where)
+        else:
+            self._of_run(record)
+        return posting
+
+    def _of_run(self, record: AnyRecord) -> None:
+        """Take in what is about no Job."""
         match record:
-            case Started():
-                self._started(record, where)
-            case Done():
-                self._done(record, where)
-            case Unsent() if not self._is_answered(record, posting):
-                self._decide(record, "unsent", where)
-            case TaskAccepted():
-                self.accepted[record.key] = record
-                self._decide(record, "accepted", where, record.task)
-            case Failed():
-                self._failed(record, posting, where)
-            case Unknown() if posting is not None:
-                self._decide(record, "unknown", where, record.task)
-            case Resolved():
-                self._resolved(record, where)
-            case Reused():
-                self._reused(record, where)
             case RunBegins():
                 self.runs += 1
                 self.last_run, self.last_end = record, None
@@ -97,14 +91,11 @@ class Replay:
                 self.lost_lines = record.lost_lines
             case RunEnds():
                 self.last_end = record
-        return posting
 
     def _post(self, record: AnyRecord, posting: Posting) -> None:
         """Add to the totals what a Charge was settled at, and what was used."""
-        verdict = posting.verdict
-        if verdict in ("open", "free") and posting.former is None:
-            return
-        charge, paid, former = posting.charge, posting.paid, posting.former
+        verdict, charge = posting.verdict, posting.charge
+        paid, former = posting.paid, posting.former
         if former is not None and former.verdict == "charged":
             was = former.paid.money if former.paid else None
             self.totals.take_back(was, charge.model, charge.day)
@@ -115,9 +106,10 @@ class Replay:
         if verdict == "charged":
             self.totals.pay(paid.money if paid else None, charge.model, charge.day)
 
-    def _reused(self, record: Reused, where: Position) -> None:
+    def _reused(self, record: Reused, _: Posting | None, where: Position) -> None:
         """One more place for finished work; what was kept before stands beside it."""
-        self._note_paths(record, where)
+        if not where:
+            self._note_paths(record)
         known = self.outcomes.get(record.key)
         # Attempts are numbered on: an open one keeps its own Charge.
         outcome = Outcome("reused", known.attempt if known else 0, record)
@@ -163,30 +155,45 @@ class Replay:
             images = charge.terms.n if charge.terms else kept
             observed.take(record.usage.input_tokens, record.usage.output_tokens, images)
 
-    def _started(self, record: Started, where: Position) -> None:
+    def _started(self, record: Started, _: Posting | None, where: Position) -> None:
         known = self.outcomes.get(record.key)
         if known is None or record.attempt >= known.attempt:
-            charge = self.open_charges[record.key, record.attempt]
+            charge = self._open[record.key, record.attempt]
             outcome = Outcome("sent", record.attempt, record, record, None, charge)
             outcome.decided_at = outcome.began_at = where
             self.outcomes.put(record.key, outcome, known.number if known else -1)
 
-    def _done(self, record: Done, where: Position) -> None:
-        self._note_paths(record, where)
-        self.accepted.pop(record.key, None)
+    def _unsent(self, record: Unsent, posting: Posting | None, where: Position) -> None:
+        if not self._is_answered(record, posting):
+            self._decide(record, "unsent", where)
+
+    def _accepted(self, record: TaskAccepted, _: Posting | None, where: Position) -> None:
+        self.accepted[record.key] = record
+        self._decide(record, "accepted", where, record.task)
+
+    def _unknown(self, record: Unknown, posting: Posting | None, where: Position) -> None:
+        if posting is not None:
+            self._decide(record, "unknown", where, record.task)
+
+    def _done(self, record: Done, _: Posting | None, where: Position) -> None:
+        if not where:
+            self._note_paths(record)
+        if self.accepted:
+            self.accepted.pop(record.key, None)
         outcome = self._decide(record, "done", where, record.task)
         if outcome is not None:
             self.outcomes.undeliver(outcome.number)  # of what is superseded
 
-    def _note_paths(self, record: Done | Reused, where: Position) -> None:
+    def _note_paths(self, record: Done | Reused) -> None:
         """The paths of a Record that stands nowhere: those of the others can be read again."""
-        if not where:
-            self._unplaced_paths.update(file.path for file in record.files)
+        self._unplaced_paths.update(file.path for file in record.files)
 
     def _failed(self, record: Failed, posting: Posting | None, where: Position) -> None:
         """Giving up after `unsent` is a failure."""
         if not self._is_answered(record, posting):
-            self._decide(record, "failed", where, record.task)
+            outcome = self._decide(record, "failed", where, record.task)
+            if outcome is not None and outcome.charge is None:
+                self.accepted.pop(record.key, None)  # its Task has ended
 
     def _is_answered(self, record: Unsent | Failed, posting: Posting | None) -> bool:
         """Whether its Attempt was charged already, or is settled by the user's word, by a Record
@@ -198,7 +205,7 @@ class Replay:
         is_open = (record.key, record.attempt) in self.open_charges
         return known.state == "resolved" or was_charged or is_open
 
-    def _resolved(self, record: Resolved, where: Position) -> None:
+    def _resolved(self, record: Resolved, _: Posting | None, where: Position) -> None:
         """The Job of a Charge that was settled; one that failed for good stays failed."""
         outcome = self.outcomes.get(record.key)
         is_latest = outcome is not None and outcome.attempt == record.attempt
@@ -219,19 +226,18 @@ class Replay:
     ) -> Outcome | None:
         """Where its Job stands now; None where an earlier Record has decided that."""
         key, attempt = record.key, record.attempt
-        known = self.outcomes.get(key)
+        known, is_same = self.outcomes.get(key), False
         if known is not None:
             is_same = attempt == known.attempt
             if attempt < known.attempt or (is_same and known.state in _OVER):
                 return None
             task = (task or known.task) if is_same else task
-        charge = self.open_charges.get((key, attempt))
-        outcome = Outcome(state, attempt, record, None, task, charge)
+        outcome = Outcome(state, attempt, record, None, task, self._open.get((key, attempt)))
         outcome.decided_at = where
         if known is None:
             self.outcomes.put(key, outcome)
             return outcome
-        if attempt == known.attempt:
+        if is_same:
             outcome.went_on(known)
         self.outcomes.put(key, outcome, known.number)
         return outcome
@@ -331,6 +337,18 @@ class Replay:
     def unanswered(self) -> Iterator[tuple[str, Outcome]]:
         """Jobs whose last Attempt was begun and never answered for: after a crash, unknown."""
         return self.outcomes.of_state("sent")
+
+
+_TAKEN: dict[type, Callable[[Replay, Any, Posting | None, Position], None]] = {
+    Started: Replay._started,
+    Unsent: Replay._unsent,
+    TaskAccepted: Replay._accepted,
+    Done: Replay._done,
+    Failed: Replay._failed,
+    Unknown: Replay._unknown,
+    Resolved: Replay._resolved,
+    Reused: Replay._reused,
+}  # a look-up, and no chain of comparisons: there may be millions
 
 
 def _sum(amounts: Iterable[Decimal]) -> Decimal:

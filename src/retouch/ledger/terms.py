@@ -26,9 +26,12 @@ class Observed:
 
     def take(self, input_tokens: int | None, output_tokens: int | None, images: int) -> None:
         """Take in one charged Attempt that asked for `images` pictures."""
-        self.input_tokens = max(self.input_tokens, input_tokens or 0)
-        each = -(-(output_tokens or 0) // max(1, images))
-        self.output_tokens_per_image = max(self.output_tokens_per_image, each)
+        if input_tokens is not None and input_tokens > self.input_tokens:
+            self.input_tokens = input_tokens
+        # A division only where it may tell more: of millions, few do.
+        if output_tokens is not None and output_tokens > self.output_tokens_per_image:
+            each = -(-output_tokens // max(1, images))
+            self.output_tokens_per_image = max(self.output_tokens_per_image, each)
 
 
 def terms_of(job: Job) -> TermsRecord:
