@@ -47,7 +47,9 @@ def assert_alike(state: Replay, whole: WholeReplay) -> None:
     assert +state.place_counts() == +whole.place_counts()
     assert state.tasks_out == whole.tasks_out
     assert [key for key, _ in state.unanswered()] == [key for key, _ in whole.unanswered()]
-    assert whole.recorded_paths() <= state.recorded_paths()
+    recorded = state.recorded_paths()
+    assert all(path in recorded for path in whole.recorded_paths())
+    assert "images/nothing like it.png" not in recorded
     assert state.totals == whole.totals
     assert state.observed == whole.observed
     assert (state.runs, state.last_run, state.last_end) == (
@@ -170,9 +172,7 @@ def test_odd_jobs_are_kept_whole_and_answer_alike(tmp_path: Path) -> None:
     records += [done(53)]  # nothing began it
     path = write(tmp_path / "ledger.jsonl", records)
     state = read(path)
-    whole = replay_whole(list(Reader(path)))
-    assert_alike(state, whole)
-    assert state.recorded_paths() == whole.recorded_paths()
+    assert_alike(state, replay_whole(list(Reader(path))))
 
 
 def test_a_job_that_has_ended_is_kept_in_250_bytes(
@@ -268,8 +268,10 @@ def test_a_torn_end_hides_nothing_and_names_nothing(tmp_path: Path) -> None:
         stands = 1 if cut == 1 else 0  # the newline alone is missing: the line is whole
         assert state.done(key_of(0)) is not None
         assert (state.done(key_of(1)) is not None) == bool(stands)
-        paths = {"images/0.png", "images/1.png"} if stands else {"images/0.png"}
-        assert state.recorded_paths() == paths
+        recorded = state.recorded_paths()
+        assert "images/0.png" in recorded
+        assert ("images/1.png" in recorded) == bool(stands)
+        assert len(recorded) == 1 + stands
         if stands:
             assert_alike(state, replay_whole(list(Reader(path))))
 
@@ -290,7 +292,6 @@ def test_several_parts_are_one_state(tmp_path: Path, seed: int) -> None:
         take_in(Reader(path), state)
     whole = replay_whole([record for path in paths for record in Reader(path)])
     assert_alike(state, whole)
-    assert state.recorded_paths() >= whole.recorded_paths()
 
 
 def _going_on(records: list[AnyRecord]) -> Iterator[AnyRecord]:

@@ -19,6 +19,7 @@ from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Selection
 from retouch.errors import StorageFailed
 from retouch.ledger import read
+from retouch.ledger.lines import NamedPaths
 from retouch.plan import Plan
 from retouch.storage.durable import make_folder
 from retouch.storage.lock import exclusive
@@ -71,21 +72,16 @@ def _unowned(workspace: Workspace, plan: Plan) -> list[str]:
     its picture all the same, and stays.
     """
     selection = Selection(read(workspace.ledger), Outputs(workspace.folder))
-    owned: set[str] = set()
-    planned: set[str] = set()
-    recorded = {
-        file.path
-        for key in selection.state.outcomes
-        for files in selection.state.places(key)
-        for file in files
-    }
+    owned, planned = NamedPaths(), NamedPaths()
+    places = map(selection.state.places_of, selection.state.outcomes.values())
+    recorded = NamedPaths(file.path for place in places for files in place for file in files)
     for lane in plan.lanes:
         for job in chain(lane.jobs(), lane.copies()):
             outcome = selection.state.outcomes.get(job.key)
             here = selection.here(job)
             # Where a job's place has no record yet, what it would be delivered from stays.
-            owned.update(file.path for file in here or (outcome.files if outcome else ()))
-            planned.update(job.output_path(index) for index in range(job.images_wanted))
+            owned.add(file.path for file in here or (outcome.files if outcome else ()))
+            planned.add(job.output_path(index) for index in range(job.images_wanted))
     return [
         path
         for path in _pictures(workspace.folder)

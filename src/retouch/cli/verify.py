@@ -9,11 +9,8 @@ import contextlib
 import hashlib
 import os
 import re
-from array import array
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from retouch.cli.ledgers import Found, add_ledger, one_ledger
@@ -23,6 +20,7 @@ from retouch.costs.audit import CostAudit
 from retouch.dialects import DIALECTS
 from retouch.errors import InputRefused, LedgerDamaged
 from retouch.ledger import Reader
+from retouch.ledger.lines import NamedPaths
 from retouch.ledger.records import Done, FileRecord, Reused
 from retouch.ledger.state import Replay
 from retouch.manifest import Loaded, load
@@ -139,43 +137,20 @@ def _sum_up(state: Replay, audit: CostAudit, findings: Findings) -> None:
     findings.virtual = audit.last_run is not None and audit.last_run.provider == "rehearsal"
 
 
-class _Paths:
-    """Every path that a ledger names, in 8 bytes each: their hashes, in order once all are in."""
-
-    def __init__(self) -> None:
-        self._hashes = array("q")
-        self.named_twice: frozenset[int] = frozenset()
-
-    def add(self, files: Iterable[FileRecord]) -> None:
-        """Take in the paths of one Record."""
-        self._hashes.extend(hash(file.path) for file in files)
-
-    def close(self) -> None:
-        """All are in."""
-        every = self._hashes = array("q", sorted(self._hashes))
-        pairs = zip(every, islice(every, 1, None), strict=False)
-        self.named_twice = frozenset(one for one, other in pairs if one == other)
-
-    def __contains__(self, path: str) -> bool:
-        at = bisect_left(self._hashes, hash(path))
-        return at < len(self._hashes) and self._hashes[at] == hash(path)
-
-
 def _read(
     path: Path, findings: Findings, audit: CostAudit, against: str | None
-) -> tuple[Replay, _Paths]:
+) -> tuple[Replay, NamedPaths]:
     """The replayed ledger, and every path it ever named (also of work redone since)."""
-    reader, state, known = Reader(path), Replay(), _Paths()
+    reader, state, known = Reader(path), Replay(), NamedPaths()
     base = state.lines.part(path)
     noted = None if against is None else against[:16]
     for record in reader:
         audit.apply(record, state.apply(record, reader.where(base)))
         if isinstance(record, Done | Reused):
-            known.add(record.files)
+            known.add(file.path for file in record.files)
         if noted is not None and reader.end.prev == noted:
             findings.proved_records = reader.end.lines
     state.lines.reach(base, reader.end.size)
-    known.close()
     findings.records, findings.head = reader.end.lines, reader.end.prev
     findings.torn_bytes = reader.end.torn_bytes
     if noted is not None and findings.proved_records is None:
@@ -186,13 +161,14 @@ def _read(
     return state, known
 
 
-def _standing(state: Replay, known: _Paths) -> Iterator[FileRecord]:
+def _standing(state: Replay, known: NamedPaths) -> Iterator[FileRecord]:
     """Every picture that still counts, read again from the ledger; of one path the latest."""
     several: dict[str, FileRecord] = {}
+    named_twice = known.hashes_named_twice
     for outcome in state.outcomes.values():
         for files in state.places_of(outcome):
             for file in files:
-                if hash(file.path) in known.named_twice:
+                if hash(file.path) in named_twice:
                     several[file.path] = file
                 else:
                     yield file

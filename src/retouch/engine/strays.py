@@ -10,9 +10,11 @@ import hashlib
 import os
 import posixpath
 import re
+from collections.abc import Iterator, Sequence
 
 from retouch.engine.outputs import SUFFIXES, Outputs
 from retouch.job import Job
+from retouch.ledger.lines import NamedPaths
 from retouch.ledger.records import FileRecord
 from retouch.ledger.state import Replay
 from retouch.pictures import measure
@@ -27,7 +29,8 @@ class Strays:
         self._outputs = outputs
         self._state = state
         self._listed: dict[str, dict[str, list[str]]] = {}
-        self._recorded: set[str] | None = None
+        self._stems: dict[str, NamedPaths] = {}
+        self._recorded: NamedPaths | None = None
 
     @property
     def may_be(self) -> bool:
@@ -40,7 +43,7 @@ class Strays:
         found: list[str] = []
         for index in range(job.images_wanted):
             folder, stem = posixpath.split(job.output_path(index))
-            names = self._names(folder).get(stem, ())
+            names = self._names(folder, stem)
             found += (posixpath.join(folder, name) for name in names)
         return tuple(path for path in found if path not in self._paths_on_record()) if found else ()
 
@@ -64,23 +67,32 @@ class Strays:
             height=height,
         )
 
-    def _names(self, folder: str) -> dict[str, list[str]]:
-        """The pictures of a folder by the stem they were meant to have."""
+    def _names(self, folder: str, stem: str) -> Sequence[str]:
+        """The pictures of a folder that were meant to have a stem. Of a folder in which none is
+        looked for that is there, the stems' hashes are kept alone."""
+        if folder not in self._stems:
+            self._stems[folder] = NamedPaths(meant for meant, _ in self._pictures(folder))
+        if stem not in self._stems[folder]:
+            return ()
         if folder not in self._listed:
-            listed: dict[str, list[str]] = {}
-            self._listed[folder] = listed
-            try:
-                names = [each.name for each in (self._outputs.folder / folder).iterdir()]
-            except OSError:
-                names = []
-            for name in sorted(names):
-                stem, suffix = posixpath.splitext(name)
-                if suffix in SUFFIXES.values():
-                    for meant in {stem, _NUMBERED.sub("", stem)}:
-                        listed.setdefault(meant, []).append(name)
-        return self._listed[folder]
+            listed = self._listed[folder] = dict[str, list[str]]()
+            for meant, name in self._pictures(folder):
+                listed.setdefault(meant, []).append(name)
+        return self._listed[folder].get(stem, ())
 
-    def _paths_on_record(self) -> set[str]:
+    def _pictures(self, folder: str) -> Iterator[tuple[str, str]]:
+        """The pictures of a folder, each by the stems it may have been meant to have."""
+        try:
+            names = sorted(os.listdir(self._outputs.folder / folder))  # noqa: PTH208 - no Path each
+        except OSError:
+            return
+        for name in names:
+            stem, suffix = posixpath.splitext(name)
+            if suffix in SUFFIXES.values():
+                for meant in {stem, _NUMBERED.sub("", stem)}:
+                    yield meant, name
+
+    def _paths_on_record(self) -> NamedPaths:
         if self._recorded is None:
             self._recorded = self._state.recorded_paths()
         return self._recorded

@@ -11,7 +11,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -145,6 +148,42 @@ class Lines:
             hint="nothing was done on its account; let one program write a ledger, and "
             "`retouch verify` it",
         )
+
+
+class NamedPaths:
+    """Paths that are only asked for, in 8 bytes each: their hashes. Of a million, one that is not
+    among them is taken for one that is with a chance of one in 10^13."""
+
+    def __init__(self, paths: Iterable[str] = ()) -> None:
+        self._hashes = array("q")
+        self._is_sorted = False
+        self.add(paths)
+
+    def add(self, paths: Iterable[str]) -> None:
+        """Take in some more."""
+        self._hashes.extend(map(hash, paths))
+        self._is_sorted = False
+
+    def __contains__(self, path: str) -> bool:
+        every = self._sorted()
+        at = bisect_left(every, hash(path))
+        return at < len(every) and every[at] == hash(path)
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    @property
+    def hashes_named_twice(self) -> frozenset[int]:
+        """The `hash()` of every path that was taken in more than once."""
+        every = self._sorted()
+        pairs = zip(every, islice(every, 1, None), strict=False)
+        return frozenset(one for one, other in pairs if one == other)
+
+    def _sorted(self) -> array[int]:
+        if not self._is_sorted:
+            self._hashes = array("q", sorted(self._hashes))
+            self._is_sorted = True
+        return self._hashes
 
 
 def _named(lines: bytes) -> Iterator[str]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal, localcontext
+from itertools import chain
 from typing import Any
 
 from retouch.ledger.charges import Charge, Charges, Posting
 from retouch.ledger.decision import NOTHING_REDONE, Hold, Poll, Redo, decide
-from retouch.ledger.lines import NOWHERE, Lines, Position
+from retouch.ledger.lines import NOWHERE, Lines, NamedPaths, Position
 from retouch.ledger.outcome import Outcome, State, Totals
 from retouch.ledger.outcomes import Outcomes
 from retouch.ledger.records import (
@@ -317,10 +318,10 @@ class Replay:
         """How many Jobs are in each state."""
         return self.outcomes.counts()
 
-    def recorded_paths(self) -> set[str]:
-        """Every picture that a Record names, also of work that was done again since. Raises
-        StorageFailed."""
-        return self._unplaced_paths.union(self.lines.paths())
+    def recorded_paths(self) -> NamedPaths:
+        """Every picture that a Record names, also of work that was done again since: read from the
+        ledger anew. Raises StorageFailed."""
+        return NamedPaths(chain(self._unplaced_paths, self.lines.paths()))
 
     def place_counts(self) -> Counter[str]:
         """The same, each place for itself: work that is done and delivered to two more is one
