@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from retouch.cli.notify import notices_of
-from retouch.cli.run import write_snapshot
+from retouch.cli.running import write_snapshot
 from retouch.cli.workspace import Workspace, make_plan, open_workspace
 from retouch.engine.hooks import CommandHook, URLHook
 from retouch.errors import InputRefused

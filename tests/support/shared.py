@@ -14,7 +14,7 @@ import anyio.abc
 from retouch.cluster.link import Link, SharedLimiter, SharedPurse
 from retouch.cluster.purse import Holder
 from retouch.cluster.wire import BUDGET, Reply, Report, Settle
-from retouch.engine.budget import Cap, Purse
+from retouch.engine.budget import Cap
 from retouch.engine.limiter import Stop
 from retouch.errors import BudgetReached, Refused
 from retouch.manifest import Limits
@@ -49,7 +49,7 @@ class Sea:
 
     def __post_init__(self) -> None:
         caps = [Cap("the budget", Money(self.cap, "CNY"))] if self.cap is not None else []
-        self.holder = Holder({BUDGET: Purse(caps)}, {LANE: self.limits}, 20)
+        self.holder = Holder({BUDGET: caps}, {LANE: self.limits}, 20, {})
         self.chance = random.Random(self.seed)
 
     async def some_time(self) -> None:
@@ -92,7 +92,7 @@ class Worker:
             if self.ledger.get(key) == "sent":
                 self.ledger[key] = "unknown"
         stop = Stop()
-        link.on_stop = lambda _lane, reason: stop.set(reason)
+        link.watch(list, lambda _lane, reason: stop.set(reason), lambda: None)
         async with anyio.create_task_group() as group:
             await group.start(partial(_linked, link))
             async with anyio.create_task_group() as jobs:
@@ -138,6 +138,7 @@ class Worker:
                         return
                     self.ledger[key] = "sent"
                     permit.leaves()
+                    permit.on_wire()
                     await self._post(key)
                     self.ledger[key] = "done"
                     held.settle(Money(sea.price, "CNY"))

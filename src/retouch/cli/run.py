@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
-from typing import Literal
-from urllib.parse import urlsplit
 
 import anyio
 
-from retouch import __version__
-from retouch.cli.buckets import buckets_named, say_traffic
+from retouch.cli.buckets import say_traffic
 from retouch.cli.budgets import add_budget, budget_of
 from retouch.cli.confirm import add_yes, confirm, left_undone
 from retouch.cli.connection import (
-    REHEARSAL_FOLDER,
     add_url_map,
-    base_url_of,
     connect,
     connections_allowed,
     forget_tasks,
@@ -37,9 +28,19 @@ from retouch.cli.mirroring import close_mirror, kept_up, mirrored
 from retouch.cli.notify import notices_of
 from retouch.cli.output import say
 from retouch.cli.progress import Progress, showing
-from retouch.cli.publishing import links_of
+from retouch.cli.ray_options import add_ray, workers_of
 from retouch.cli.redo import add_redo, redo_of
-from retouch.cli.sharding import Split, add_shard, refuse_undivided, split_of
+from retouch.cli.running import (
+    RunFlags,
+    begins,
+    concurrency_of,
+    ends,
+    keep_snapshot,
+    resources_of,
+    tell_hook,
+    watching,
+)
+from retouch.cli.sharding import add_shard, refuse_undivided, split_of
 from retouch.cli.summary import nothing_to_do, say_outside, tell_end
 from retouch.cli.workspace import (
     Workspace,
@@ -51,25 +52,21 @@ from retouch.cli.workspace import (
 )
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
-from retouch.engine.context import Resources
 from retouch.engine.forecast import Planned
 from retouch.engine.mirror import Mirror
-from retouch.engine.notices import Ending, Notices
+from retouch.engine.notices import Notices
 from retouch.engine.outputs import Outputs
-from retouch.engine.prompt_texts import keep_texts
 from retouch.engine.selection import JobStream, LaneCount, Selection, open_shelves, tally
 from retouch.engine.summary import RunOptions, Summary
 from retouch.errors import InputRefused, Interrupted, RetouchError, StorageFailed
 from retouch.ledger import Ledger, open_ledger, read
 from retouch.ledger.decision import Redo
-from retouch.ledger.records import RunBegins, RunEnds
-from retouch.money import Money, exact
-from retouch.plan import Lane, Plan
-from retouch.storage.durable import make_folder, replace_whole
+from retouch.plan import Plan
+from retouch.storage.durable import make_folder
 from retouch.storage.lock import Hold, exclusive, held_beside
 from retouch.storage.part import Part
-from retouch.text import how_many, one_clean_line, without_signatures
-from retouch.transport import Connection, Transport, open_transport
+from retouch.text import how_many, one_clean_line
+from retouch.transport import Connection, open_transport
 
 _DEADLINE = re.compile(r"([0-9]{1,9})([smh]?)")
 
@@ -84,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_budget(parser)
     add_shard(parser)
+    add_ray(parser)
     parser.add_argument(
         "--no-report", action="store_true", help="write no gallery and costs page at the end"
     )
@@ -94,48 +92,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_url_map(parser)
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """How the command was asked to run; `run_options`: the part that the engine heeds."""
-
-    run_options: RunOptions
-    budget: str | None
-    yes: bool
-    url_map: tuple[str, ...]
-    split: Split | None = None
-
-
-def _options(arguments: argparse.Namespace) -> _Options:
+def _options(arguments: argparse.Namespace) -> RunFlags:
     """What the flags say. Raises InputRefused for a limit or a deadline that is none."""
     if arguments.limit is not None and arguments.limit < 1:
         raise InputRefused(f"--limit {arguments.limit}: at least 1 job")
     split = split_of(arguments.shard, arguments.shards_share, os.environ)
     limit = split.jobs(arguments.limit) if split else arguments.limit
     run_options = RunOptions(limit, _seconds(arguments.deadline))
-    return _Options(run_options, arguments.budget, arguments.yes, tuple(arguments.map), split)
+    return RunFlags(run_options, arguments.budget, arguments.yes, tuple(arguments.map), split)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run it; returns the exit code of DESIGN §7."""
     options = _options(arguments)
-    split = options.split
+    split, workers = options.split, workers_of(arguments)
     whole = open_workspace(arguments.manifest, arguments.outputs, rehearse=arguments.rehearse)
     plan = make_plan(whole)
     refuse_problems(whole, plan)
     refuse_undivided(whole, plan.lanes, split)
     workspace = split.workspace(whole) if split else whole
     to_do = split.plan(plan, workspace) if split else plan
-    concurrency = _concurrency(workspace)
+    concurrency = concurrency_of(workspace)
     connections = None if workspace.is_rehearsal else connections_allowed(concurrency)
     redo = redo_of(arguments.redo, workspace, plan)
     make_folder(workspace.folder)
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     wanted = not arguments.no_mirror
     ending = _Ending(whole, plan, arguments.rehearse, has_report=not arguments.no_report)
+    if workers:
+        from retouch.cli.crew import CrewRun  # noqa: PLC0415 - start-up time
+
+        with mirrored(workspace, rehearse=arguments.rehearse, wanted=wanted) as mirror:
+            code = CrewRun(
+                workspace, plan, redo, options, arguments.rehearse, arguments.ray, workers, run_id
+            ).go()
+            ending.close(workspace.part, code)
+            return close_mirror(mirror, code)
     with (
         exclusive(workspace.folder, part=workspace.part) as hold,
         mirrored(workspace, rehearse=arguments.rehearse, wanted=wanted) as mirror,
     ):
-        code = anyio.run(_Run(workspace, hold, plan, to_do, redo, options, connections, mirror).go)
+        job = _Run(workspace, hold, plan, to_do, redo, options, connections, mirror, run_id)
+        code = anyio.run(job.go)
         is_last = ending.close(workspace.part, code)
         code = close_mirror(mirror, code)
     if not is_last:  # of shards that ended at once, each saw another
@@ -193,17 +191,17 @@ class _Run:
     plan: Plan
     to_do: Planned
     redo: Redo
-    options: _Options
+    options: RunFlags
     connections: int | None
     mirror: Mirror | None
+    run_id: str
 
     async def go(self) -> int:
         """Open the ledger, see what is to be done, do it, say how it ended."""
-        run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
         workspace, split = self.workspace, self.options.split
         keeps = split.shard.owns if split else None
         async with open_ledger(
-            workspace.ledger, run_id, hold=self.hold, say=say, keeps=keeps
+            workspace.ledger, self.run_id, hold=self.hold, say=say, keeps=keeps
         ) as ledger:
             selection = Selection(
                 ledger.state,
@@ -230,14 +228,14 @@ class _Run:
             )
             connection = connect(workspace, os.environ, self.options.url_map)
             look = GeometryLook()
-            notices = notices_of(workspace, run_id, connection.secrets)
+            notices = notices_of(workspace, self.run_id, connection.secrets)
             try:
                 summary = await self._work(
                     ledger, selection, lanes, connection, budget, look=look, notices=notices
                 )
-                await _end(ledger, summary)
+                await ends(ledger, summary)
             except RetouchError as error:
-                await _tell_end(notices, ledger, error, error.exit_code)
+                await tell_hook(notices, ledger.state, error, error.exit_code)
                 raise
             if ledger.taken is not None:
                 summary.stopped = summary.stopped or ledger.taken
@@ -247,27 +245,10 @@ class _Run:
                 say(left_undone(workspace, self.to_do, selection))
             if workspace.is_rehearsal and split is None:
                 forget_tasks(workspace, ledger.state)
-            await _tell_end(notices, ledger, summary.reason, summary.exit_code)
+            await tell_hook(notices, ledger.state, summary.reason, summary.exit_code)
         if summary.stopped is None and (line := look.line(workspace.folder, workspace.root)):
             say(line)
         return tell_end(workspace, lanes, summary, ledger.state)
-
-    async def _begin(self, ledger: Ledger, *, is_virtual: bool) -> None:
-        loaded = self.workspace.loaded
-        write_snapshot(self.workspace, self.plan)
-        keep_texts(self.workspace.folder, chain.from_iterable(map(Lane.texts, self.plan.lanes)))
-        await ledger.append(
-            RunBegins(
-                manifest=loaded.path.name,
-                manifest_sha256=loaded.sha256,
-                retouch=__version__,
-                provider="rehearsal" if is_virtual else self.workspace.dialect.NAME,
-                base_url=base_url_of(self.workspace, os.environ),
-                jobs=sum(lane.jobs_count for lane in self.plan.lanes),
-                prices_sha256=loaded.prices.sha256 if loaded.prices else None,
-                tags=dict(loaded.manifest.tags) or None,
-            )
-        )
 
     async def _work(
         self,
@@ -286,10 +267,11 @@ class _Run:
         jobs = sum(lane.to_send + lane.to_poll for lane in lanes)
         held = sum(lane.held + lane.rejected for lane in lanes)
         async with open_transport(
-            connection, concurrency=_concurrency(workspace), connections=self.connections
+            connection, concurrency=concurrency_of(workspace), connections=self.connections
         ) as transport:
             is_virtual = workspace.is_rehearsal or await is_marked(transport)
-            await self._begin(ledger, is_virtual=is_virtual)
+            keep_snapshot(workspace, self.plan)
+            await begins(ledger, workspace, self.plan, os.environ, is_virtual=is_virtual)
             limit = self.options.run_options.limit
             shown = jobs if limit is None else min(jobs, limit)
             name = self.options.split.said if self.options.split else ""
@@ -299,76 +281,24 @@ class _Run:
                 batch = Batch(
                     lanes=[lane.lane for lane in lanes],
                     selection=selection,
-                    resources=self._resources(transport, ledger, budget, connection.secrets),
+                    resources=resources_of(
+                        workspace,
+                        self.plan,
+                        transport,
+                        ledger,
+                        budget=budget,
+                        secrets=connection.secrets,
+                        mirror=self.mirror,
+                    ),
                     run_options=self.options.run_options,
                     observer=progress,
                 )
                 with Interrupts() as interrupts:
                     async with (
-                        _watching(notices, budget, progress, is_virtual=is_virtual),
+                        watching(notices, budget, progress, is_virtual=is_virtual),
                         kept_up(self.mirror, ledger, batch, progress.said),
                     ):
                         return await _until_done(batch, progress, interrupts, self.mirror)
-
-    def _resources(
-        self, transport: Transport, ledger: Ledger, budget: Purse, secrets: tuple[str, ...]
-    ) -> Resources:
-        workspace = self.workspace
-        manifest = workspace.loaded.manifest
-        return Resources(
-            dialect=workspace.dialect,
-            transport=transport,
-            ledger=ledger,
-            outputs=Outputs(workspace.folder, secrets),
-            budget=budget,
-            price_at=workspace.loaded.price_of,
-            settings=manifest.run,
-            secrets=secrets,
-            unbilled_statuses=frozenset(manifest.provider.unbilled_statuses),
-            mirror=self.mirror,
-            links=links_of(workspace, self.plan, workspace.folder / REHEARSAL_FOLDER),
-            buckets=buckets_named(workspace.loaded),
-        )
-
-
-@asynccontextmanager
-async def _watching(
-    notices: Notices | None, budget: Purse, progress: Progress, *, is_virtual: bool
-) -> AsyncIterator[None]:
-    """Tell of the budgets as they come to their ends, until the block does."""
-    if notices is None:
-        yield
-        return
-    notices.is_virtual, notices.say = is_virtual, progress.said
-    budget.watch = notices.watch
-    for cap in budget.caps:
-        notices.watch(cap)
-    async with notices.sending():
-        yield
-    notices.say = say
-
-
-async def _tell_end(
-    notices: Notices | None, ledger: Ledger, reason: RetouchError | None, exit_code: int
-) -> None:
-    """Tell of the run's end, also of one that the disk has made."""
-    if notices is not None:
-        state = ledger.state
-        confirmed, high = state.totals.confirmed, state.unknown_high
-        await notices.end(
-            Ending(_outcome(reason), exit_code, state.counts(), confirmed, high, reason)
-        )
-
-
-def _outcome(reason: RetouchError | None) -> Literal["finished", "interrupted", "stopped"]:
-    if reason is None:
-        return "finished"
-    return "interrupted" if isinstance(reason, Interrupted) else "stopped"
-
-
-def _concurrency(workspace: Workspace) -> int:
-    """How many requests may be in flight at once, in all lanes together."""
-    return sum(model.limits.concurrency for model in workspace.loaded.manifest.models)
 
 
 async def _until_done(
@@ -402,28 +332,6 @@ async def _heed(
     scope.cancel()
 
 
-async def _end(ledger: Ledger, summary: Summary) -> None:
-    state = ledger.state
-    try:
-        await ledger.append(
-            RunEnds(
-                outcome=_outcome(summary.reason),
-                counts=dict(sorted(state.counts().items())),
-                cost={
-                    "confirmed": _amounts(state.totals.confirmed),
-                    "unknown_high": _amounts(state.unknown_high),
-                },
-            )
-        )
-    except StorageFailed:
-        if not isinstance(summary.stopped, StorageFailed):
-            raise
-
-
-def _amounts(sums: dict[str, Money]) -> dict[str, str]:
-    return {currency: exact(money.amount) for currency, money in sums.items()}
-
-
 def _seconds(text: str | None) -> float | None:
     """`90`, `90s`, `15m`, `6h` as seconds."""
     if text is None:
@@ -434,30 +342,3 @@ def _seconds(text: str | None) -> float | None:
             f"--deadline {one_clean_line(text, 40)}: write a whole number with s, m or h, like 6h"
         )
     return float(written[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[written[2]]
-
-
-def _kept_text(workspace: Workspace) -> bytes:
-    """The manifest without what signs its URLs, and without the path of a hook: often a secret."""
-    text = workspace.loaded.text
-    notify = workspace.loaded.manifest.run.notify
-    if notify is not None and notify.url is not None:
-        parts = urlsplit(notify.url)
-        shown = f"{parts.scheme}://{parts.netloc}/[secret]"
-        text = text.replace(notify.url.encode(), shown.encode())
-    return without_signatures(text)
-
-
-def write_snapshot(workspace: Workspace, plan: Plan) -> None:
-    """Write `manifest.yaml` and `plan.json`, each replaced whole. Raises StorageFailed."""
-    planned = {
-        "retouch": __version__,
-        "manifest": workspace.loaded.path.name,
-        "manifest_sha256": workspace.loaded.sha256,
-        "prices_sha256": workspace.loaded.prices.sha256 if workspace.loaded.prices else None,
-        "sources": plan.sources,
-        "bad_sources": [{"source": bad.source, "reason": bad.reason} for bad in plan.bad_sources],
-        "lanes": [{"model": lane.model.name, "jobs": lane.jobs_count} for lane in plan.lanes],
-    }
-    text = json.dumps(planned, ensure_ascii=False, indent=1)
-    replace_whole(workspace.folder / "manifest.yaml", _kept_text(workspace))
-    replace_whole(workspace.folder / "plan.json", text.encode() + b"\n")

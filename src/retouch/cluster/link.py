@@ -89,11 +89,7 @@ class Question:
 
 
 class Link:
-    """One shard's connection to the holder; `run` keeps it up while the shard's batch runs.
-
-    `on_stops` is told what stopped the run (None) or a lane elsewhere, `on_lost` that nothing may
-    be sent any more, `on_now` that all is to end where it stands.
-    """
+    """One shard's connection to the holder; `run` keeps it up while the shard's batch runs."""
 
     def __init__(self, exchange: Exchange, shard: int, begun: Begun) -> None:
         self.open = begun.open
@@ -102,9 +98,11 @@ class Link:
         self.is_lost = False
         self.good_until = anyio.current_time() + LEASE_SECONDS - _SURE_SECONDS
         self.state: Replay | None = None
-        self.stops: Callable[[], list[tuple[str | None, RetouchError]]] = list
-        self.on_stop: Callable[[str | None, RetouchError], None] = lambda _lane, _reason: None
-        self.on_now: Callable[[], None] = lambda: None
+        self._stops: Callable[[], list[tuple[str | None, RetouchError]]] = list
+        self._on_stop: Callable[[str | None, RetouchError], None] = lambda _lane, _reason: None
+        self._on_now: Callable[[], None] = lambda: None
+        self._stopped: list[tuple[str | None, RetouchError]] = []
+        self._is_now = False
         self.limiters: dict[str, SharedLimiter] = {}
         self._exchange, self._shard, self._holding = exchange, shard, begun.holding
         self._told: list[Told] = []
@@ -120,6 +118,20 @@ class Link:
     def may_send(self) -> bool:
         """Whether the lease holds: nobody else has the shard."""
         return not self.is_lost and anyio.current_time() < self.good_until
+
+    def watch(
+        self,
+        stops: Callable[[], list[tuple[str | None, RetouchError]]],
+        on_stop: Callable[[str | None, RetouchError], None],
+        on_now: Callable[[], None],
+    ) -> None:
+        """Tell the others what `stops` here the run (None) or a lane; `on_stop` is told what does
+        elsewhere, also before now, and `on_now` that all is to end where it stands."""
+        self._stops, self._on_stop, self._on_now = stops, on_stop, on_now
+        for lane, reason in self._stopped:
+            on_stop(lane, reason)
+        if self._is_now:
+            on_now()
 
     def tell(self, told: Told) -> None:
         """Say so with the next report."""
@@ -234,7 +246,7 @@ class Link:
         asked = tuple(question.asked for question in due if question.asked is not None)
         stops = tuple(
             (lane, Reason.of(error))
-            for lane, error in self.stops()
+            for lane, error in self._stops()
             if (lane, Reason.of(error)) not in self._stops_told
         )
         self._stops_told.update(stops)
@@ -276,9 +288,14 @@ class Link:
                 self.state.observed.setdefault(model, Observed()).take(read, written, 1)
         for lane, reason in reply.stops:
             self._stops_told.add((lane, reason))
-            self.on_stop(lane, reason.error)
-        if reply.now:
-            self.on_now()
+            self._stop(lane, reason.error)
+        if reply.now and not self._is_now:
+            self._is_now = True
+            self._on_now()
+
+    def _stop(self, lane: str | None, reason: RetouchError) -> None:
+        self._stopped.append((lane, reason))
+        self._on_stop(lane, reason)
 
     def _answered(self, question: Question, answer: Answer, now: float) -> None:
         if question.is_dropped:
@@ -308,10 +325,8 @@ class Link:
     def _lose(self, why: str) -> None:
         """Nothing is sent any more; what is in flight ends and is recorded."""
         self.is_lost = True
-        self.on_stop(
-            None,
-            Refused(f"{why}: nothing more is sent here", hint="run again: it goes on from there"),
-        )
+        hint = "run again: it goes on from there"
+        self._stop(None, Refused(f"{why}: nothing more is sent here", hint=hint))
         for question in self._questions:
             question.done.set()
 
@@ -447,9 +462,13 @@ class SharedPermit(Permit):
     def leaves(self) -> None:
         """The request goes out now."""
         super().leaves()
+        self._shared.link.let_go(self)
+
+    def on_wire(self) -> None:
+        """Its first bytes are on their way: until then it may have to wait for a connection."""
         link, self._is_over = self._shared.link, True
-        link.let_go(self)
-        link.tell(Left(self._shared.name, self._slot.slot, link.offset.theirs(self.left_at)))
+        at = link.offset.theirs(anyio.current_time())
+        link.tell(Left(self._shared.name, self._slot.slot, at))
 
     def used(self, tokens: int | None) -> None:
         """The request took this many tokens; None: nobody said, what was expected stands."""

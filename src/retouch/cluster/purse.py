@@ -8,11 +8,13 @@ its purses' look at the day: the caller passes the time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from retouch.cluster.windows import VALID_SECONDS, SharedRate, Slot
 from retouch.cluster.wire import (
+    BUDGET,
     LEASE_SECONDS,
     Answer,
     Asked,
@@ -42,7 +44,7 @@ from retouch.cluster.wire import (
     WantSlot,
 )
 from retouch.engine.breaker import Losses, Outage
-from retouch.engine.budget import Attempt, Purse, Reservation
+from retouch.engine.budget import Attempt, Cap, Purse, Reservation
 from retouch.engine.pacing import Concurrency, RetryBudget
 from retouch.errors import BudgetReached
 from retouch.manifest import Limits
@@ -52,7 +54,7 @@ BLOCK = 8  # places that are leased ahead of their use
 # Slots are given a little before they begin, so that what is sent can be read and noted
 # meanwhile; not long before, for what is leased to one worker is missing to the others.
 LEAD_SECONDS = 0.05
-HORIZON_SECONDS = 0.2
+HORIZON_SECONDS = 0.35
 LOOK_AGAIN_SECONDS = 0.05
 NEXT_SLOT_SECONDS = 0.1  # within the horizon: somebody asks before a slot has gone by
 SILENT_SECONDS = 3600.0
@@ -255,29 +257,35 @@ class _Holding:
     stops_told: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class News:
-    """What has happened since the driver last asked: what observers were told, in order, and the
-    caps of the budget as they are."""
+    """What has happened since the driver last asked: what observers were told, in order; the caps
+    of the budget as they are, and what is reserved of them, by lane (None: in all)."""
 
-    events: list[bytes] = field(default_factory=list)
-    budget: Purse | None = None
+    events: tuple[bytes, ...] = ()
+    caps: tuple[Cap, ...] = ()
+    reserved: dict[str | None, Decimal] = field(default_factory=dict)
 
 
 class Holder:
-    """Purses by their names, and lanes by their models' names."""
+    """Purses by their names with their caps, lanes by their models' names. `observed`: the most
+    tokens that a model's requests have counted before, as in a Report."""
 
     def __init__(
-        self, purses: Mapping[str, Purse], limits: Mapping[str, Limits], losses_allowed: int
+        self,
+        caps: Mapping[str, Sequence[Cap]],
+        limits: Mapping[str, Limits],
+        losses_allowed: int,
+        observed: Mapping[str, tuple[int, int]],
     ) -> None:
-        self.purses = dict(purses)
+        self.purses = {name: Purse(list(each)) for name, each in caps.items()}
         self.lanes = {name: LaneHolder(each, losses_allowed) for name, each in limits.items()}
         self._losses_allowed = losses_allowed
         self._held: dict[tuple[str, Attempt], tuple[int, Reservation]] = {}
         self._holdings: dict[int, _Holding] = {}
         self._number = 0
         self._stops: list[tuple[str | None, Reason]] = []
-        self._observed: dict[str, tuple[int, int]] = {}
+        self._observed = dict(observed)
         self._events: list[bytes] = []
         self._is_now = False
 
@@ -336,7 +344,8 @@ class Holder:
     def news(self) -> News:
         """What the driver has not been told yet."""
         events, self._events = self._events, []
-        return News(events, self.purses.get("budget"))
+        budget = self.purses[BUDGET]
+        return News(tuple(events), tuple(budget.caps), dict(budget.reserved))
 
     def _heard(self, shard: int, now: float, told: Told) -> None:
         match told:

@@ -105,8 +105,8 @@ class SharedRate:
         return slot
 
     def left(self, slot: Slot, at: float) -> None:
-        """Its request was sent then."""
-        slot.ends = min(slot.ends, at)
+        """Its request was sent then, which may have been late."""
+        slot.ends = at
 
     def give_back(self, slot: Slot) -> None:
         """It was not used, and will not be: the time after it is free again, too."""

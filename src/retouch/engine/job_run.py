@@ -319,7 +319,7 @@ class _Life:
         self, attempt: int, request: Request, pictures: dict[Picture, bytes], room: Lease
     ) -> tuple[Verdict, Came]:
         """POST; what is known of a request that is cancelled is written."""
-        sending = Sending()
+        sending = Sending(on_wire=self._permit.on_wire if self._permit else None)
         try:
             return await post(self.job, request, pictures, self.context, sending=sending, room=room)
         except anyio.get_cancelled_exc_class():

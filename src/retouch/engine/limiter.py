@@ -105,6 +105,9 @@ class Permit:
         for each, entry in self._taken:
             each.limit.leave(now, entry)
 
+    def on_wire(self) -> None:
+        """Its first bytes are on their way: what a shared limit counts from."""
+
     def used(self, tokens: int | None) -> None:
         """The request took this many tokens; None: nobody said, what was expected stands."""
         if tokens is None:

@@ -27,12 +27,14 @@ PIECE_BYTES = (
 
 @dataclass(slots=True)
 class Sending:
-    """How far one request got; stays readable after the exchange was cancelled."""
+    """How far one request got; stays readable after the exchange was cancelled. `on_wire` is told
+    when the connection first asks for its body."""
 
     body_bytes: int = 0
     sent_bytes: int = 0
     connected: bool = False
     status: int | None = None
+    on_wire: Callable[[], None] | None = None
 
     def broken_off(self, kind: BreakKind | None, error: str, partial: bytes = b"") -> Exchange:
         """The Exchange of a request that ended here, without a whole reply."""
@@ -89,6 +91,9 @@ class _Counted:
 
     async def __anext__(self) -> bytes:
         self._sending.connected = True
+        if self._sending.on_wire is not None:
+            self._sending.on_wire()
+            self._sending.on_wire = None
         piece = next(self._pieces, None)
         if piece is None:
             if self._room is not None:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from tests.proofs.crash.checking import Findings, check_nothing_lost, check_stat
 from tests.proofs.crash.hurt import CALLS, afterwards, errand, why_not
 from tests.proofs.crash.recorder import Recorder
 from tests.proofs.crash.stage import Stage, recorded
+from tests.proofs.crew.lost_machines import prove, run_through_losses
 from tests.proofs.fuzz.targets import TARGETS, fuzz
 from tests.proofs.gateways import Night, figures
 from tests.proofs.mirrors import killed as killed_with_mirror
@@ -206,6 +208,16 @@ def round_trips(_: int) -> Counter[str]:
 
 
 _NOTHING_LOST = "0 bought twice, 0 charges unsaid"
+
+
+def lost_machines(_: int) -> Counter[str]:
+    """2,000 jobs at 40 a second on a Ray cluster of three nodes, under a budget."""
+    with _scratch() as folder:
+        outcome = run_through_losses(folder, 2000, 40, budget=Decimal(1000))
+        figures = prove(outcome, 2000, 40, killed=2)
+    return Counter({what: int(figure) for what, figure in figures.items()})
+
+
 TOPICS = {
     "power-cuts": Topic("power cuts, simulated", 200, power_cut, _NOTHING_LOST),
     "refusals": Topic("n-th change refused, every n", len(REFUSALS), refusal, "nothing lost"),
@@ -213,6 +225,9 @@ TOPICS = {
     "random-kills": Topic("kill -9 at random", 18, kills_at_random, _NOTHING_LOST),
     "mirror-kills": Topic(
         "kill -9 at random, with a mirror", 3, killed_with_mirror, "0 bought twice, mirror = tree"
+    ),
+    "lost-machines": Topic(
+        "a worker and a node of three killed", 1, lost_machines, "0 bought twice, limit kept"
     ),
     "flips": Topic("ledger, every bit flipped", 8, flips, "all found, none crashed"),
     "bad-days": Topic("campaigns of 500 jobs", 500, bad_days, "every bill within what is said"),

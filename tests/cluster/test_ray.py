@@ -1,0 +1,112 @@
+"""A run on a real Ray cluster: what a killed worker leaves, and that nothing differs otherwise."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retouch.ledger import read
+from retouch.storage.part import ledgers_in
+from tests.e2e.house import CANARY, House, house
+from tests.proofs.crew.lost_machines import prove, run_through_losses
+
+TIMES = {"at", "run", "prev", "seconds", "cost", "usage"}  # what two runs may differ in
+
+
+def test_what_a_killed_worker_had_in_flight_is_unknown_and_all_else_is_done_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three nodes, a worker and a node killed with -9: nothing is bought twice; what Ray keeps on
+    disk does not know the key."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path.parent))
+    outcome = run_through_losses(tmp_path, 90, 20)
+    figures = prove(outcome, 90, 20, killed=2)
+    assert outcome.code == (1 if figures["unknown"] else 0), outcome.errors
+    assert "a worker was lost" in outcome.errors
+    assert not holding(CANARY, Path(tmp_path.parent) / "ray")
+
+
+def holding(text: str, folder: Path) -> list[Path]:
+    """The files below a folder that hold it."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return [path for path in files if text.encode() in path.read_bytes()]
+
+
+def events(place: House, outputs: str) -> dict[str, list[dict[str, Any]]]:
+    """By Job, its records without what belongs to the moment; and those of runs, under ""."""
+    found = defaultdict(list)
+    for ledger in ledgers_in(place.folder / outputs / "manifest"):
+        for line in ledger.read_text().splitlines():
+            record = json.loads(line)
+            kept = {name: value for name, value in record.items() if name not in TIMES}
+            found[record.get("key", "")].append(kept)
+    return found
+
+
+def test_a_run_by_workers_leaves_what_a_run_on_one_machine_does(tmp_path: Path) -> None:
+    """The same keys, records and files by name and length; the beginning and end of a run, once a
+    shard; and a second run, on one machine, has nothing to do."""
+    with house(tmp_path, seconds=0.01) as place:
+        place.pictures(10)
+        place.manifest(
+            "  - {model: gemini-2.5-flash-image, price: {currency: CNY, per_image: 0.1}}\n"
+            "  - {model: kling-v2, poll: {interval: 0.1}, price: {currency: CNY, per_image: 0.2}}",
+            run="{budget: {amount: 3, currency: CNY}}",
+        )
+        alone = place.retouch("run", "--no-report", "--outputs", "alone")
+        crew = place.start_anew("run", "--no-report", "--ray", "--workers", "2")
+        out, errors = crew.communicate(timeout=120)
+        assert (alone.returncode, crew.returncode) == (0, 0), (alone.stderr, errors)
+        assert not out
+        mine, theirs = events(place, "outputs"), events(place, "alone")
+        assert without_pictures(mine) == without_pictures(theirs)
+        assert len({record["event"] for record in mine[""]}) == 2
+        assert not read(place.outputs / "ledger.jsonl").open_charges
+        assert Counter(charge.request for charge in place.book).most_common(1)[0][1] == 2
+        again = place.retouch("run", "--no-report")
+        assert again.returncode == 0
+        assert "nothing to send: 20 done" in again.stderr
+        assert len(place.book) == 40
+
+
+def without_pictures(found: dict[str, list[dict[str, Any]]]) -> dict[str, list[Any]]:
+    """Each Job's events, with its files by their names: the provider's pictures are all different,
+    and its tasks' numbers."""
+    return {
+        key: [
+            (record["event"], record["model"], record["prompt"], record["source"],
+             [file["path"] for file in record.get("files", ())])
+            for record in records if record["event"] in ("started", "done")
+        ]
+        for key, records in found.items() if key
+    }  # fmt: skip
+
+
+def test_ctrl_c_ends_every_worker_in_order(tmp_path: Path) -> None:
+    """To the whole process group, as a terminal sends it: what is in flight ends, nothing is
+    unknown, and nothing else is sent."""
+    with house(tmp_path, seconds=0.5) as place:
+        place.pictures(30)
+        place.manifest("  - {model: gemini-2.5-flash-image, limits: {concurrency: 4}}")
+        process = place.start_anew("run", "--no-report", "--ray", "--workers", "2")
+        try:
+            until = time.monotonic() + 150  # Ray takes its time to begin on a busy machine
+            while len(place.book) < 4 and time.monotonic() < until:
+                time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGINT)
+            out, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
+        assert process.returncode == 130, errors
+        assert not out
+        counts = read(place.outputs / "ledger.jsonl").counts()
+        assert set(counts) == {"done"}
+        assert counts["done"] == len(place.book) < 30
+        assert "interrupted; run again to go on" in errors
