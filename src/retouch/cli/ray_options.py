@@ -22,15 +22,16 @@ def add_ray(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", metavar="N", type=int, help="how many workers --ray has")
 
 
-def workers_of(arguments: argparse.Namespace) -> int:
-    """What `--workers` says. Raises InputRefused."""
-    if arguments.ray is None:
-        if arguments.workers is not None:
+def workers_of(address: str | None, said: int | None, shard: str | None) -> int:
+    """What `--ray`, `--workers` and `--shard` say together: how many workers there are; 0 without
+    `--ray`. Raises InputRefused."""
+    if address is None:
+        if said is not None:
             raise InputRefused("--workers: says how many workers --ray has; there is no --ray")
         return 0
-    workers = DEFAULT_WORKERS if arguments.workers is None else arguments.workers
+    workers = DEFAULT_WORKERS if said is None else said
     if not 1 <= workers <= MOST_WORKERS:
         raise InputRefused(f"--workers {workers}: from 1 to {MOST_WORKERS:,}")
-    if arguments.shard is not None:
+    if shard is not None:
         raise InputRefused("--ray and --shard: a run is divided by the one or by the other")
-    return int(workers)
+    return workers

@@ -105,7 +105,8 @@ def _options(arguments: argparse.Namespace) -> RunFlags:
 def run(arguments: argparse.Namespace) -> int:
     """Run it; returns the exit code of DESIGN §7."""
     options = _options(arguments)
-    split, workers = options.split, workers_of(arguments)
+    split = options.split
+    workers = workers_of(arguments.ray, arguments.workers, arguments.shard)
     whole = open_workspace(arguments.manifest, arguments.outputs, rehearse=arguments.rehearse)
     plan = make_plan(whole)
     refuse_problems(whole, plan)
