@@ -31,7 +31,7 @@ def whole(path: Path) -> Gallery:
 
 
 def looked_up(path: Path) -> IndexedGallery:
-    gallery = IndexedGallery(path)
+    gallery = IndexedGallery([path])
     for _ in gallery.take(Tail(path).read()):
         pass
     return gallery

@@ -6,6 +6,7 @@ import argparse
 import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,12 +21,13 @@ from retouch.engine.mirror import (
     READ_CAP_BYTES,
     SMALL,
     About,
+    LedgerPart,
     Mirror,
     ledger_parts,
 )
 from retouch.engine.outputs import Outputs, Restored
 from retouch.errors import InputRefused, LedgerDamaged, Refused
-from retouch.ledger import Reader, open_ledger
+from retouch.ledger import Parts, Reader, open_ledger
 from retouch.ledger.head import Head, head_path, write_head
 from retouch.ledger.records import Done, FileRecord, Reused, Salvaged
 from retouch.manifest.names import unfit_for_a_path
@@ -41,9 +43,8 @@ from retouch.storage.bucket_url import (
 from retouch.storage.buckets import Bucket
 from retouch.storage.durable import make_folder, replace_whole
 from retouch.storage.lock import Hold, exclusive
+from retouch.storage.part import WHOLE, part_of
 from retouch.text import how_many
-
-LEDGER = "ledger.jsonl"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,52 +104,66 @@ class _Fetch:
     def __init__(self, bucket: Bucket, url: BucketURL, folder: Path, name: str, hold: Hold) -> None:
         self.bucket, self.url, self.folder, self.name = bucket, url, folder, name
         self.hold = hold
-        self.ledger = folder / LEDGER
 
     def run(self) -> int:
-        """Ledger first, then the pictures it names; then the mirror is free to be gone on from."""
-        mirror = Mirror(self.bucket, self.url, self.folder, say=say)
-        left_by = mirror.take_over()
-        try:
-            self._fetch_ledger()
-            self._fetch_small()
-            lacking = self._fetch_pictures()
-            if left_by is not None:
-                anyio.run(self._hold_all, left_by)
-            mirror.begin(self.name)
-            copied = mirror.finish(quick=True)
-        except BaseException:
-            mirror.let_go()
-            raise
-        if copied.fault is not None:
-            raise copied.fault
-        if left_by is not None:
-            say(
-                f"the run that this mirror is of did not end ({left_by}): what it sent last may "
-                "not be in the ledger, so no job that it does not name is sent; `retouch resolve "
-                "--all --not-charged` says that none was, once that is known"
-            )
-        return 1 if lacking or left_by is not None else 0
-
-    def _fetch_ledger(self) -> None:
-        """The ledger there, unless the one here goes further. Raises Refused for two that differ,
-        LedgerDamaged for one that is none."""
-        parts = ledger_parts(self.bucket, self.url).get(LEDGER, [])
-        if not parts:
+        """Ledgers first, then the pictures they name; then the mirror is free to be gone on
+        from."""
+        there = ledger_parts(self.bucket, self.url)
+        names = sorted(name for name in there if part_of(Path(name)) is not None)
+        if not names:
             raise InputRefused(
                 f"{self.url}: no ledger is here yet", hint="a run's end puts it here"
             )
+        is_left = False
+        with ExitStack() as unless_done:
+            mirrors = [Mirror(self.bucket, self.url, self.folder, say=say, ledger=name)
+                       for name in names]  # fmt: skip
+            left = {}
+            for name, mirror in zip(names, mirrors, strict=True):
+                left[name] = mirror.take_over()
+                unless_done.callback(mirror.let_go)
+            for name in names:
+                self._fetch_ledger(self.folder / name, there[name])
+            self._fetch_small()
+            lacking = self._fetch_pictures()
+            for name, mirror in zip(names, mirrors, strict=True):
+                left_by = left[name]
+                if left_by is not None:
+                    anyio.run(self._hold_all, self.folder / name, left_by)
+                self._let_be_gone_on_from(mirror)
+                is_left |= left_by is not None
+                if left_by is not None:
+                    self._tell_left(left_by)
+            unless_done.pop_all()
+        return 1 if lacking or is_left else 0
+
+    def _let_be_gone_on_from(self, mirror: Mirror) -> None:
+        mirror.begin(self.name)
+        copied = mirror.finish(quick=True)
+        if copied.fault is not None:
+            raise copied.fault
+
+    def _tell_left(self, left_by: str) -> None:
+        say(
+            f"the run that this mirror is of did not end ({left_by}): what it sent last may "
+            "not be in the ledger, so no job that it does not name is sent; `retouch resolve "
+            "--all --not-charged` says that none was, once that is known"
+        )
+
+    def _fetch_ledger(self, ledger: Path, parts: list[LedgerPart]) -> None:
+        """The ledger there, unless the one here goes further. Raises Refused for two that differ,
+        LedgerDamaged for one that is none."""
         there = b"".join(self.bucket.get(part.stat.url, READ_CAP_BYTES)[0] for part in parts)
-        here = self.ledger.read_bytes() if self.ledger.exists() else b""
+        here = ledger.read_bytes() if ledger.exists() else b""
         if here.startswith(there):
             return
         if not there.startswith(here):
             raise Refused(
-                f"{self.ledger}: this ledger and the one in {self.url} both went on from where "
+                f"{ledger}: this ledger and the one in {self.url} both went on from where "
                 "they were alike; nothing was changed",
                 hint="each of them paid for what it names: keep both, in folders of their own",
             )
-        new = self.ledger.with_name(f".{LEDGER}.fetched")
+        new = ledger.with_name(f".{ledger.name}.fetched")
         replace_whole(new, there)
         reader = Reader(new)
         try:
@@ -157,14 +172,14 @@ class _Fetch:
         except LedgerDamaged as error:
             new.unlink()
             raise LedgerDamaged(
-                error.message.replace(str(new), str(self.url / f"ledger/{LEDGER}")),
+                error.message.replace(str(new), str(self.url / f"ledger/{ledger.name}")),
                 hint="what is in the mirror was changed; nothing was changed here",
             ) from None
         new.unlink()
-        head_path(self.ledger).unlink(missing_ok=True)
-        replace_whole(self.ledger, there)
-        write_head(self.ledger, Head(reader.end.lines, reader.end.prev))
-        say(f"{how_many(reader.end.lines, 'record')} fetched as {self.ledger}")
+        head_path(ledger).unlink(missing_ok=True)
+        replace_whole(ledger, there)
+        write_head(ledger, Head(reader.end.lines, reader.end.prev))
+        say(f"{how_many(reader.end.lines, 'record')} fetched as {ledger}")
 
     def _fetch_small(self) -> None:
         """What lies beside the ledger; marks and texts that are here stay."""
@@ -184,7 +199,7 @@ class _Fetch:
         """Every picture that the ledger names and that is not here; how many could not be had."""
         outputs = Outputs(self.folder)
         wanted: dict[str, FileRecord] = {}
-        for record in Reader(self.ledger):
+        for record in Parts.of(self.folder / WHOLE.ledger):
             if isinstance(record, Done | Reused):
                 wanted |= {file.path: file for file in record.files}
         missing = [file for file in wanted.values() if not outputs.is_whole(file)]
@@ -209,9 +224,9 @@ class _Fetch:
             say(f"{how_many(len(lacking), 'picture')} missing, like {lacking[0]}")
         return len(lacking)
 
-    async def _hold_all(self, left_by: str) -> None:
+    async def _hold_all(self, ledger: Path, left_by: str) -> None:
         """Say in the ledger that lines of it may be lost."""
         run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-        async with open_ledger(self.ledger, run_id, hold=self.hold, say=say) as ledger:
+        async with open_ledger(ledger, run_id, hold=self.hold, say=say) as opened:
             note = f"fetched from a mirror that {left_by} left"
-            await ledger.append(Salvaged(lost_lines=None, note=note))
+            await opened.append(Salvaged(lost_lines=None, note=note))

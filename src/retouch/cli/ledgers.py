@@ -6,7 +6,7 @@ import argparse
 import glob
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
@@ -15,20 +15,23 @@ from pathlib import Path
 from retouch.cli.workspace import REHEARSAL_SUFFIX, add_outputs
 from retouch.dialects import DIALECTS
 from retouch.errors import InputRefused, StorageFailed
-from retouch.ledger import Reader
+from retouch.ledger import Parts
+from retouch.ledger.parts import part_paths
 from retouch.ledger.records import RunBegins
 from retouch.manifest import Loaded, load
 from retouch.report import Period
+from retouch.storage.part import WHOLE, part_of
 from retouch.text import one_clean_line
 
-NAME = "ledger.jsonl"
+NAME = WHOLE.ledger
 PATTERN = "ledger*.jsonl"
 _CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One ledger, and the manifest it was found by (None: by its own path or its folder).
+    """One ledger, and the manifest it was found by (None: by its own path or its folder). One in
+    parts goes by the name that it would have as a whole.
 
     `shared_records` at its beginning are those of another copy that is read too.
     """
@@ -43,9 +46,14 @@ class Found:
         return self.path.parent.resolve().name
 
     @property
-    def reader(self) -> Reader:
+    def files(self) -> list[Path]:
+        """The files that it is read from."""
+        return part_paths(self.path)
+
+    @property
+    def reader(self) -> Parts:
         """Its Records; raises LedgerDamaged, StorageFailed while iterating."""
-        return Reader(self.path)
+        return Parts.of(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +119,21 @@ def _named(name: str, outputs: Path, rehearsals: bool) -> list[Found]:
 def _at(path: Path, outputs: Path, rehearsals: bool, is_one_of_many: bool) -> Iterator[Found]:
     if path.is_dir():
         here = sorted(path.glob(PATTERN)) or sorted(path.glob(f"*/{PATTERN}"))
-        yield from map(Found, here)
+        yield from map(Found, _as_wholes(here))
     elif path.suffix == ".jsonl":
         if not path.exists():
             raise InputRefused(f"{path}: no such file")
-        yield Found(path)
+        yield from map(Found, _as_wholes([path]))
     elif _is_manifest(path) or not is_one_of_many:
         loaded = load(path, dialects=DIALECTS)
         folder = _folder(loaded, outputs, rehearsals)
-        yield from (Found(each, loaded) for each in sorted(folder.glob(PATTERN)))
+        yield from (Found(each, loaded) for each in _as_wholes(sorted(folder.glob(PATTERN))))
+
+
+def _as_wholes(paths: Iterable[Path]) -> Iterator[Path]:
+    """The parts of one ledger as one, by its name as a whole; each other file as it is."""
+    named = (each if part_of(each) is None else each.with_name(NAME) for each in paths)
+    yield from dict.fromkeys(named)
 
 
 def _folder(loaded: Loaded, outputs: Path, rehearsals: bool) -> Path:
@@ -141,7 +155,7 @@ def _without_rehearsals(found: list[Found]) -> tuple[list[Found], list[str]]:
 
 def is_rehearsal(path: Path) -> bool:
     """Whether the ledger begins with a rehearsal; a run's record is a ledger's first."""
-    beginning = islice(Reader(path), 1)
+    beginning = islice(Parts.of(path), 1)
     first = next((record for record in beginning if isinstance(record, RunBegins)), None)
     return first is not None and first.provider == "rehearsal"
 
@@ -150,17 +164,35 @@ def _without_copies(found: list[Found]) -> tuple[list[Found], list[str]]:
     """Ledgers that begin alike are copies: what they share is counted once."""
     kept: list[Found] = []
     notes: list[str] = []
-    by_first: dict[bytes, list[Found]] = {}
-    for each in sorted(found, key=lambda each: -_size(each.path)):
-        first = _first_line(each.path)
-        originals = by_first.setdefault(first, []) if first else []
-        shared = max((_shared_lines(each.path, other.path) for other in originals), default=0)
-        if originals:
-            notes.append(f"{each.path} is a copy of {originals[0].path}: counted once")
-        kept.append(Found(each.path, each.loaded, shared))
-        originals.append(each)
+    by_first: dict[bytes, list[tuple[Found, Path]]] = {}
+    for each in sorted(found, key=lambda each: -sum(map(_size, each.files))):
+        shared: dict[Path, int] = {}
+        original: Found | None = None
+        firsts = {file: first for file in each.files if (first := _first_line(file))}
+        for file, first in firsts.items():
+            for other, like in by_first.get(first, ()):
+                original = original or other
+                shared[file] = max(shared.get(file, 0), _shared_lines(file, like))
+        for file, first in firsts.items():
+            by_first.setdefault(first, []).append((each, file))
+        if original is not None:
+            notes.append(f"{each.path} is a copy of {original.path}: counted once")
+        kept.append(Found(each.path, each.loaded, _shared_records(each, shared)))
     order = {each.path: index for index, each in enumerate(found)}
     return sorted(kept, key=lambda each: order[each.path]), notes
+
+
+def _shared_records(found: Found, shared: Mapping[Path, int]) -> int:
+    """How many Records of a ledger, from the first on, are in the lines that its parts share."""
+    if len(found.files) == 1 or not shared:
+        return max(shared.values(), default=0)
+    parts, count = found.reader, 0
+    for _ in parts:
+        path, line = parts.here
+        if line > shared.get(path, 0):
+            break
+        count += 1
+    return count
 
 
 def _size(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 from retouch.cli.buckets import say_traffic
 from retouch.cli.mirroring import INCOMPLETE, mirror_of
@@ -11,6 +12,7 @@ from retouch.cli.workspace import add_manifest, open_workspace
 from retouch.engine.mirror import Copied, told
 from retouch.errors import InputRefused
 from retouch.storage.lock import exclusive
+from retouch.storage.part import ledgers_in, part_of
 from retouch.text import how_many
 
 
@@ -32,21 +34,27 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.rehearse:
         raise InputRefused("a rehearsal stays on this machine: it has no mirror")
-    if not workspace.ledger.exists():
+    parts = [part for path in ledgers_in(workspace.folder) if (part := part_of(path))]
+    if not parts:
         raise InputRefused(f"{workspace.folder}: there is no ledger here, so nothing to mirror")
+    is_incomplete = False
     with exclusive(workspace.folder):
-        mirror = mirror_of(workspace)
-        mirror.begin(workspace.loaded.manifest.name)
-        try:
-            copied = mirror.finish(quick=False, compare=True)
-        except BaseException:
-            mirror.let_go()
-            raise
-    _tell(mirror.url, copied)
-    for line in told(mirror, copied):
-        say(line)
+        for number, part in enumerate(parts):
+            mirror = mirror_of(replace(workspace, part=part))
+            mirror.begin(workspace.loaded.manifest.name)
+            is_first = number == 0  # pictures are compared once, whoever made them
+            try:
+                copied = mirror.finish(quick=not is_first, compare=is_first)
+            except BaseException:
+                mirror.let_go()
+                raise
+            if is_first:
+                _tell(mirror.url, copied)
+            for line in told(mirror, copied):
+                say(line)
+            is_incomplete |= bool(copied.left or copied.other)
     say_traffic()
-    return INCOMPLETE if copied.left or copied.other else 0
+    return INCOMPLETE if is_incomplete else 0
 
 
 def _tell(url: object, copied: Copied) -> None:

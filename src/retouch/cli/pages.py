@@ -124,11 +124,12 @@ def refresh_report(subject: Subject) -> Path | None:
     """At a run's end: all pages, unless they are of this very ledger already; returns the
     gallery's path if it was written. Raises StorageFailed, InputRefused, LedgerDamaged."""
     index = subject.folder / FOLDER / "index.html"
-    with suppress(OSError):
-        if index.stat().st_mtime_ns >= subject.found.path.stat().st_mtime_ns:
-            return None
-    if not subject.found.path.exists():
+    files = [each for each in subject.found.files if each.exists()]
+    if not files:
         return None
+    with suppress(OSError):
+        if index.stat().st_mtime_ns >= max(each.stat().st_mtime_ns for each in files):
+            return None
     marks = read_marks(subject.folder)
     # The run has measured what it told of; the rest takes a `report`.
     return write_report(subject, review_ledger(subject, marks), marks, measured_for=0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
 from itertools import chain
 
@@ -16,6 +18,7 @@ from retouch.cli.console import WIDTH, print_table, stdout_console
 from retouch.cli.grouped import grouped
 from retouch.cli.output import json_text, say
 from retouch.cli.redo import add_redo, redo_of
+from retouch.cli.sharding import ShardShare, Split, add_shard, split_of, undivided
 from retouch.cli.summary import held_texts, say_outside
 from retouch.cli.workspace import (
     Workspace,
@@ -25,14 +28,16 @@ from retouch.cli.workspace import (
     outside_plan,
     problem_list,
 )
+from retouch.cluster.shards import MOST, Shard, shard_owning
 from retouch.costs.allowance import Runway
 from retouch.costs.estimate import Estimate, Range
 from retouch.engine.forecast import LaneForecast, forecast_lanes
 from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Selection, open_shelves
-from retouch.errors import Problem
+from retouch.errors import InputRefused, Problem
 from retouch.job import Job
-from retouch.ledger import read
+from retouch.ledger import Reader, read
+from retouch.ledger.parts import read_together
 from retouch.money import EXACT, NO_CURRENCY, Money, exact, shown
 from retouch.plan import Plan, known_of
 from retouch.text import how_many, one_clean_line
@@ -48,6 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `retouch plan`."""
     add_manifest(parser)
     add_redo(parser)
+    add_shard(parser)
+    parser.add_argument(
+        "--shards", metavar="N", type=int, help="say what each of N shards would do, and its share"
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument(
         "--explain", action="store_true", help="list each job that would be sent, and why"
@@ -57,14 +66,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Plan; 0 when a run could start, 1 when charges are open outside the plan, 2 when there are
     problems (all are said)."""
-    workspace = open_workspace(arguments.manifest, arguments.outputs, rehearse=arguments.rehearse)
-    plan = make_plan(workspace)
+    view = _view(arguments.shard, arguments.shards, arguments.shards_share)
+    whole = open_workspace(arguments.manifest, arguments.outputs, rehearse=arguments.rehearse)
+    plan = make_plan(whole)
+    split = view.split
+    workspace = split.workspace(whole) if split else whole
+    to_do = split.plan(plan, workspace) if split else plan
     lines: list[tuple[str, Job]] = []
 
     def note(job: Job, reason: str) -> None:
         lines.append((reason, job))
 
-    state = read(workspace.ledger)
+    found = read_together(Reader(workspace.ledger), split.shard.owns) if split else None
+    state = found.state if found else read(workspace.ledger)
     selection = Selection(
         state,
         Outputs(workspace.folder),
@@ -72,32 +86,83 @@ def run(arguments: argparse.Namespace) -> int:
         redo_of(arguments.redo, workspace, plan),
     )
     forecasts = forecast_lanes(
-        plan,
+        to_do,
         selection,
         workspace.prices,
         workspace.neighbours(),
         on_send=note if arguments.explain else None,
     )
-    outside = outside_plan(workspace, plan, state)
-    refused = _say_problems(workspace, plan)
-    budgets = runways(workspace.loaded.manifest, Basis(state, utc_today(), forecasts))
+    outside = outside_plan(workspace, to_do, state)
+    refused = _say_problems(whole, plan, view)
+    spent = found.shared if found and found.shared else state
+    budgets = runways(workspace.loaded.manifest, Basis(spent, utc_today(), forecasts))
+    shares = list(_shares(view, whole, plan))
     if arguments.json:
-        told = {
+        told: dict[str, object] = {
             "budgets": list(map(runway_document, budgets)),
             "outside": {"tasks": outside.tasks, "held": outside.held},
         }
+        told |= {"shards": [each.document for each in shares]} if shares else {}
         print(json_text(_document(plan, forecasts, lines) | told))
     else:
+        for each in shares:
+            print(each.line)
         _print(workspace, plan, forecasts, lines, budgets)
         say_outside(outside)
     return EXIT_PROBLEMS if refused else EXIT_OUTSIDE if outside.jobs_count else 0
 
 
-def _say_problems(workspace: Workspace, plan: Plan) -> bool:
+@dataclass(frozen=True, slots=True)
+class _View:
+    """Which of how many shards is planned for: one of them (`split`), or all that there would be
+    (`count`); None: there are none."""
+
+    split: Split | None = None
+    count: int | None = None
+    has_whole: bool = False
+
+    @property
+    def splits(self) -> list[Split]:
+        """Each shard that is told of."""
+        if self.split is not None:
+            return [self.split]
+        return [
+            Split(Shard(index, self.count), self.has_whole)
+            for index in range(1, (self.count or 0) + 1)
+            if self.count is not None
+        ]
+
+
+def _view(shard: str | None, count: int | None, share: str | None) -> _View:
+    """What the flags say. Raises InputRefused."""
+    if count is None:
+        return _View(split_of(shard, share, os.environ))
+    if shard is not None:
+        raise InputRefused("--shard says one of N, --shards N all of them: leave one out")
+    if not 1 <= count <= MOST:
+        raise InputRefused(f"--shards {count}: there can be 1 to {MOST:,} shards")
+    return _View(None, count, share == "all")
+
+
+def _shares(view: _View, whole: Workspace, plan: Plan) -> Iterator[ShardShare]:
+    """What each shard that is told of does, and its share of limits and money."""
+    splits = view.splits
+    jobs = Counter(
+        shard_owning(job.key, splits[0].shard.count)
+        for lane in (plan.lanes if splits else ())
+        for job in lane.jobs()
+    )
+    for split in splits:
+        manifest = split.workspace(whole).loaded.manifest
+        yield ShardShare(split, jobs[split.shard.index], manifest)
+
+
+def _say_problems(workspace: Workspace, plan: Plan, view: _View) -> bool:
     """Everything that is wrong, on stderr; whether a run would be refused for it."""
     skip = workspace.loaded.manifest.run.on_bad_source == "skip"
     bad = [Problem(each.source, 0, 0, each.reason) for each in plan.bad_sources if not skip]
-    problems = dict.fromkeys((*plan.problems, *bad))
+    shares = undivided(workspace, plan.lanes, next(iter(view.splits), None))
+    problems = dict.fromkeys((*plan.problems, *bad, *shares))
     every = (*workspace.loaded.warnings, *plan.warnings, *problems)
     for problem in grouped(every, problem_list(workspace)):
         say(str(problem))

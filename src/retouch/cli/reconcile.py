@@ -10,12 +10,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
-import anyio
-
 from retouch.cli.fetch_bill import fetch_bill, workspace_to_ask
 from retouch.cli.ledgers import Found, add_period, find_ledgers, is_rehearsal, period_of, say_notes
 from retouch.cli.output import json_text, say
-from retouch.cli.resolve import append_resolved
+from retouch.cli.resolve import held_to_settle
 from retouch.cli.tables import print_reconciliation
 from retouch.cli.workspace import add_outputs
 from retouch.costs.pricing import as_amount
@@ -34,7 +32,6 @@ from retouch.reconcile.ours import Ours
 from retouch.reconcile.profiles import NAMES, ROLES
 from retouch.reconcile.reading import Said, read_bill
 from retouch.report import Period
-from retouch.storage.lock import exclusive
 from retouch.storage.reading import read_given
 from retouch.text import how_many, one_clean_line
 
@@ -319,9 +316,9 @@ def _settle(found: Reconciliation, ledgers: tuple[Found, ...], bill: Bill) -> in
         )
         by_ledger.setdefault(verdict.doubt.ledger, []).append(record)
     for number, records in by_ledger.items():
-        path = ledgers[number].path
-        with exclusive(path.parent) as hold:
-            anyio.run(append_resolved, path, records, hold)
+        places = {(one.key, one.attempt) for one in records}
+        with held_to_settle(ledgers[number].path, places) as holding:
+            holding.append(records)
     return len(found.verdicts)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +18,15 @@ from retouch.cli.console import print_table, stdout_console
 from retouch.cli.ledgers import add_ledger, one_ledger
 from retouch.cli.output import json_text, say
 from retouch.cli.workspace import make_plan, workspace_of
-from retouch.errors import InputRefused
-from retouch.ledger import open_ledger, read
+from retouch.errors import InputRefused, Refused
+from retouch.ledger import Parts, Reader, open_ledger, read
 from retouch.ledger.charges import Charge
+from retouch.ledger.parts import part_paths, parts_of_attempts
 from retouch.ledger.records import AmountRecord, Resolved, Salvaged
 from retouch.ledger.state import Replay
 from retouch.money import Money, exact, total
 from retouch.storage.lock import Hold, exclusive
+from retouch.storage.part import WHOLE, part_of
 from retouch.text import one_clean_line
 
 if TYPE_CHECKING:
@@ -90,12 +93,14 @@ def run(arguments: argparse.Namespace) -> int:
         for note in _others(state):
             say(note)
         return 0
-    if not path.exists():
+    if not any(each.exists() for each in found.files):
         raise InputRefused(f"{path}: there is no ledger yet")
-    with exclusive(path.parent) as hold:
+    # What names all may also settle what no part says: the folder is held.
+    first = None if options.everything else _places(_chosen(read(path), options, lanes))
+    with held_to_settle(path, first) as holding:
         # Read under the lock: what is chosen is what is settled.
         chosen = _chosen(read(path), options, lanes)
-        records: list[Resolved | Salvaged] = [
+        records = [
             Resolved(
                 key=each.key,
                 attempt=each.attempt,
@@ -105,11 +110,56 @@ def run(arguments: argparse.Namespace) -> int:
             )
             for each, amount in zip(chosen, _amounts(chosen, options.amount), strict=True)
         ]
-        if options.everything and read(path).lost_lines != 0:
-            records.append(Salvaged(lost_lines=0, note=options.note))
-        anyio.run(append_resolved, path, records, hold)
+        holding.append(records)
+        if options.everything:
+            holding.append_to_all_with_lost_lines(Salvaged(lost_lines=0, note=options.note))
     _say_settled(chosen, options.verdict)
     return 0
+
+
+def _places(chosen: Iterable[Charge]) -> set[tuple[str, int]]:
+    return {(each.key, each.attempt) for each in chosen}
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A ledger in which verdicts may be written: `hold` is on its folder, or on the one part."""
+
+    path: Path
+    hold: Hold
+
+    def append(self, records: Sequence[Resolved]) -> None:
+        """Append each where the Attempt's latest Record is. Raises LedgerTaken, StorageFailed."""
+        where = parts_of_attempts(self.path, {(one.key, one.attempt) for one in records})
+        by_part: dict[Path, list[Resolved]] = {}
+        for one in records:
+            by_part.setdefault(where[one.key, one.attempt], []).append(one)
+        if self.hold.part != WHOLE and {part_of(part) for part in by_part} - {self.hold.part}:
+            raise Refused("the ledger went on meanwhile; nothing was settled", hint="do it again")
+        for part, theirs in by_part.items():
+            anyio.run(append_resolved, part, theirs, self.hold)
+
+    def append_to_all_with_lost_lines(self, record: Salvaged) -> None:
+        """Append to each part that was salvaged and has lost lines."""
+        for part in part_paths(self.path):
+            alone = Parts([Reader(part)])
+            for _ in alone.numbered():
+                pass
+            if alone.lost_lines != 0:
+                anyio.run(append_resolved, part, [record], self.hold)
+
+
+@contextmanager
+def held_to_settle(path: Path, places: Collection[tuple[str, int]] | None) -> Iterator[Holding]:
+    """Hold what must be held to settle the Attempts at these `places` (keys and attempts): the one
+    part they lie in, beside which other shards go on, else the folder. Raises Refused."""
+    parts = part_paths(path)
+    if len(parts) > 1 and places is not None:
+        parts = sorted(set(parts_of_attempts(path, places).values()))
+    part = part_of(parts[0]) if len(parts) == 1 else None
+    name = None if part_of(path) is not None else path.name
+    with exclusive(path.parent, part=part or WHOLE, guarded=name) as hold:
+        yield Holding(path, hold)
 
 
 async def append_resolved(path: Path, records: Sequence[Resolved | Salvaged], hold: Hold) -> None:

@@ -64,7 +64,7 @@ from retouch.ledger.decision import Redo
 from retouch.plan import Plan
 from retouch.storage.durable import make_folder
 from retouch.storage.lock import Hold, exclusive, held_beside
-from retouch.storage.part import Part
+from retouch.storage.part import WHOLE, Part
 from retouch.text import how_many, one_clean_line
 from retouch.transport import Connection, open_transport
 
@@ -169,7 +169,7 @@ def _write_report(workspace: Workspace, plan: Plan, *, rehearse: bool) -> None:
     # Here and not above: slow to import, and of no use to what sends.
     from retouch.cli import pages  # noqa: PLC0415
 
-    found = Found(workspace.ledger, workspace.loaded)
+    found = Found(workspace.folder / WHOLE.ledger, workspace.loaded)
     try:
         subject = pages.subject_of(found, workspace.root, rehearse=rehearse, plan=plan)
         written = pages.refresh_report(subject)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from retouch.cli.workspace import Workspace
 from retouch.cluster import Shard, ShardPlan, divided, shard_of, share_problems
-from retouch.cluster.shares import amount_of
+from retouch.cluster.shares import amount_of, limits_said
 from retouch.engine.selection import JobStream
-from retouch.errors import InputRefused
-from retouch.money import Money
+from retouch.errors import InputRefused, Problem
+from retouch.manifest import Manifest
+from retouch.money import Money, exact
 from retouch.plan import Plan
+from retouch.text import how_many, one_clean_line
 
 
 def add_shard(parser: argparse.ArgumentParser) -> None:
@@ -80,10 +82,67 @@ def split_of(said: str | None, share: str | None, environment: Mapping[str, str]
     return Split(shard_of(said, environment), share == "all")
 
 
-def refuse_undivided(workspace: Workspace, lanes: Sequence[JobStream], split: Split | None) -> None:
-    """Raises InputRefused where limits of the manifest cannot be divided by so many."""
+@dataclass(frozen=True, slots=True)
+class ShardShare:
+    """What one shard does and what it may use; `manifest` has its share."""
+
+    split: Split
+    jobs: int
+    manifest: Manifest
+
+    @property
+    def line(self) -> str:
+        """For people; one model and one budget after the other."""
+        parts = [how_many(self.jobs, "job")]
+        models = self.manifest.models
+        for model in models:
+            name = f"{one_clean_line(model.name, 60)}: " if len(models) > 1 else ""
+            parts.append(f"{name}{limits_said(model)}")
+        parts += [f"budget {amount} {span}" for span, amount in self._budgets()]
+        how = "the whole of limits and budget" if self.split.has_whole else "its share"
+        return f"{self.split.said} ({how}): {'; '.join(parts)}"
+
+    @property
+    def document(self) -> dict[str, object]:
+        """For programs: amounts as decimal strings."""
+        shard = self.split.shard
+        return {
+            "shard": shard.index,
+            "of": shard.count,
+            "share": "all" if self.split.has_whole else "split",
+            "ledger": shard.part.ledger,
+            "jobs": self.jobs,
+            "limits": {
+                model.name: model.limits.model_dump(exclude_none=True)
+                for model in self.manifest.models
+            },
+            "budgets": [
+                {"span": span, "amount": exact(money.amount), "currency": money.currency}
+                for span, money in self._budgets()
+            ],
+        }
+
+    def _budgets(self) -> Iterator[tuple[str, Money]]:
+        budget = self.manifest.run.budget
+        if budget is None:
+            return
+        spans = (("for one run", budget.amount), ("in total", budget.total),
+                 ("for a day", budget.per_day))  # fmt: skip
+        for span, amount in spans:
+            if amount is not None:
+                yield span, Money(amount, budget.currency)
+
+
+def undivided(
+    workspace: Workspace, lanes: Sequence[JobStream], split: Split | None
+) -> list[Problem]:
+    """What of the manifest's limits cannot be divided by so many shards."""
     if split is None or split.has_whole:
-        return
-    problems = share_problems(workspace.loaded, lanes, split.shard.count)
-    if problems:
+        return []
+    return share_problems(workspace.loaded, lanes, split.shard.count)
+
+
+def refuse_undivided(workspace: Workspace, lanes: Sequence[JobStream], split: Split | None) -> None:
+    """Raises InputRefused where there is any."""
+    if problems := undivided(workspace, lanes, split):
         raise InputRefused(problems)

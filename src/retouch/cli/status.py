@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from retouch.cli.allowances import Basis, runway_document, runway_lines, runways, utc_today
 from retouch.cli.failures import failures_of, print_failures
 from retouch.cli.output import json_text, say
-from retouch.cli.summary import outside_text
+from retouch.cli.summary import missing_texts, outside_text
 from retouch.cli.workspace import (
     Workspace,
     add_manifest,
@@ -27,6 +27,7 @@ from retouch.ledger.records import Failed, Unknown
 from retouch.ledger.state import Replay, open_keys
 from retouch.money import NO_CURRENCY, Money, exact
 from retouch.review.marks import counts_with, read_marks
+from retouch.storage.part import ledgers_in, missing_beside
 from retouch.text import how_many, one_clean_line
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         found = {"manifest": workspace.loaded.manifest.name, "virtual": workspace.is_rehearsal}
         found |= _status(state, redo, counts)
         found |= {"outside": {"tasks": standing.tasks, "held": standing.held}}
+        if parts := [each.ledger for each in missing_beside(ledgers_in(workspace.folder))]:
+            found |= {"missing_parts": parts}
         found |= {"left": standing.left, "budgets": list(map(runway_document, found_budgets))}
         found |= {"failed": [each.document for each in failures]} if arguments.failed else {}
         print(json_text(found))
@@ -71,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     elif failures:
         print(f"{how_many(len(failures), 'job')} failed: --failed lists them, and what to do")
     if text := outside_text(standing.tasks, standing.held):
+        say(text)
+    for text in missing_texts(workspace.folder):
         say(text)
     return standing.exit_code
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retouch.cli.output import say
 from retouch.ledger.decision import HoldReason
+from retouch.storage.part import ledgers_in, missing_beside
 from retouch.text import how_many
 
 if TYPE_CHECKING:  # start-up: `status` and `plan` run nothing
@@ -18,6 +20,9 @@ if TYPE_CHECKING:  # start-up: `status` and `plan` run nothing
     from retouch.engine.summary import Summary
     from retouch.errors import RetouchError
     from retouch.ledger.state import Replay
+
+
+MISSING_NAMED = 3
 
 
 def outside_text(tasks: int, held: int) -> str:
@@ -33,6 +38,18 @@ def say_outside(outside: Outside) -> None:
     """Tell of it, where there is any."""
     if text := outside_text(outside.tasks, outside.held):
         say(text)
+
+
+def missing_texts(folder: Path) -> Iterator[str]:
+    """Which shards' ledgers are not here although others of the same number are."""
+    missing = missing_beside(ledgers_in(folder))
+    if missing:
+        names = ", ".join(each.ledger for each in missing[:MISSING_NAMED])
+        more = f" and {len(missing) - MISSING_NAMED:,} more" if len(missing) > MISSING_NAMED else ""
+        yield (
+            f"not here: {names}{more}; these shards have not begun, or their ledgers are kept "
+            "elsewhere, and what they did is not counted"
+        )
 
 
 def nothing_to_do(lanes: list[LaneCount]) -> int:

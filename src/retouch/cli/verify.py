@@ -19,7 +19,7 @@ from retouch.cli.prune import PRUNED
 from retouch.costs.audit import CostAudit
 from retouch.dialects import DIALECTS
 from retouch.errors import InputRefused, LedgerDamaged
-from retouch.ledger import Reader
+from retouch.ledger import Parts
 from retouch.ledger.lines import NamedPaths
 from retouch.ledger.records import Done, FileRecord, Reused
 from retouch.ledger.state import Replay
@@ -32,14 +32,26 @@ _CHUNK_BYTES = 1 << 20
 _DIGEST = re.compile(r"[0-9a-f]{16,64}")
 
 
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One part's chain: its records, the digest of its last line, what is torn after that."""
+
+    ledger: str
+    records: int
+    head: str
+    torn_bytes: int
+
+
 @dataclass(slots=True)
 class Findings:
     """What was checked and what is wrong; paths are relative to the outputs folder.
 
     `proved_records`: so many from the beginning are as they were when `--against` was noted.
+    `parts`: each file of a ledger that lies in several, for itself.
     """
 
     records: int = 0
+    parts: list[Chain] = field(default_factory=list)
     head: str = ""
     torn_bytes: int = 0
     pruned: int = 0
@@ -57,6 +69,7 @@ class Findings:
     prices_changed: bool = False
     virtual: bool = False
     proved_records: int | None = None
+    proved_ledger: str | None = None
 
     @property
     def is_sound(self) -> bool:
@@ -141,24 +154,36 @@ def _read(
     path: Path, findings: Findings, audit: CostAudit, against: str | None
 ) -> tuple[Replay, NamedPaths]:
     """The replayed ledger, and every path it ever named (also of work redone since)."""
-    reader, state, known = Reader(path), Replay(), NamedPaths()
-    base = state.lines.part(path)
+    parts, state, known = Parts.of(path), Replay(), NamedPaths()
+    bases = parts.bases(state)
     noted = None if against is None else against[:16]
-    for record in reader:
-        audit.apply(record, state.apply(record, reader.where(base)))
+    for number, record in parts.numbered():
+        reader = parts.readers[number]
+        audit.apply(record, state.apply(record, reader.where(bases[number])))
         if isinstance(record, Done | Reused):
             known.add(file.path for file in record.files)
         if noted is not None and reader.end.prev == noted:
             findings.proved_records = reader.end.lines
-    state.lines.reach(base, reader.end.size)
-    findings.records, findings.head = reader.end.lines, reader.end.prev
-    findings.torn_bytes = reader.end.torn_bytes
+            findings.proved_ledger = reader.path.name
+    parts.reached(state, bases)
+    _note_ends(parts, findings)
     if noted is not None and findings.proved_records is None:
         raise LedgerDamaged(
             f"{path}: no line has the digest {against}: what came before it was changed or cut, "
             "or it is another ledger's"
         )
     return state, known
+
+
+def _note_ends(parts: Parts, findings: Findings) -> None:
+    """How far each part's chain goes; a ledger in one file is that file."""
+    ends = [(reader.path.name, reader.end) for reader in parts.readers]
+    findings.records = sum(end.lines for _, end in ends)
+    findings.torn_bytes = sum(end.torn_bytes for _, end in ends)
+    if len(ends) == 1:
+        findings.head = ends[0][1].prev
+    else:
+        findings.parts = [Chain(name, end.lines, end.prev, end.torn_bytes) for name, end in ends]
 
 
 def _standing(state: Replay, known: NamedPaths) -> Iterator[FileRecord]:
@@ -221,10 +246,16 @@ def _print(findings: Findings) -> None:
     if not findings.records:
         print("no records yet")
         return
-    print(f"{findings.records:,} records, chain whole, head {findings.head}")
+    for part in findings.parts:
+        torn = f", and {part.torn_bytes} torn bytes" if part.torn_bytes else ""
+        print(f"{part.ledger}: {part.records:,} records, chain whole, head {part.head}{torn}")
+    if not findings.parts:
+        print(f"{findings.records:,} records, chain whole, head {findings.head}")
     if findings.proved_records is not None:
+        of = f" of {findings.proved_ledger}" if findings.parts else ""
         print(
-            f"the first {findings.proved_records:,} are as they were: their digest is the one noted"
+            f"the first {findings.proved_records:,}{of} are as they were: their digest is the one "
+            "noted"
         )
     if findings.torn_bytes:
         print(

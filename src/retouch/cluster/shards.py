@@ -33,6 +33,11 @@ HOW = (
 )
 
 
+def shard_owning(key: str, count: int) -> int:
+    """Which of `count` shards the Job with this Key belongs to, from 1."""
+    return int(key[:_DIGITS], 16) % count + 1
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
     """The `index`-th (from 1) of `count` shards."""
@@ -57,11 +62,6 @@ class Shard:
     def owns(self, key: str) -> bool:
         """Whether the Job with this Key is its own."""
         return shard_owning(key, self.count) == self.index
-
-
-def shard_owning(key: str, count: int) -> int:
-    """Which of `count` shards the Job with this Key belongs to, from 1."""
-    return int(key[:_DIGITS], 16) % count + 1
 
 
 def shard_of(said: str, environment: Mapping[str, str]) -> Shard:

@@ -137,7 +137,7 @@ def _needs(lane: JobStream, job: Job | None) -> dict[str, float]:
     }
 
 
-def share_of(model: Model) -> str:
+def limits_said(model: Model) -> str:
     """What a shard may send to a model: `2 in flight, 600 requests a minute`."""
     limits = model.limits
     parts = [f"{limits.concurrency} in flight"]

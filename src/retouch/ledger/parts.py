@@ -61,7 +61,15 @@ class Parts:
         lost = self._lost.values()
         return None if None in lost else sum(each or 0 for each in lost)
 
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """The same with the part's name; None where there is one part."""
+        path, line = self.here
+        return (path.name, line) if len(self.readers) > 1 else None
+
     def __iter__(self) -> Iterator[AnyRecord]:
+        if len(self.readers) == 1:
+            return iter(self.readers[0])
         return (record for _, record in self.numbered())
 
     def numbered(self) -> Iterator[tuple[int, AnyRecord]]:

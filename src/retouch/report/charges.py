@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from types import MappingProxyType
+from typing import Protocol, runtime_checkable
 
 from retouch.ledger.charges import Charge, Charges, Posting
 from retouch.ledger.records import (
@@ -122,12 +123,28 @@ def _rows(
             continue
         charge = posting.charge
         place = (charge.key, charge.attempt)
-        place_row: Plain = {"ledger": name, "line": line, **_words(charge, days)}
+        place_row: Plain = {**_place(name, line, records), **_words(charge, days)}
         if place in ends.open:
             if posting.is_new:
                 yield place_row | _unknown(ends.open[place])
         elif posting.verdict == "charged" and ends.verdicts.get(place, line) == line:
             yield place_row | _charged(record, line, posting, ends)
+
+
+@runtime_checkable
+class InParts(Protocol):
+    """A ledger that may lie in several files."""
+
+    @property
+    def place(self) -> tuple[str, int] | None:
+        """The file and the line of the last Record; None where there is one file."""
+
+
+def _place(name: str, line: int, records: Iterable[AnyRecord]) -> Plain:
+    """Where the last Record stands: of a ledger in parts, the part's name and its line there."""
+    place = records.place if isinstance(records, InParts) else None
+    ledger, line = (f"{name}/{place[0]}", place[1]) if place else (name, line)
+    return {"ledger": ledger, "line": line}
 
 
 def _words(charge: Charge, days: Days) -> Plain:
@@ -248,7 +265,7 @@ def _focus(row: Plain, providers: Mapping[str, str]) -> Plain:
     began = datetime.fromisoformat(str(row["at"])).replace(microsecond=0)
     month = began.replace(day=1, hour=0, minute=0, second=0)
     next_month = (month + timedelta(days=32)).replace(day=1)
-    cost, ledger = row["amount"] or _ZERO, row["ledger"]
+    cost, ledger = row["amount"] or _ZERO, str(row["ledger"]).partition("/")[0]
     provider = providers.get(str(row["run"])) or "unknown"
     by_tokens = row["total_tokens"] is not None
     counted, unit = (row["total_tokens"], "Tokens") if by_tokens else (row["images"], "Images")

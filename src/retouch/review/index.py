@@ -21,6 +21,8 @@ from retouch.storage.durable import open_regular
 
 DIGITS = 32  # of a SHA-256 in hex: enough to tell pictures apart
 _AT_ONCE = 4096
+_PART_SHIFT = 48
+_OFFSET_BITS = (1 << _PART_SHIFT) - 1
 _SCHEMA = """
 pragma journal_mode = off;
 pragma synchronous = off;
@@ -34,12 +36,19 @@ create table source (number integer primary key, name text unique not null);
 """
 
 
-class Index:
-    """The index of one ledger file. Raises StorageFailed where its own file cannot grow."""
+def place_of(part: int, offset: int) -> int:
+    """The place of a line that begins at a byte of a part."""
+    return part << _PART_SHIFT | offset
 
-    def __init__(self, ledger: Path) -> None:
-        self._ledger = ledger
-        self._descriptor: int | None = None
+
+class Index:
+    """The index of one ledger, in as many parts as `ledgers` comes to have. A place is the number
+    of a part and a byte in it (see `place_of`). Raises StorageFailed where its own file cannot
+    grow."""
+
+    def __init__(self, ledgers: list[Path]) -> None:
+        self._ledgers = ledgers
+        self._descriptors: dict[int, int] = {}
         with self._spoken():
             self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
             self._database.executescript(_SCHEMA)
@@ -47,9 +56,8 @@ class Index:
     def close(self) -> None:
         """Let go of both files."""
         self._database.close()
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -64,7 +72,7 @@ class Index:
     # --- Adding ----------------------------------------------------------------------------
 
     def add(self, line: int, offset: int, key: str, files: Sequence[FileRecord]) -> None:
-        """One more line (from 1) of a Job, which begins at a byte of the ledger."""
+        """One more line (from 1) of a Job, which begins at a place of the ledger."""
         self._do("insert or ignore into job (key) values (?)", key)
         self._do("insert into line select ?, ?, number from job where key = ?", line, offset, key)
         for file in files:
@@ -137,25 +145,28 @@ class Index:
 
     # --- Files -----------------------------------------------------------------------------
 
-    def _record(self, offset: int) -> AnyRecord:
-        if self._descriptor is None:
-            self._descriptor = open_regular(self._ledger)
-        if self._descriptor is None:
-            raise LedgerDamaged(f"{self._ledger}: is gone")
-        line = b""
+    def _record(self, place: int) -> AnyRecord:
+        part, offset = place >> _PART_SHIFT, place & _OFFSET_BITS
+        ledger, line = self._ledgers[part], b""
         try:
             while b"\n" not in line[-_AT_ONCE:]:
-                more = os.pread(self._descriptor, _AT_ONCE, offset + len(line))
+                more = os.pread(self._opened(part), _AT_ONCE, offset + len(line))
                 if not more:
                     break
                 line += more
             return decode(line.partition(b"\n")[0].rstrip(b"\0"))
         except OSError as error:
-            raise StorageFailed(f"{self._ledger}: cannot be read: {error.strerror}") from error
+            raise StorageFailed(f"{ledger}: cannot be read: {error.strerror}") from error
         except msgspec.MsgspecError as error:
-            raise LedgerDamaged(
-                f"{self._ledger}: was changed while it was read ({error})"
-            ) from None
+            raise LedgerDamaged(f"{ledger}: was changed while it was read ({error})") from None
+
+    def _opened(self, part: int) -> int:
+        if part not in self._descriptors:
+            descriptor = open_regular(self._ledgers[part])
+            if descriptor is None:
+                raise LedgerDamaged(f"{self._ledgers[part]}: is gone")
+            self._descriptors[part] = descriptor
+        return self._descriptors[part]
 
     def _do(self, statement: str, *values: object) -> None:
         with self._spoken():

@@ -26,7 +26,7 @@ class IndexedGallery:
     Attempts of the latest run that were turned away and may be sent again.
     """
 
-    def __init__(self, ledger: Path, known: Known = NOTHING_KNOWN) -> None:
+    def __init__(self, ledgers: list[Path], known: Known = NOTHING_KNOWN) -> None:
         self.known = known
         self.lines = 0
         self.refusals = 0
@@ -35,14 +35,14 @@ class IndexedGallery:
         self.unknown: dict[str, Decimal] = {}
         self.last_run: RunBegins | None = None
         self.last_end: RunEnds | None = None
-        self._index = Index(ledger)
+        self._index = Index(ledgers)
         self._near: OrderedDict[str, Gallery] = OrderedDict()
         self._unnamed: set[str] = set()
         self._learned: dict[str, Words] = {}
         self._blemishes: dict[str, frozenset[str]] = {}
 
     def take(self, records: Iterable[tuple[int, AnyRecord]]) -> Iterator[AnyRecord]:
-        """Take in Records with the bytes at which their lines begin, and pass them on. Raises
+        """Take in Records with the places at which their lines begin, and pass them on. Raises
         StorageFailed, LedgerDamaged."""
         with self._index.together():
             for offset, record in records:
@@ -50,7 +50,7 @@ class IndexedGallery:
                 yield record
 
     def apply(self, record: AnyRecord, offset: int) -> None:
-        """Take in the next line's Record, which begins at a byte of the ledger."""
+        """Take in the next line's Record, which begins at a place of the ledger."""
         self.lines += 1
         if isinstance(record, RunBegins):
             self.last_run, self.last_end, self.refusals = record, None, 0

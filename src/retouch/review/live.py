@@ -6,6 +6,7 @@ line is cut off by the next run, and was never taken.
 
 from __future__ import annotations
 
+import heapq
 import os
 import threading
 import time
@@ -20,14 +21,25 @@ import msgspec
 
 from retouch.errors import LedgerDamaged
 from retouch.ledger import FIRST_PREV, Reader, digest_of
-from retouch.ledger.records import AnyRecord, Done, Failed, FileRecord, decode
+from retouch.ledger.parts import part_paths
+from retouch.ledger.records import (
+    AnyRecord,
+    Done,
+    Failed,
+    FileRecord,
+    RunBegins,
+    RunEnds,
+    decode,
+)
 from retouch.money import exact
 from retouch.review.gallery import Known, Original
+from retouch.review.index import place_of
 from retouch.review.indexed import IndexedGallery
 from retouch.review.marks import NAME as MARKS
 from retouch.review.marks import Mark, Marks, append_marks, read_marks
 from retouch.review.thumbnails import NAME_DIGITS
 from retouch.storage.durable import open_regular
+from retouch.storage.part import WHOLE, part_of
 
 RATE_SECONDS = 60
 LAST_SHOWN = 8
@@ -95,6 +107,44 @@ class Tail:
         return record
 
 
+class Tails:
+    """The Records of all parts of a ledger as they come, in their order as far as they are there;
+    `ledgers` are the parts, those that begin while one looks on among them."""
+
+    def __init__(self, path: Path) -> None:
+        self.ledgers: list[Path] = []
+        self.running: set[Path] = set()
+        self._path = path
+        self._tails: list[Tail] = []
+
+    def read(self) -> Iterator[tuple[int, AnyRecord]]:
+        """What is new, each with its place. Raises LedgerDamaged, StorageFailed."""
+        for each in part_paths(self._path):
+            if each not in self.ledgers:
+                self.ledgers.append(each)
+                self._tails.append(Tail(each))
+        timed = (self._timed(number, tail) for number, tail in enumerate(self._tails))
+        for _, number, offset, record in heapq.merge(*timed, key=lambda each: each[:2]):
+            self._note(number, record)
+            yield place_of(number, offset), record
+
+    def _timed(self, number: int, tail: Tail) -> Iterator[tuple[str, int, int, AnyRecord]]:
+        latest = ""
+        for offset, record in tail.read():
+            latest = max(latest, record.at)
+            yield latest, number, offset, record
+
+    def _note(self, number: int, record: AnyRecord) -> None:
+        """Which parts are written: what one that begins excludes was left without an end."""
+        path = self.ledgers[number]
+        if isinstance(record, RunBegins):
+            part = part_of(path) or WHOLE
+            others = {each for each in self.running if (part_of(each) or WHOLE).excludes(part)}
+            self.running = self.running - others | {path}
+        elif isinstance(record, RunEnds):
+            self.running.discard(path)
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How a run goes: Jobs by outcome, money, answers a minute, seconds since the last Record."""
@@ -134,11 +184,11 @@ class Following:
 
     def __init__(self, ledger: Path, known: Known, planned: int | None) -> None:
         self.lock = threading.RLock()
-        self.gallery = IndexedGallery(ledger, known)
+        self._tail = Tails(ledger)
+        self.gallery = IndexedGallery(self._tail.ledgers, known)
         self.marks = Marks()
         self.marks_taken: list[Mark] = []
         self._folder = ledger.parent
-        self._tail = Tail(ledger)
         self._planned = planned
         self._answers: deque[float] = deque(maxlen=_RATED)
         self._last: deque[tuple[str, int]] = deque(maxlen=LAST_SHOWN)
@@ -193,7 +243,7 @@ class Following:
                 refusals=gallery.refusals,
                 idle_seconds=max(0, round(now - self._last_at)) if self._last_at else 0,
                 has_begun=gallery.last_run is not None,
-                is_running=gallery.last_run is not None and gallery.last_end is None,
+                is_running=bool(self._tail.running),
                 last=list(reversed(self._last)),
             )
 

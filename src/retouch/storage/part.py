@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,3 +69,11 @@ def ledgers_in(folder: Path) -> list[Path]:
         return []
     found = ((part_of(Path(name)), name) for name in names if name.startswith(_LEDGER))
     return [folder / name for part, name in sorted((p, n) for p, n in found if p is not None)]
+
+
+def missing_beside(ledgers: Iterable[Path]) -> list[Part]:
+    """The shards' parts that are not among these although others of the same N are."""
+    there = {part for path in ledgers if (part := part_of(path)) is not None}
+    counts = sorted({part.count for part in there if part.count})
+    parts = (Part(count, index) for count in counts for index in range(1, count + 1))
+    return [part for part in parts if part not in there]
