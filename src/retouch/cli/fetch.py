@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -109,11 +110,7 @@ class _Fetch:
         """Ledgers first, then the pictures they name; then the mirror is free to be gone on
         from."""
         there = ledger_parts(self.bucket, self.url)
-        names = sorted(name for name in there if part_of(Path(name)) is not None)
-        if not names:
-            raise InputRefused(
-                f"{self.url}: no ledger is here yet", hint="a run's end puts it here"
-            )
+        names = self._ledgers(there)
         is_left = False
         with ExitStack() as unless_done:
             mirrors = [Mirror(self.bucket, self.url, self.folder, say=say, ledger=name)
@@ -122,8 +119,12 @@ class _Fetch:
             for name, mirror in zip(names, mirrors, strict=True):
                 left[name] = mirror.take_over()
                 unless_done.callback(mirror.let_go)
-            for name in names:
-                self._fetch_ledger(self.folder / name, there[name])
+            if not there:
+                raise InputRefused(
+                    f"{self.url}: no ledger is here yet", hint="a run's end puts it here"
+                )
+            for name, parts in there.items():
+                self._fetch_ledger(self.folder / name, parts)
             self._fetch_small()
             lacking = self._fetch_pictures()
             for name, mirror in zip(names, mirrors, strict=True):
@@ -136,6 +137,13 @@ class _Fetch:
                     self._tell_left(left_by)
             unless_done.pop_all()
         return 1 if lacking or is_left else 0
+
+    def _ledgers(self, there: Iterable[str]) -> list[str]:
+        """The ledgers that are there, or that a run which goes on will put there."""
+        leases = (stat.url.key.rpartition("/")[2] for stat in self.bucket.list(self.url / "lease"))
+        begun = (name.removesuffix(".json") for name in leases if name.endswith(".json"))
+        known = sorted({name for name in (*there, *begun) if part_of(Path(name)) is not None})
+        return known or [WHOLE.ledger]
 
     def _let_be_gone_on_from(self, mirror: Mirror) -> None:
         mirror.begin(self.name)
