@@ -19,11 +19,11 @@ $(error EXTRAS has no $(UNKNOWN_EXTRAS); there are: $(LOCKED_EXTRAS))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup dev run plan status report reconcile review verify export test peers check format bench torture mutants fresh lock clean
+.PHONY: help setup dev run plan status report reconcile review verify export test peers check format bench bench-scale torture mutants fresh lock clean
 
 help: ## print the targets
 	@echo "usage: make TARGET [MANIFEST=$(MANIFEST)] [ARGS='--limit 5']"
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
 
 $(VENV)/.setup: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "retouch needs Python 3.11 or newer")'
@@ -113,6 +113,9 @@ mutants: dev ## small changes of meaning that the tests must notice (hours); ARG
 
 bench: dev ## speed, as ratios against references in the same run
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-scale: dev ## what a million jobs cost, planned, run, looked at and run again (an hour); ARGS='--jobs 100000'
+	@$(BIN)/python -m tests.bench.scale $(ARGS)
 
 # One look-up decides every version (dev's); the other locks are parts of it. An extra's lock holds
 # what requirements.lock does not; for a new extra, begin with an empty requirements-NAME.lock.

@@ -157,6 +157,7 @@ class Bench:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     unbilled_statuses: tuple[int, ...] = ()
     reuse: tuple[str, ...] = ()
+    keep_text: Callable[[str], None] = lambda _: None
     _runs: Iterator[int] = field(default_factory=itertools.count)
 
     async def run(
@@ -196,6 +197,7 @@ class Bench:
                     secrets=(CANARY,),
                     unbilled_statuses=frozenset(self.unbilled_statuses),
                     threads=self.threads,
+                    keep_text=self.keep_text,
                 ),
                 run_options=run_options or RunOptions(seed=7),
                 observer=self.observer,

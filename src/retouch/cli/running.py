@@ -4,7 +4,7 @@ end on file, what it works with, and who is told of its money."""
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -24,7 +24,7 @@ from retouch.engine.context import Alone, Resources
 from retouch.engine.mirror import Mirror
 from retouch.engine.notices import Ending, Notices
 from retouch.engine.outputs import Outputs
-from retouch.engine.prompt_texts import keep_texts
+from retouch.engine.prompt_texts import Texts, keep_texts
 from retouch.engine.summary import RunOptions, Summary
 from retouch.errors import Interrupted, RetouchError, StorageFailed
 from retouch.ledger import Ledger
@@ -54,9 +54,14 @@ def concurrency_of(workspace: Workspace) -> int:
 
 
 def keep_snapshot(workspace: Workspace, plan: Plan) -> None:
-    """Write what was planned, and every prompt as it is sent. Raises StorageFailed."""
+    """Write what was planned, and the prompts that all sources share; the others are added as
+    they are sent. Raises StorageFailed."""
     write_snapshot(workspace, plan)
-    keep_texts(workspace.folder, chain.from_iterable(map(Lane.texts, plan.lanes)))
+    keep_texts(workspace.folder, _shared_texts(plan))
+
+
+def _shared_texts(plan: Plan) -> Iterator[str]:
+    return chain.from_iterable(map(Lane.texts, plan.lanes))
 
 
 def _kept_text(workspace: Workspace) -> bytes:
@@ -167,6 +172,7 @@ def resources_of(
         links=links_of(workspace, plan, workspace.folder / REHEARSAL_FOLDER),
         buckets=buckets_named(workspace.loaded),
         sharing=sharing or Alone(),
+        keep_text=Texts(workspace.folder, _shared_texts(plan)).keep,
     )
 
 

@@ -221,6 +221,12 @@ class Batch:
             with tools.limiter.placed(slots):
                 return False
         if isinstance(decision, Send):
+            try:
+                self._context.keep_text(job.prompt.text)
+            except StorageFailed as error:
+                self.stop(error)
+                with tools.limiter.placed(slots):
+                    return False
             self._left -= 1
         self._began += 1
         self._observer.began(job)

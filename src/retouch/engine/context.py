@@ -61,11 +61,16 @@ class JobEnd:
     task: str | None = None
 
 
+def _nowhere(text: str) -> None:
+    """Texts are kept by nobody."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
     """What a run works with, opened by its caller. `secrets` are scrubbed from all that is written.
 
-    `price_at`: what a model costs at a moment; None where it is unpriced.
+    `price_at`: what a model costs at a moment; None where it is unpriced. `keep_text` is told each
+    prompt before it is sent; what it raises (StorageFailed) stops the run.
     """
 
     dialect: Dialect
@@ -82,6 +87,7 @@ class Resources:
     links: Links | None = None
     buckets: Buckets | None = None
     sharing: Alone = field(default_factory=Alone)
+    keep_text: Callable[[str], None] = _nowhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

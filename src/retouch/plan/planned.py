@@ -110,10 +110,8 @@ class Lane:
         return self._made(of_copies=False)
 
     def texts(self) -> Iterator[str]:
-        """Every prompt as rendered; texts alike come as often as they are wanted."""
-        if self.combine.mode == "product" and all(each.text is not None for each in self.prompts):
-            return (each.text for each in self.prompts if each.text is not None)
-        return (each.text for _, wanted in self.renderings() for each in wanted)
+        """The prompts that are one text for every source."""
+        return (plain_text(each.text) for each in self.prompts if each.text is not None)
 
     def asked(self) -> Iterator[tuple[int, int, int]]:
         """What the Jobs ask for, without making them: the UTF-8 bytes of a text, how many pictures
