@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retouch.cluster.wire import LEASE_SECONDS
 from retouch.manifest import Limits
-from tests.support.shared import LANE, Sea, Worker, lose
+from tests.support.shared import CLOCKS_APART, LANE, Sea, Worker, lose
 from tests.support.sliding import fullest
 from tests.support.virtual import run_in_virtual_time
 
@@ -119,3 +120,33 @@ def test_whoever_dies_nothing_is_bought_twice_and_no_cap_is_passed(
     assert done + unknown == min(60, cap)
     kept(sea, 600)
     assert sea.holder.lanes[LANE].in_flight == 0
+
+
+@pytest.mark.parametrize("rate", [None, 600.0])
+def test_a_worker_that_is_cut_off_stops_by_itself_before_its_shard_is_done_again(
+    rate: float | None,
+) -> None:
+    """It lives on, with all it was lent: it sends nothing once its lease has run out, and nobody
+    takes its shard before. Nothing is bought twice, nothing is left."""
+    cut = 1.5
+
+    async def main() -> tuple[Sea, dict[str, str], float]:
+        sea = Sea(Limits(requests_per_minute=rate, concurrency=6), cap=Decimal(10))
+        sea.cut[1] = cut
+        zombie = Worker(sea, 1, keys(1, 60))
+        async with anyio.create_task_group() as group:
+            group.start_soon(zombie.work)
+            await anyio.sleep(cut + 0.5)
+            await anyio.sleep(sea.holder.is_lost(1, anyio.current_time() + CLOCKS_APART))
+            begun_again = anyio.current_time()
+            await Worker(sea, 1, zombie.jobs, ledger=zombie.ledger).work()
+        return sea, zombie.ledger, begun_again
+
+    sea, ledger, begun_again = run_in_virtual_time(main, seed=2)
+    arrived = Counter(key for _, key in sea.book)
+    assert max(arrived.values()) == 1
+    assert set(ledger) == set(keys(1, 60))
+    assert cut + LEASE_SECONDS * 0.9 < begun_again
+    early = [at for at, _ in sea.book if at < begun_again]
+    assert max(early) < cut + LEASE_SECONDS
+    assert len(early) < 60

@@ -28,6 +28,7 @@ CLOCKS_APART = 4321.0
 class Sea:
     """One holder, the server's book, and the workers between them.
 
+    `cut`: when a holding's calls are not answered any more, its worker being alive.
     `jitter`: seconds that a request may take to the server, a call to the holder and back, and a
     file to be read, each. `book`: when each request arrived, and its key. `most`: what counted and
     was reserved at once, at the most, against the cap.
@@ -44,6 +45,7 @@ class Sea:
     most_in_flight: int = 0
     refused: int = 0
     in_flight: int = 0
+    cut: dict[int, float] = field(default_factory=dict)
     holder: Holder = field(init=False)
     chance: random.Random = field(init=False)
 
@@ -57,6 +59,8 @@ class Sea:
 
     async def exchange(self, report: Report) -> Reply:
         await self.some_time()
+        if anyio.current_time() > self.cut.get(report.holding, float("inf")):
+            await anyio.sleep_forever()
         reply = self.holder.exchange(report, anyio.current_time() + CLOCKS_APART)
         await self.some_time()
         return reply

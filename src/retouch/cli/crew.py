@@ -46,6 +46,7 @@ from retouch.ledger.state import Replay
 from retouch.plan import Plan
 from retouch.storage.lock import exclusive
 from retouch.storage.part import Part, ledgers_in, part_of
+from retouch.text import how_many
 from retouch.transport import LATE_SECONDS, Connection, open_transport
 
 
@@ -62,6 +63,7 @@ class CrewRun:
     address: str
     workers: int
     run: str
+    has_mirror: bool
 
     def go(self) -> int:
         """Do it; returns the exit code."""
@@ -80,6 +82,7 @@ class CrewRun:
             limit = self.flags.run_options.limit
             confirm(workspace, self.plan, selection, limit=limit, yes=self.flags.yes)
             connection = connect(workspace, os.environ, self.flags.url_map)
+            say(f"{how_many(self.workers, 'worker')} on Ray: starting, which takes some seconds")
             with started(self.address or None, self.workers) as ray:
                 self._say_room(ray)
                 work = _Work(self, ray, connection, shards, state, lanes, budget)
@@ -132,7 +135,10 @@ class _Work:
         await tell_hook(notices, state, summary.reason, summary.exit_code)
         if summary.stopped is None and (line := look.line(workspace.folder, workspace.root)):
             say(line)
-        return tell_end(workspace, self.lanes, summary, state)
+        code = tell_end(workspace, self.lanes, summary, state)
+        ends = (end.summary for end in crew.ends)
+        is_mirrored = all(end.is_mirrored for end in ends if isinstance(end, ShardSummary))
+        return code or (0 if is_mirrored else 1)
 
     async def _by_crew(self, look: GeometryLook, notices: Notices | None) -> Crew:
         """Have the shards done, with one bar and one Ctrl-C."""
@@ -205,6 +211,7 @@ class _Work:
             caps=tuple(self.budget.caps),
             url_map=run.flags.url_map,
             is_virtual=is_virtual,
+            has_mirror=run.has_mirror,
             limits=self._limits(),
         )
 

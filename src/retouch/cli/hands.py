@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
 from retouch import __version__
 from retouch.cli.connection import connect, connections_allowed
+from retouch.cli.mirroring import kept_up, mirrored
 from retouch.cli.running import begins, concurrency_of, ends, resources_of
 from retouch.cli.sharding import Split
 from retouch.cli.workspace import Workspace, make_plan, open_workspace, outside_plan
@@ -29,10 +31,12 @@ from retouch.cluster.wire import BUDGET, Begun, Reason, Reply, Report
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Cap, Purse
 from retouch.engine.context import JobEnd
+from retouch.engine.mirror import Mirror
+from retouch.engine.mirror import told as what_was_copied
 from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Choice, JobStream, Selection, open_shelves
 from retouch.engine.summary import RunOptions, Summary
-from retouch.errors import InputRefused, Refused, RetouchError
+from retouch.errors import InputRefused, Interrupted, Refused, RetouchError
 from retouch.job import Job
 from retouch.ledger import Ledger, open_ledger
 from retouch.ledger.decision import Redo
@@ -42,9 +46,10 @@ from retouch.transport import open_transport
 if TYPE_CHECKING:
     from retouch.plan import Plan
 
+T = TypeVar("T")
 MARK = ".cluster"  # in the outputs folder while a run goes on: which one, for its workers to see
-# A worker that died without its machine's knowing it (a lost network) holds its shard for as long
-# as its lease on the file system says.
+# A worker that was lost and is alive (a cut network) ends what it has in flight before it lets its
+# shard go; one that died with its machine holds it until its lease on the file system has run out.
 LOCK_SECONDS = 60.0
 _LOCK_LOOK_SECONDS = 1.0
 
@@ -65,6 +70,7 @@ class Order:
     caps: tuple[Cap, ...]
     url_map: tuple[str, ...] = ()
     is_virtual: bool = False
+    has_mirror: bool = True
     limits: Mapping[int, int] | None = None
     version: str = __version__
 
@@ -72,21 +78,24 @@ class Order:
 @dataclass(frozen=True, slots=True)
 class ShardSummary:
     """What a shard's run did, as far as its events do not tell. `again`: what was paid for again,
-    and could not be (jobs, held, empties), and `spent` for it."""
+    and could not be (jobs, held, empties), `spent` for it. `is_mirrored`: the mirror, if there is
+    one, has all."""
 
     passed: Counter[str]
     stopped: RetouchError | None
     lane_stops: dict[str, RetouchError]
     again: tuple[int, int, int]
     spent: Decimal
+    is_mirrored: bool = True
 
     @classmethod
-    def of(cls, summary: Summary) -> ShardSummary:
+    def of(cls, summary: Summary, *, is_mirrored: bool) -> ShardSummary:
         """The part of it that is told."""
         again = summary.again
         spent = again.spent.amount if again.spent else Decimal(0)
         counts = (again.jobs, again.held, again.empties_sent)
-        return cls(summary.passed, summary.stopped, summary.lane_stops, counts, spent)
+        stops = summary.lane_stops
+        return cls(summary.passed, summary.stopped, stops, counts, spent, is_mirrored)
 
     def add_to(self, whole: Summary, reasons: list[RetouchError]) -> None:
         """Add it to what all did; why it stopped, to the reasons."""
@@ -170,7 +179,7 @@ class ShardHands:
                 await group.start(partial(_kept_up, link))
                 try:
                     with await _patient(work.workspace, link) as hold:
-                        summary = ShardSummary.of(await work.do(hold, link))
+                        summary = await work.do(hold, link)
                 finally:
                     with anyio.CancelScope(shield=True):
                         await link.close()
@@ -200,38 +209,40 @@ def _known(group: BaseExceptionGroup[BaseException]) -> Iterator[RetouchError]:
             yield error
 
 
-async def _patient(workspace: Workspace, link: Link) -> Any:
-    """The shard's lock; whoever had it before may need a while to be known for dead."""
-    until = anyio.current_time() + LOCK_SECONDS
+async def _patient(workspace: Workspace, link: Link) -> _Entered[Hold]:
+    """The shard's lock; whoever had it before may need a while to let it go."""
+    timeout = workspace.loaded.manifest.run.timeout
+    until = anyio.current_time() + timeout + LOCK_SECONDS
     while True:
         try:
-            held = _Entered(workspace)
-            await anyio.to_thread.run_sync(held.enter)
+            return await _entered(exclusive(workspace.folder, part=workspace.part))
         except Refused:
             if anyio.current_time() > until or link.is_lost:
                 raise
             await anyio.sleep(_LOCK_LOOK_SECONDS)
-        else:
-            return held
 
 
-class _Entered:
-    """A lock that was taken in a thread."""
+async def _entered(context: AbstractContextManager[T]) -> _Entered[T]:
+    """A context that was entered in a thread: it may have to wait for a disk or a bucket, and the
+    holder is to hear of the worker meanwhile."""
+    return _Entered(context, await anyio.to_thread.run_sync(context.__enter__))
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._context = exclusive(workspace.folder, part=workspace.part)
-        self._hold: Hold | None = None
 
-    def enter(self) -> None:
-        self._hold = self._context.__enter__()
+@dataclass(frozen=True, slots=True)
+class _Entered(Generic[T]):
+    context: AbstractContextManager[T]
+    value: T
 
-    def __enter__(self) -> Hold:
-        if self._hold is None:
-            raise RuntimeError("not entered")
-        return self._hold
+    def __enter__(self) -> T:
+        return self.value
 
-    def __exit__(self, *error: Any) -> None:
-        self._context.__exit__(*error)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return self.context.__exit__(kind, error, trace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,9 +255,26 @@ class _ShardWork:
     plan: Plan
     environment: Mapping[str, str] = field(repr=False)
 
-    async def do(self, hold: Hold, link: Link) -> Summary:
+    async def do(self, hold: Hold, link: Link) -> ShardSummary:
         """As a run on one machine does, with what the holder lends."""
-        workspace, told = self.workspace, Told(link)
+        told, order = Told(link), self.order
+        wanted = order.has_mirror
+        begun = mirrored(self.workspace, rehearse=order.rehearse, wanted=wanted, say=told.said)
+        with await _entered(begun) as mirror:
+            summary = await self._sent(hold, link, told, mirror)
+            is_whole = mirror is None or await self._mirror_closed(mirror, summary, told)
+        return ShardSummary.of(summary, is_mirrored=is_whole)
+
+    async def _mirror_closed(self, mirror: Mirror, summary: Summary, told: Told) -> bool:
+        mirror.say = told.said
+        is_quick = isinstance(summary.stopped, Interrupted)
+        copied = await anyio.to_thread.run_sync(partial(mirror.finish, quick=is_quick))
+        for line in what_was_copied(mirror, copied):
+            told.said(line)
+        return not (copied.left or copied.other)
+
+    async def _sent(self, hold: Hold, link: Link, told: Told, mirror: Mirror | None) -> Summary:
+        workspace = self.workspace
         to_do = self.split.plan(self.plan, workspace)
         async with open_ledger(
             workspace.ledger, self.order.run, hold=hold, say=told.said, keeps=self.split.shard.owns
@@ -261,9 +289,11 @@ class _ShardWork:
             )
             outside = outside_plan(workspace, to_do, ledger.state)
             lanes: tuple[JobStream, ...] = (*to_do.lanes, *outside.lanes)
-            summary = await self._work(ledger, selection, lanes, link, told)
+            summary = await self._work(ledger, selection, lanes, told, mirror)
             if ledger.taken is not None:
                 summary.stopped = summary.stopped or ledger.taken
+                if mirror is not None:
+                    mirror.abandon()
             return summary
 
     async def _work(
@@ -271,10 +301,10 @@ class _ShardWork:
         ledger: Ledger,
         selection: Selection,
         lanes: tuple[JobStream, ...],
-        link: Link,
         told: Told,
+        mirror: Mirror | None,
     ) -> Summary:
-        workspace, order = self.workspace, self.order
+        workspace, order, link = self.workspace, self.order, told.link
         connection = connect(workspace, self.environment, order.url_map)
         concurrency = concurrency_of(workspace)
         connections = None if workspace.is_rehearsal else connections_allowed(concurrency)
@@ -296,6 +326,7 @@ class _ShardWork:
                     ledger,
                     budget=budget,
                     secrets=connection.secrets,
+                    mirror=mirror,
                     sharing=Sharing(link),
                 ),
                 run_options=RunOptions(limit),
@@ -304,7 +335,8 @@ class _ShardWork:
             await begins(
                 ledger, workspace, self.plan, self.environment, is_virtual=order.is_virtual
             )
-            summary = await _until_stopped(batch, link)
+            async with kept_up(mirror, ledger, batch, told.said):
+                summary = await _until_stopped(batch, link)
             await ends(ledger, summary)
             return summary
 

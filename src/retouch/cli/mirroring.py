@@ -23,7 +23,11 @@ WITHOUT = "`--no-mirror` runs without it, and `retouch mirror MANIFEST` copies l
 
 @contextmanager
 def mirrored(
-    workspace: Workspace, *, rehearse: bool, wanted: bool = True
+    workspace: Workspace,
+    *,
+    rehearse: bool,
+    wanted: bool = True,
+    say: Callable[[str], None] = say,
 ) -> Iterator[Mirror | None]:
     """The manifest's mirror, held for this outputs folder; None where there is none to be had.
 
@@ -36,7 +40,7 @@ def mirrored(
         if rehearse:
             say("a rehearsal stays on this machine: nothing is mirrored")
         else:
-            mirror = _begun(workspace)
+            mirror = _begun(workspace, say)
     try:
         yield mirror
     except BaseException:
@@ -54,8 +58,9 @@ def mirror_of(workspace: Workspace) -> Mirror:
     return Mirror(bucket, url, workspace.folder, say=say, ledger=workspace.part.ledger)
 
 
-def _begun(workspace: Workspace) -> Mirror:
+def _begun(workspace: Workspace, say: Callable[[str], None]) -> Mirror:
     mirror = mirror_of(workspace)
+    mirror.say = say
     try:
         mirror.begin(workspace.loaded.manifest.name)
     except BucketFault as fault:

@@ -123,12 +123,19 @@ def run(arguments: argparse.Namespace) -> int:
     if workers:
         from retouch.cli.crew import CrewRun  # noqa: PLC0415 - start-up time
 
-        with mirrored(workspace, rehearse=arguments.rehearse, wanted=wanted) as mirror:
-            code = CrewRun(
-                workspace, plan, redo, options, arguments.rehearse, arguments.ray, workers, run_id
-            ).go()
-            ending.close(workspace.part, code)
-            return close_mirror(mirror, code)
+        code = CrewRun(
+            workspace,
+            plan,
+            redo,
+            options,
+            arguments.rehearse,
+            arguments.ray,
+            workers,
+            run_id,
+            wanted,
+        ).go()
+        ending.close(workspace.part, code)
+        return code
     with (
         exclusive(workspace.folder, part=workspace.part) as hold,
         mirrored(workspace, rehearse=arguments.rehearse, wanted=wanted) as mirror,

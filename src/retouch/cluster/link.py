@@ -261,7 +261,8 @@ class Link:
         )
         began = anyio.current_time()
         try:
-            reply = await self._exchange(report)
+            with anyio.fail_after(LEASE_SECONDS):
+                reply = await self._exchange(report)
         except Exception as error:  # whatever a network does: the holder is not to be had
             self._lose(f"the holder of the budget cannot be reached ({type(error).__name__})")
             return
