@@ -157,7 +157,7 @@ class _Life:
     async def _may_retry(self, attempt: int, unsent: int, verdict: NotCharged) -> bool:
         """Whether another Attempt follows one that was surely not charged; waits before it."""
         is_last = unsent > self.context.settings.retries
-        if is_last or self.lane.stop or not self.lane.limiter.may_retry():
+        if is_last or not self.lane.limiter.may_retry():
             await self.log.failed(attempt, verdict.error, final=False)
             self._end("failed", error=verdict.error)
             return False

@@ -30,7 +30,6 @@ _OUTER_MESSAGES = ("message", "msg", "status_message", "error_message", *_MESSAG
 _INNER = ("error", "errors", "fault", "base_resp", "Error")
 _CODES = ("code", "error_code", "errorcode", "status_code", "Code")
 _OWN_CODE = re.compile(r"[1-9]\d{3}")  # Kling's, against HTTP statuses and gRPC's small numbers
-_MESSAGES_DEEP = 3
 _DELAYS = (("retry_after_ms", 1e-3), ("retryAfterMs", 1e-3), ("retry_after", 1.0),
            ("retryAfter", 1.0), ("retry_after_seconds", 1.0), ("retryDelay", 1.0))  # fmt: skip
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -64,7 +63,7 @@ def read_error(body: bytes) -> ServerError | None:
     return error_in(value) if isinstance(value, dict) else None
 
 
-def error_in(document: Document, depth: int = 0) -> ServerError | None:
+def error_in(document: Document) -> ServerError | None:
     """The error in a document of any of these shapes; None if it tells of none."""
     inner = _inner(document)
     message = next((clean(text) for text in _texts(document, inner) if text.strip()), "")
@@ -81,7 +80,7 @@ def error_in(document: Document, depth: int = 0) -> ServerError | None:
         is_own=_is_own(document, code),
         wait_seconds=_delay_in((*details, inner, document), message),
     )
-    return _with_what_is_inside(found, depth)
+    return _with_what_is_inside(found)
 
 
 def _inner(document: Document) -> Document:
@@ -146,9 +145,10 @@ def _is_own(document: Document, code: str) -> bool:
     return has_message and is_native
 
 
-def _with_what_is_inside(found: ServerError, depth: int) -> ServerError:
-    """A gateway may pass on the document it got as a text: its error is meant."""
-    if depth >= _MESSAGES_DEEP or found.message[:1] not in ("{", "["):
+def _with_what_is_inside(found: ServerError) -> ServerError:
+    """A gateway may pass on the document it got as a text: its error is meant. A message is short,
+    so there is an end to it."""
+    if found.message[:1] not in ("{", "["):
         return found
     inside = read_error(found.message.encode())
     if inside is None:
