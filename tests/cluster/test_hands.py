@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import anyio
 import pytest
 
-from retouch.cli.hands import MARK, ShardHands, ShardSummary
-from retouch.errors import BudgetReached, Refused
+from retouch.cli.hands import MARK, ShardHands
+from retouch.cluster.wire import Reason, Report
+from retouch.errors import BudgetReached, Refused, WorkRefused
 from retouch.ledger import read
 from tests.e2e.house import House, house
 from tests.support.crews import Office, office
@@ -37,7 +39,7 @@ def test_a_budget_is_one_for_all_shards_and_all_of_it_is_used(tmp_path: Path) ->
         reasons = [end.summary.stopped for end in run.ends.values()]
         assert any(isinstance(reason, BudgetReached) for reason in reasons), reasons
         purse = run.holder.purses["budget"]
-        assert str(purse.caps[0].counted) == "1.2"
+        assert purse.caps[0].counted == Decimal("1.2")
         assert sum(purse.reserved.values()) == 0
         assert read(place.outputs / "ledger.jsonl").counts() == {"done": 12}
 
@@ -106,17 +108,28 @@ def test_a_worker_that_sees_other_files_than_the_driver_sends_nothing(
         assert not place.book
 
 
-def test_a_stop_in_one_shard_is_told_to_all(tmp_path: Path) -> None:
-    """The provider refuses one model's every request: ten refusals alike stop its lane in every
-    shard, and the other lane goes on."""
-    with house(tmp_path, seconds=0.02, refused="gemini-3") as place:
-        place.pictures(60)
-        place.manifest(MODEL.replace("2.5-flash-image", "3-pro-image-preview"))
-        with office(place, 4) as run:
-            anyio.run(run.all)
+@pytest.mark.parametrize("lane", [None, "gemini-2.5-flash-image"])
+def test_what_stops_one_shard_stops_all(tmp_path: Path, lane: str | None) -> None:
+    """A lane or the run is stopped in another shard: nothing new is sent in any, what is in flight
+    ends and is kept, and each says why."""
+    with house(tmp_path, seconds=0.3) as place:
+        place.pictures(40)
+        place.manifest(MODEL)
+        with office(place, 3) as run:
+            anyio.run(_stop_from_elsewhere, run, place, lane)
         for end in run.ends.values():
-            assert isinstance(end.summary, ShardSummary)
-            assert end.summary.lane_stops or place.posts_arrived() < 60
-        assert any(end.summary.lane_stops for end in run.ends.values())
-        assert place.posts_arrived() < 60
-        assert not place.book
+            stops = end.summary.lane_stops if lane else {lane: end.summary.stopped}
+            assert isinstance(stops[lane], WorkRefused), end
+        counts = read(place.outputs / "ledger.jsonl").counts()
+        assert counts["done"] == len(place.book) < 40
+        assert not counts["unknown"]
+
+
+async def _stop_from_elsewhere(run: Office, place: House, lane: str | None) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(run.all)
+        while len(place.book) < 3:  # noqa: ASYNC110 - another process's book
+            await anyio.sleep(0.01)
+        other = run.holder.begin(4, anyio.current_time())
+        why = Reason.of(WorkRefused("the model serves nothing any more"))
+        await run.exchange(Report(4, other.holding, stops=((lane, why),)))
