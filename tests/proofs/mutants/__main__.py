@@ -1,33 +1,39 @@
 """`make mutants`: small changes of meaning, one at a time, that the tests beside them must notice.
 
-mutmut makes them, in a copy of the project; cosmic-ray would start a new interpreter for each,
-mutmut forks after the imports. What lives on is printed with its change, to be read: a test is
-missing, the code does nothing for anyone, or the two are equivalent (see changes.py, which leaves
-out what is).
+mutmut makes them, in a copy of the project; loop.py runs the tests, collected once, where mutmut's
+own runner collects them anew for each mutant. What lives on is printed with its change, to be read:
+a test is missing, the code does nothing for anyone, or the two are equivalent (see changes.py,
+which leaves out what is).
 
-All would take days: `--sample N` draws N of each package, the same for the same `--seed`, and the
+All would take hours: `--sample N` draws N of each package, the same for the same `--seed`, and the
 score says between which bounds the share of all lies (95 % sure). What no test comes to counts as
-lived. What ended by time is tried once more, alone, as a busy machine is slow as well; only what
-then ends by time again counts as noticed. hypothesis draws the same examples each time and
-knows no deadline (its own profile "ci"), so that a verdict can be had again.
+lived. hypothesis draws the same examples each time and knows no deadline (its own profile "ci"),
+so that a verdict can be had again.
 """
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.proofs.mutants.changes import Change, drawn, equivalents, made, says_nothing, wilson
+from tests.proofs.mutants.changes import (
+    Change,
+    drawn,
+    equivalents,
+    made,
+    mutated_file,
+    says_nothing,
+    wilson,
+)
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = {
@@ -48,8 +54,7 @@ UNFIT = (  # proofs over thousands of jobs, which notice much but slowly, and a 
     "not rehearsed and not budget_runs and not batch_asyncio and not simulation "
     "and not keep_to_the_limit and not no_floats_in_money and not startup"
 )
-NOTICED = ("killed", "timeout", "suspicious", "segfault")
-_RESULT = re.compile(r"^\s*(\S+__mutmut_\d+): (.+)$", re.MULTILINE)
+NOTICED = ("killed", "timeout")
 
 
 def main() -> int:
@@ -67,6 +72,9 @@ def main() -> int:
         found, told = chosen(package, options)
         with tempfile.TemporaryDirectory(prefix="retouch-mutants-") as folder:
             copy = copied(Path(folder))
+            for file in _files(package, options.only):
+                mutated = mutated_file(file, ROOT)
+                (copy / file.relative_to(ROOT)).write_text(mutated.code)
             wider = () if options.beside else (WIDER[package],)
             how = judged(copy, package, [each.name for each in found], wider)
         told += verdict(found, how, options.show)
@@ -77,8 +85,7 @@ def main() -> int:
 
 def chosen(package: str, options: argparse.Namespace) -> tuple[list[Change], list[str]]:
     """The changes to be tried, and how they came to be these."""
-    files = sorted((ROOT / "src/retouch" / package).rglob(options.only))
-    every = [change for file in files for change in made(file, ROOT)]
+    every = [change for file in _files(package, options.only) for change in made(file, ROOT)]
     if options.these:
         return [each for each in every if each.name in options.these], ["those named"]
     rules, named = Counter[str](), 0
@@ -107,6 +114,10 @@ def chosen(package: str, options: argparse.Namespace) -> tuple[list[Change], lis
     return found, [f"{told}; {len(found)} of {len(stay)} drawn (seed {options.seed})"]
 
 
+def _files(package: str, only: str) -> list[Path]:
+    return sorted((ROOT / "src/retouch" / package).rglob(only))
+
+
 def copied(folder: Path) -> Path:
     """The project's files in a folder of their own."""
     names = _output(ROOT, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
@@ -121,41 +132,30 @@ def judged(
     copy: Path, package: str, names: Sequence[str], wider: Iterable[Sequence[str]]
 ) -> dict[str, str]:
     """What became of each mutant named: by the tests beside the package, then by the wider ones."""
-    pyproject = (copy / "pyproject.toml").read_text()
     how: dict[str, str] = {}
     for tests in (PACKAGES[package], *wider):
         left = [name for name in names if how.get(name) not in NOTICED]
         if left:
-            (copy / "pyproject.toml").write_text(pyproject + _settings(package, tests))
-            how |= _run(copy, left)
-            late = [name for name in left if how[name] == "timeout"]
-            how |= _run(copy, late, "--max-children=1") if late else {}
+            how |= _run(copy, left, tests)
     return how
 
 
-def _settings(package: str, tests: Sequence[str]) -> str:
-    """What mutmut is to change and which tests are to notice."""
-    plain = '"-q", "-n0", "-p", "no:cacheprovider", "--hypothesis-profile=ci"'
-    words = f"""
-[tool.mutmut]
-source_paths = ["src"]
-only_mutate = ["src/retouch/{package}/*.py"]
-also_copy = ["tests", "manifests", "pyproject.toml"]
-pytest_add_cli_args = [{plain}, "-k", "{UNFIT}"]
-pytest_add_cli_args_test_selection = {list(tests)!r}
-timeout_multiplier = 6.0
-"""
-    tomllib.loads(words)
-    return words
-
-
-def _run(copy: Path, names: Sequence[str], *options: str) -> dict[str, str]:
-    mutmut = str(Path(sys.executable).with_name("mutmut"))
-    subprocess.run([mutmut, "run", *options, *names], cwd=copy, check=False, stdout=sys.stderr)
-    found = dict(_RESULT.findall(_output(copy, mutmut, "results", "--all", "true")))
-    if any(found.get(name, "not checked") == "not checked" for name in names):
-        raise SystemExit("mutmut ended before its work was done: see above")
-    return {name: found[name] for name in names}
+def _run(copy: Path, names: Sequence[str], tests: Sequence[str]) -> dict[str, str]:
+    asked, answer = copy / "asked.json", copy / "answer.json"
+    asked.write_text(json.dumps(names))
+    answer.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "tests.proofs.mutants.loop", str(asked), str(answer)]
+    subprocess.run(
+        [*command, "-q", "-n0", "--hypothesis-profile=ci", "-k", UNFIT, *tests],
+        cwd=copy,
+        check=False,
+        stdout=sys.stderr,
+        env=os.environ | {"PYTHONPATH": f"{copy / 'src'}{os.pathsep}{copy}"},
+    )
+    found: dict[str, str] = json.loads(answer.read_text())
+    if found.keys() != set(names):
+        raise SystemExit("the tests themselves failed: see above")
+    return found
 
 
 def verdict(found: Iterable[Change], how: dict[str, str], show: int) -> list[str]:

@@ -25,7 +25,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from mutmut.mutation.file_mutation import mutate_file_contents
+from mutmut.mutation.file_mutation import MutatedFile, mutate_file_contents
 from mutmut.utils.format_utils import get_mutant_name
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
@@ -74,10 +74,14 @@ class Equivalent:
         return line == self.line and self.becomes in (None, becomes)
 
 
+def mutated_file(path: Path, root: Path) -> MutatedFile:
+    """A file with each of its changes in it, asleep: MUTANT_UNDER_TEST wakes one."""
+    return mutate_file_contents(str(path.relative_to(root)), path.read_text(), None, None)
+
+
 def made(path: Path, root: Path) -> list[Change]:
     """Every change that mutmut makes to a file."""
-    relative = path.relative_to(root)
-    mutated = mutate_file_contents(str(relative), path.read_text(), None, None)
+    relative, mutated = path.relative_to(root), mutated_file(path, root)
     lines = mutated.code.splitlines(keepends=True)
 
     def source(name: str) -> str:
