@@ -93,7 +93,7 @@ class Resources:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context(Resources):
     """What every Job of a run shares, and how it tells its Batch; `tasks` tells which Job each
-    Task was given to, by its Source."""
+    Task was given to: by the `hash()` of its id the Job's number among the ledger's outcomes."""
 
     chance: random.Random
     stop_run: Callable[[RetouchError], None]
@@ -102,7 +102,7 @@ class Context(Resources):
     wall_clock: Callable[[], datetime]
     memory: Memory
     again: PayingAgain = field(default_factory=PayingAgain)
-    tasks: dict[str, tuple[str, str]] = field(default_factory=dict)
+    tasks: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def of(

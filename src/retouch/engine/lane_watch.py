@@ -120,12 +120,15 @@ class LaneWatch:
 
     def note_task(self, task: str) -> None:
         """A Task is one Job's: where the server gives its id to another one too, both are said."""
-        mine = (self._log.key, self._job.source.name)
-        other = self._context.tasks.setdefault(task, mine)
-        if other != mine:
+        outcomes = self._context.ledger.state.outcomes
+        mine = outcomes.number(self._log.key)
+        other = self._context.tasks.setdefault(hash(task), mine)
+        if other not in (mine, -1):
+            _, outcome = next(outcomes.numbered(iter((other,))))
+            named = getattr(outcome.began or outcome.decided, "source", "another job")
             self.warn(
-                f"the server gave the task of {other[1]} to {mine[1]} too: one picture may stand "
-                "for both",
+                f"the server gave the task of {named} to {self._job.source.name} too: one picture "
+                "may stand for both",
                 once="one task for two jobs",
             )
 
