@@ -10,6 +10,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from retouch.errors import LedgerDamaged, StorageFailed
@@ -255,6 +256,60 @@ def test_a_ledger_changed_underneath_never_answers(
     path.unlink()
     with pytest.raises(StorageFailed, match="gone"):
         state.done(key_of(1))
+
+
+def test_an_offset_that_names_another_whole_record_is_damage(tmp_path: Path) -> None:
+    """Known from a log that was rewritten under its index, where a stored offset then named
+    another record, which still parsed (matrixarkai/TemporalStore#59)."""
+    path = tmp_path / "ledger.jsonl"
+    state = replayed(path, [started(1), done(1), started(2), done(2), started(3), done(3)])
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len({len(line) for line in lines[1::2]}) == 1
+    lines[1], lines[3] = lines[3], lines[1]
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(LedgerDamaged, match=r"ledger\.jsonl:2: was changed"):
+        state.done(key_of(1))
+    with pytest.raises(LedgerDamaged, match=r"ledger\.jsonl:4: was changed"):
+        state.done(key_of(2))
+    assert state.done(key_of(3)) is not None
+
+
+def test_a_record_longer_than_what_is_read_at_once_is_read_whole(tmp_path: Path) -> None:
+    """Known from a scan of 4 kB that never widened, and cut off what was longer
+    (tontinton/maki#581): first, last and between short ones, also without its newline."""
+    path = tmp_path / "ledger.jsonl"
+    sizes = (3, 4_000, 9_000, 300_000, 2_500_000, 5)
+    records: list[AnyRecord] = []
+    for number, size in enumerate(sizes):
+        records += [started(number), done(number, warnings=("x" * size,))]
+    write(path, [*records, started(9), done(9, warnings=("y" * 70_000,))])
+    path.write_bytes(path.read_bytes()[:-1])
+    state = read(path)
+    for _ in range(2):
+        for number in random.Random(3).sample(range(len(sizes)), len(sizes)):
+            found = state.done(key_of(number))
+            assert found is not None
+            assert found.warnings == ("x" * sizes[number],)
+    last = state.done(key_of(9))
+    assert last is not None
+    assert last.warnings == ("y" * 70_000,)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_duckdb_counts_the_same_jobs(tmp_path: Path, seed: int) -> None:
+    """The last line about each Job, by a program nobody here wrote, and the pictures that count."""
+    path = write(tmp_path / "ledger.jsonl", busy(2_000, seed))
+    state = read(path)
+    last = (
+        "select event, count(*) from (select key, arg_max(event, n) as event from (select *, "
+        "row_number() over () as n from read_json(?, format = 'newline_delimited', "
+        "union_by_name = true)) where key is not null group by key) group by event"
+    )
+    said = dict(duckdb.execute(last, [str(path)]).fetchall())
+    names = {"started": "sent"}
+    assert state.counts() == {names.get(event, event): count for event, count in said.items()}
+    kept = sum(outcome.has_files for outcome in state.outcomes.values())
+    assert kept == said["done"] + said["reused"]
 
 
 def test_a_torn_end_hides_nothing_and_names_nothing(tmp_path: Path) -> None:
