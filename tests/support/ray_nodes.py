@@ -11,9 +11,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,16 @@ def ray_nodes(count: int, processors: int) -> Iterator[Nodes]:
             process.wait(60)
 
 
+def _patiently(add: Callable[[], Any]) -> Any:
+    """Ray gives a node half a minute to begin, which a busy machine may need longer for."""
+    for _ in range(5):
+        try:
+            return add()
+        except Exception as error:
+            sys.stderr.write(f"a node did not begin: {error}\n")
+    raise AssertionError("no node began")
+
+
 def main(count: int, processors: int) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster  # noqa: PLC0415 - takes a second
@@ -97,9 +108,8 @@ def main(count: int, processors: int) -> None:
         "object_store_memory": 80 * 1024 * 1024,
         "include_dashboard": False,
     }
-    cluster: Any = Cluster(initialize_head=True, head_node_args=dict(terms))
-    nodes = [cluster.head_node]
-    nodes += [cluster.add_node(**terms) for _ in range(count - 1)]
+    cluster: Any = Cluster()
+    nodes = [_patiently(partial(cluster.add_node, **terms)) for _ in range(count)]
     raylets = [node.all_processes["raylet"][0].process.pid for node in nodes]
     sys.stdout.write(json.dumps({"address": cluster.address, "raylets": raylets}) + "\n")
     sys.stdout.flush()

@@ -313,7 +313,7 @@ def started(address: str | None, workers: int) -> Iterator[Any]:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited: a lost terminal is ours
     try:
         ray.init(address=where, **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises many kinds, and bare ones
         said = str(error).strip().splitlines()
         raise Refused(
             f"no Ray cluster at {where}: {said[0] if said else type(error).__name__}",
