@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from retouch.cli.ray_options import DEFAULT_WORKERS, workers_of
-from retouch.cluster.ray import Hidden, shards_for
-from retouch.errors import InputRefused
+from retouch.cluster.ray import Hidden, shards_for, started
+from retouch.errors import InputRefused, Refused
 from tests.e2e.house import CANARY, house
 
 
@@ -44,6 +44,11 @@ def test_what_is_hidden_shows_in_no_text() -> None:
     hidden = Hidden({"OPENAI_API_KEY": CANARY})
     assert CANARY not in f"{hidden!r} {hidden} {[hidden]}"
     assert hidden.reveal() == {"OPENAI_API_KEY": CANARY}
+
+
+def test_an_address_where_nobody_listens_is_said_at_once() -> None:
+    with pytest.raises(Refused, match="no Ray cluster at "), started("127.0.0.1:1", 2):
+        pass
 
 
 def test_without_the_extra_one_message_says_how_to_have_it(tmp_path: Path) -> None:

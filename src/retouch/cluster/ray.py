@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import socket
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -33,6 +34,7 @@ SHARDS_A_WORKER = 4  # so that work balances, and little is begun anew where a w
 MOST_LOSSES = 3  # workers that one shard may lose
 NEWS_SECONDS = 0.25
 AGAIN_SECONDS = 1.0
+LISTENS_SECONDS = 10.0
 _DEFECT = "this is a defect; nothing recorded is lost, and the next run goes on from the ledgers"
 _STORE_BYTES = 80 * 1024 * 1024  # Ray's least: nothing large is passed through it
 # Ray prints what it has to say of other processes to stdout, where data go: all of it is skipped.
@@ -310,6 +312,7 @@ def started(address: str | None, workers: int) -> Iterator[Any]:
             "include_dashboard": False,
             "object_store_memory": _STORE_BYTES,
         }
+    _refuse_silent(where)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited: a lost terminal is ours
     try:
         ray.init(address=where, **options)
@@ -325,6 +328,20 @@ def started(address: str | None, workers: int) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _refuse_silent(where: str) -> None:
+    """Ray tries an address for minutes without a word: whether anybody listens there at all.
+    Raises Refused."""
+    host, _, port = where.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return  # `local`, `auto`
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), LISTENS_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise Refused(
+            f"no Ray cluster at {where}: {error}", hint="`ray start --head` tells its address"
+        ) from None
 
 
 def processors(ray: Any) -> int:

@@ -64,7 +64,7 @@ def run_through_losses(
         try:
             if is_killed:
                 _kill_some(place, nodes, jobs)
-            out, errors = process.communicate(timeout=300)
+            out, errors = process.communicate(timeout=600)
         finally:
             process.kill()
         assert out == ""
@@ -74,7 +74,7 @@ def run_through_losses(
 
 def _kill_some(place: House, nodes: Nodes, jobs: int) -> None:
     for share, kill in ((1 / 3, nodes.kill_worker), (2 / 3, nodes.kill_node)):
-        until = time.monotonic() + 120
+        until = time.monotonic() + 400
         while len(arrivals(place.folder)) < jobs * share:
             assert time.monotonic() < until
             time.sleep(0.1)
