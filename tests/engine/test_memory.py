@@ -114,21 +114,22 @@ def test_a_large_one_is_not_starved_by_small_ones() -> None:
 
 def test_what_is_granted_to_one_that_just_gave_up_goes_to_the_next() -> None:
     """Memory comes free at the very moment at which the first in the queue is cancelled."""
-    memory, ended, scope = Memory(CAP), [], anyio.CancelScope()
+    memory, ended = Memory(CAP), []
+    scopes: dict[int, anyio.CancelScope] = {}
 
-    async def one(number: int, given_up: anyio.CancelScope) -> None:
-        with given_up:
+    async def one(number: int) -> None:
+        with anyio.CancelScope() as scopes[number]:
             async with memory.lease(CAP, no_part):
                 ended.append(number)
 
     async def main() -> None:
         with anyio.fail_after(10):
             async with anyio.create_task_group() as group, memory.lease(CAP, no_part) as room:
-                group.start_soon(one, 1, scope)
+                group.start_soon(one, 1)
                 await anyio.sleep(1)
-                group.start_soon(one, 2, anyio.CancelScope())
+                group.start_soon(one, 2)
                 await anyio.sleep(1)
-                scope.cancel()
+                scopes[1].cancel()
                 room.sent()
 
     run_in_virtual_time(main, 1)
