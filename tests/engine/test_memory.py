@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import anyio
 from hypothesis import given, settings
@@ -139,9 +138,9 @@ def test_what_is_granted_to_one_that_just_gave_up_goes_to_the_next() -> None:
 
 def test_what_a_job_sends_is_its_files_and_the_pixels_of_what_is_made_anew() -> None:
     """A URL takes nothing; a picture that is sent twice is read once."""
-    plain = Picture("sha256:1", path=Path("a.jpg"), bytes=1000, width=10, height=10)
+    plain = Picture("sha256:1", file="a.jpg", bytes=1000, width=10, height=10)
     turned = Picture(
-        "sha256:2", path=Path("b.jpg"), bytes=500, width=10, height=20, transforms=("orient",)
+        "sha256:2", file="b.jpg", bytes=500, width=10, height=20, transforms=("orient",)
     )
     link = Picture("url:x", url="https://x/y.png")
     source = Source("a.jpg", plain, images=(plain, turned, link))
