@@ -6,7 +6,6 @@ The oracle is the server's book, and the peak that the kernel counts for the pro
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 import subprocess
@@ -101,27 +100,27 @@ def answering(data: bytes, together: int = 1) -> object:
         heard = peer.read_request()
         if heard.head.startswith("GET"):
             return peer.answer(status="404 Not Found", headers="Connection: close\r\n")
-        all_here.wait(20)
+        all_here.wait(60)
         return peer.answer(body, headers="Connection: close\r\n")
 
     return script
 
 
-def test_large_replies_at_once_take_little_memory_and_come_whole(tmp_path: Path) -> None:
-    """Six of 16 MB of base64 under `run.memory: 16MB` take less than three of them would as text;
-    each is kept byte for byte."""
-    small, large = picture(tmp_path, 16), picture(tmp_path, 2000)
-    with bench(tmp_path / "small", answering(small, SOURCES)) as few:
-        base = few.run()
-    with bench(tmp_path / "large", answering(large, SOURCES)) as many:
-        peak = many.run()
-        kept = list(many.outputs.rglob("*.png"))
-        assert {hashlib.sha256(file.read_bytes()).digest() for file in kept} == {
-            hashlib.sha256(large).digest()
-        }
+def test_large_replies_at_once_take_little_more_memory_than_one_and_come_whole(
+    tmp_path: Path,
+) -> None:
+    """Six of 16 MB of base64 under `run.memory: 16MB`; each is kept byte for byte. (At its end a
+    run looks at some of its pictures, two at a time.)"""
+    large = picture(tmp_path, 2000)
+    with bench(tmp_path / "one", answering(large), sources=1) as one:
+        base = one.run()
+    with bench(tmp_path / "six", answering(large, SOURCES)) as six:
+        peak = six.run()
+        kept = list(six.outputs.rglob("*.png"))
         assert len(kept) == SOURCES
-        assert not list(many.outputs.rglob("*.part"))
-    assert peak - base < 48_000_000, f"{(peak - base) / 1e6:.0f} MB over the base"
+        assert all(file.read_bytes() == large for file in kept)
+        assert not list(six.outputs.rglob("*.part"))
+    assert peak - base < 64_000_000, f"{(peak - base) / 1e6:.0f} MB more"
 
 
 @pytest.mark.parametrize("sent_share", [0.4, 0.9])
@@ -140,12 +139,12 @@ def test_a_death_while_a_large_reply_comes_leaves_no_picture(
         peer.send(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode())
         peer.send(body[: int(len(body) * sent_share)].encode())
         begun.set()
-        over.wait(20)
+        over.wait(60)
         return None
 
     with bench(tmp_path / "dies", half, sources=1) as one:
         process = one.start("run")
-        assert begun.wait(20)
+        assert begun.wait(60)
         process.kill()
         process.communicate()
         over.set()

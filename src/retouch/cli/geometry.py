@@ -26,6 +26,7 @@ from retouch.pictures.measured import GeometryCache
 LOOKED_AT = 100
 SECONDS = 5.0
 _THREADS = 2
+_LARGEST_BYTES = 32_000_000  # of a file that is looked at: it is held whole, and unpacked
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -56,6 +57,8 @@ class GeometryLook:
             self._resized += (file.width, file.height) != size
             if end.job.source.picture.path is not None:
                 self._pairs += 1
+                if file.bytes > _LARGEST_BYTES:
+                    continue
                 pair = _Pair(-int(end.job.key[:15], 16), end.job, file)
                 if len(self._kept) < LOOKED_AT:
                     heapq.heappush(self._kept, pair)
