@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import msgspec
@@ -495,3 +496,24 @@ def test_only_the_latest_of_the_past_are_kept(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(history, "KEPT", 3)
     kept = spent(range(9), images=True).of(GEMINI)
     assert [each.usage.images for each in kept] == [6, 7, 8]
+
+
+def test_amounts_are_exact_at_the_dearest_price_there_can_be() -> None:
+    """More digits than Python's own Decimals keep: 10^12 with 12 decimals, times any count."""
+    dearest = "999999999999.999999999999"
+    at = price(input_per_million=dearest, output_per_million=dearest, per_request="0.000000000001")
+    usage = Usage(input_tokens=1_234_567, output_tokens=7_654_321)
+    cost = cost_at(at, usage, Delivered(1), None, None)
+    assert cost is not None
+    paid = Fraction(dearest) * 8_888_888 / 10**6 + Fraction(1, 10**12)
+    assert Fraction(cost.amount) == paid
+    parts = parts_of(usage, Delivered(1), at, cost.money.amount)
+    assert sum(Fraction(each.amount or 0) for each in parts) == paid
+    given, made = 3 + 2 * TABLE.ceiling_input_per_image, TABLE.ceiling_output_per_image
+    ceiling = ceiling_of(job(), at, KNOWN)
+    assert ceiling is not None
+    assert Fraction(ceiling.amount) == Fraction(dearest) * (given + made) / 10**6 + Fraction(
+        1, 10**12
+    )
+    demand = demand_of([job()] * 3, at)
+    assert Fraction(demand.ceiling or 0) == 3 * Fraction(ceiling.amount)

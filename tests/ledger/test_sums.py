@@ -217,3 +217,17 @@ def test_each_place_is_counted_and_named_for_itself() -> None:
     assert after.places(key_of(1)) == [(file_of(99),)]
     assert after.place_counts() == {"done": 1}
     assert after.done(key_of(1)) == again
+
+
+def test_sums_are_exact_however_many_digits_they_have() -> None:
+    """More than Python's own Decimals keep."""
+    amounts = ("999999999999.999999999999", "0.000000000000000001", "0.1")
+    records: list[AnyRecord] = []
+    for number, amount in enumerate(amounts):
+        records += [started(number), done(number, amount)]
+        large = AmountRecord(amount=amount, currency="CNY")
+        records += [started(10 + number, ceiling=large), unknown(10 + number, ceiling=large)]
+    whole = Decimal("1000000000000.099999999999000001")
+    state = replay(records)
+    assert state.spent("CNY") == state.reserved("CNY") == whole
+    assert state.unknown_high["CNY"].amount == whole
