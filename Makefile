@@ -108,7 +108,7 @@ fresh: ## prove that a fresh clone sets itself up, whatever is published later (
 torture: dev ## the crash, fault and fuzz proofs at full size (an hour)
 	@$(BIN)/python -m tests.proofs.torture $(ARGS)
 
-mutants: dev ## small changes of meaning that the tests must notice (hours); ARGS='costs --only pricing.py'
+mutants: dev ## small changes of meaning that the tests must notice; ARGS='costs --sample 200'
 	@$(BIN)/python -m tests.proofs.mutants $(ARGS)
 
 bench: dev ## speed, as ratios against references in the same run

@@ -55,13 +55,15 @@ UNFIT = (  # proofs over thousands of jobs, which notice much but slowly, and a 
     "and not keep_to_the_limit and not no_floats_in_money and not startup"
 )
 NOTICED = ("killed", "timeout")
+LOADING = "while loading"  # as loop.py says it
 
 
 def main() -> int:
     """Mutate the packages named (default: all) and print each one's score; 0."""
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("packages", nargs="*", default=list(PACKAGES), metavar="PACKAGE")
-    parser.add_argument("--only", default="*.py", help="the files of a package, as a pattern")
+    parser.add_argument("--only", nargs="+", default=["*.py"], help="files of it, as patterns")
+    parser.add_argument("--tests", nargs="+", metavar="FILE", help="instead of those beside it")
     parser.add_argument("--sample", type=int, help="how many are drawn of each package")
     parser.add_argument("--seed", default="1", help="which ones are drawn")
     parser.add_argument("--beside", action="store_true", help="by the tests beside it alone")
@@ -75,8 +77,9 @@ def main() -> int:
             for file in _files(package, options.only):
                 mutated = mutated_file(file, ROOT)
                 (copy / file.relative_to(ROOT)).write_text(mutated.code)
-            wider = () if options.beside else (WIDER[package],)
-            how = judged(copy, package, [each.name for each in found], wider)
+            by = [options.tests or PACKAGES[package]]
+            by += [] if options.beside else [WIDER[package]]
+            how = judged(copy, [each.name for each in found], by)
         told += verdict(found, how, options.show)
         sys.stdout.write("\n".join((f"{package}: {told[0]}", *told[1:])) + "\n")
         sys.stdout.flush()
@@ -91,8 +94,10 @@ def chosen(package: str, options: argparse.Namespace) -> tuple[list[Change], lis
     rules, named = Counter[str](), 0
     known = equivalents()
     unused = {each for each in known if each.function.startswith(f"retouch.{package}.")}
-    stay = []
-    for change in every:
+    whole, stay = options.sample is None, list[Change]()
+    for change in every if whole else drawn(every, len(every), f"{options.seed} {package}"):
+        if len(stay) == options.sample:
+            break
         rule = says_nothing(change)
         same = next((each for each in known if each.names(change)), None)
         if rule:
@@ -102,20 +107,19 @@ def chosen(package: str, options: argparse.Namespace) -> tuple[list[Change], lis
             named += 1
         else:
             stay.append(change)
-    if options.only == "*.py":
-        for each in unused:
-            sys.stderr.write(f"equivalent.toml names what is not there: {each}\n")
+    for each in unused if whole and options.only == ["*.py"] else ():
+        sys.stderr.write(f"equivalent.toml names what is not there: {each}\n")
     left = ", ".join(f"{count} {rule}" for rule, count in rules.most_common())
-    told = f"{len(every)} mutants, left out {named} named equivalent and by rule {left or 'none'}"
-    if options.sample is None:
-        return stay, [told]
-    seed = f"{options.seed} {package}"
-    found = drawn(stay, options.sample, seed)
-    return found, [f"{told}; {len(found)} of {len(stay)} drawn (seed {options.seed})"]
+    seed = "" if whole else f"seed {options.seed}: "
+    return stay, [
+        f"{len(every)} mutants; {seed}{named + rules.total() + len(stay)} drawn, of them left out "
+        f"{named} named equivalent and by rule {left or 'none'}"
+    ]
 
 
-def _files(package: str, only: str) -> list[Path]:
-    return sorted((ROOT / "src/retouch" / package).rglob(only))
+def _files(package: str, only: Iterable[str]) -> list[Path]:
+    folder = ROOT / "src/retouch" / package
+    return sorted({file for pattern in only for file in folder.rglob(pattern)})
 
 
 def copied(folder: Path) -> Path:
@@ -128,13 +132,11 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def judged(
-    copy: Path, package: str, names: Sequence[str], wider: Iterable[Sequence[str]]
-) -> dict[str, str]:
-    """What became of each mutant named: by the tests beside the package, then by the wider ones."""
+def judged(copy: Path, names: Sequence[str], by: Iterable[Sequence[str]]) -> dict[str, str]:
+    """What became of each mutant named: by the first tests, and what lives on by the next."""
     how: dict[str, str] = {}
-    for tests in (PACKAGES[package], *wider):
-        left = [name for name in names if how.get(name) not in NOTICED]
+    for tests in by:
+        left = [name for name in names if how.get(name) not in (*NOTICED, LOADING)]
         if left:
             how |= _run(copy, left, tests)
     return how
@@ -160,18 +162,19 @@ def _run(copy: Path, names: Sequence[str], tests: Sequence[str]) -> dict[str, st
 
 def verdict(found: Iterable[Change], how: dict[str, str], show: int) -> list[str]:
     """The score and the survivors, each with its change."""
-    counted = Counter(how.get(each.name, "not checked") for each in found)
-    lived = [each for each in found if how.get(each.name) not in NOTICED]
-    number = counted.total()
+    counted = Counter(how[each.name] for each in found)
+    lived = [each for each in found if how[each.name] not in (*NOTICED, LOADING)]
+    number = counted.total() - counted[LOADING]
     right = number - len(lived)
     low, high = (100 * each for each in wilson(right, number))
     told = [
         f"{right} of {number} noticed, {100 * right / max(number, 1):.1f} % "
         f"({low:.1f} to {high:.1f}); {counted['timeout']} of them by time; "
-        f"{len(lived)} lived, {counted['no tests']} of them no test comes to"
+        f"{len(lived)} lived, {counted['no tests']} of them no test comes to; not judged: "
+        f"{counted[LOADING]} that run while modules are loaded"
     ]
     for change in lived[:show]:
-        told += [f"{change.name}: {how.get(change.name, 'not checked')}", *_told(change)]
+        told += [f"{change.name}: {how[change.name]}", *_told(change)]
     return told + [each.name for each in lived[show:]]
 
 

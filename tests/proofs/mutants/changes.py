@@ -21,6 +21,7 @@ import textwrap
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ class Change:
     def function(self) -> str:
         """The function as a person writes it: retouch.costs.pricing.Price.ceiling."""
         module, _, function = self.name.partition("__mutmut_")[0].rpartition(".")
-        return f"{module}.{function.removeprefix('x').strip('_ǁ').replace('ǁ', '.')}"
+        bare = function.removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".")
+        return f"{module}.{bare}"
 
     @property
     def lines(self) -> tuple[str, str]:
@@ -74,6 +76,7 @@ class Equivalent:
         return line == self.line and self.becomes in (None, becomes)
 
 
+@cache
 def mutated_file(path: Path, root: Path) -> MutatedFile:
     """A file with each of its changes in it, asleep: MUTANT_UNDER_TEST wakes one."""
     return mutate_file_contents(str(path.relative_to(root)), path.read_text(), None, None)

@@ -2,9 +2,10 @@
 
 A mutant's process is forked after the collection and before any test, so that it costs nothing but
 the tests that come to its function, the quickest files first, up to the first that fails; nothing
-that a test left behind (a cache that is filled) hides a mutant. One in a function that runs while
-modules are loaded gets an interpreter of its own. Which tests come to which function
-a process of its own finds out, and another that without a mutant they all pass in this order.
+that a test left behind (a cache that is filled) hides a mutant. Which tests come to which function
+a process of its own finds out, and another that without a mutant they all pass in this order. A
+function that runs while modules are loaded would need an interpreter for each of its mutants: they
+are told, and not judged.
 
 Processes are limited by their own seconds of CPU, which a busy machine does not shorten; one that
 waits for ever ends by the clock, and is tried once more, alone.
@@ -17,7 +18,6 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -50,9 +50,8 @@ class Reached:
 class Loop:
     """A pytest plugin that runs the tests so; `verdicts` by mutant's name."""
 
-    def __init__(self, names: Sequence[str], arguments: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         self.names = names
-        self._arguments = arguments
         self.verdicts: dict[str, str] = {}
         self._is_forked = False
         self._folder = Path(tempfile.mkdtemp(prefix="loop-", dir=Path.cwd()))
@@ -80,19 +79,12 @@ class Loop:
         todo = {name: reached.tests.get(name.partition("__mutmut_")[0], []) for name in self.names}
         early = [name for name in todo if name.partition("__mutmut_")[0] in imported]
         self.verdicts = {name: "no tests" for name, tests in todo.items() if not tests}
-        self.verdicts |= {name: self._fresh(name) for name in early}
+        self.verdicts |= dict.fromkeys(early, "while loading")
         todo = {name: tests for name, tests in todo.items() if tests and name not in early}
         self._try(session, reached, todo, at_once=os.cpu_count() or 1)
         late = {name: todo[name] for name, how in self.verdicts.items() if how == "late"}
         self._try(session, reached, late, at_once=1)
         return True
-
-    def _fresh(self, name: str) -> str:
-        """The verdict on a mutant that must be awake while modules are loaded."""
-        command = [sys.executable, "-m", "pytest", "-x", *self._arguments]
-        environment = os.environ | {"MUTANT_UNDER_TEST": name}
-        told = subprocess.run(command, check=False, env=environment, stdout=subprocess.DEVNULL)
-        return "killed" if told.returncode else "survived"
 
     def _reached(self, session: pytest.Session) -> Reached:
         """What comes to what, found out in a process of its own."""
@@ -222,7 +214,7 @@ def main(asked: str, answer: str, *arguments: str) -> int:
     """Judge the mutants named in a file, by what pytest's arguments select."""
     config()  # reads the working folder, which tests leave
     set_mutant_under_test("stats")
-    loop = Loop(json.loads(Path(asked).read_text()), arguments)
+    loop = Loop(json.loads(Path(asked).read_text()))
     path = Path(answer).absolute()
     code: Any = pytest.main([*arguments, "-p", "no:cacheprovider"], plugins=[loop])
     path.write_text(json.dumps(loop.verdicts))
