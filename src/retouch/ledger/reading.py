@@ -214,7 +214,8 @@ def take_in(reader: Reader, state: Replay) -> int:
     """Replay a ledger, one of the parts that `state` is of; its base among them. Raises what
     reading raises."""
     base = state.lines.part(reader.path)
+    apply, where = state.apply, reader.where
     for record in reader:
-        state.apply(record, reader.where(base))
+        apply(record, where(base))
     state.lines.reach(base, reader.end.size)
     return base
