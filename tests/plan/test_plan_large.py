@@ -6,6 +6,7 @@ import gc
 import itertools
 import string
 import tracemalloc
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -30,16 +31,16 @@ def _jobs(plan: Plan) -> list[Job]:
     return [job for lane in plan.lanes for job in (*lane.jobs(), *lane.copies())]
 
 
-@pytest.mark.parametrize(
-    "parts",
-    [
-        {},
-        {"run": {"repeat": 3}},
-        {"combine": {"mode": "choose", "variants": 2, "seed": 1}},
-        {"combine": {"mode": "zip"}},
-        {"output": {"path": "{parent}/{model}/{stem}/{prompt}-{index}"}},
-    ],
-)
+VARIED: list[dict[str, object]] = [
+    {},
+    {"run": {"repeat": 3}},
+    {"combine": {"mode": "choose", "variants": 2, "seed": 1}},
+    {"combine": {"mode": "zip"}},
+    {"output": {"path": "{parent}/{model}/{stem}/{prompt}-{index}"}},
+]
+
+
+@pytest.mark.parametrize("parts", VARIED)
 def test_a_job_comes_with_the_key_that_it_has(studio: Studio, parts: dict[str, object]) -> None:
     """The lane makes Keys of shared parts; each is what the Job alone makes of itself."""
     for name in ("data/x/1.png", "data/x/2.png", "data/y/1.png"):
@@ -50,6 +51,29 @@ def test_a_job_comes_with_the_key_that_it_has(studio: Studio, parts: dict[str, o
     for job in jobs:
         assert job.known_key
         assert job.key == replace(job).key
+
+
+@pytest.mark.parametrize("parts", VARIED)
+@pytest.mark.parametrize("twins", [False, True])
+def test_what_new_jobs_ask_for_is_known_without_making_them(
+    studio: Studio, parts: dict[str, object], twins: bool
+) -> None:
+    """Texts, pictures and masks of all, or of the first few: as the Jobs themselves have them."""
+    for name in ("data/x/1.png", "data/x/2.png", "data/y/3.png"):
+        studio.make(name)
+    if twins:
+        studio.make("data/y/1.png", (studio.folder / "data/x/1.png").read_bytes())
+    plan = studio.plan(prompts=PROMPTS, models=TWO_MODELS, **parts)
+    assert plan.lanes
+    for lane in plan.lanes:
+        asked = [
+            (len(job.prompt.text.encode()), len(job.pictures) + (job.source.mask is not None))
+            for job in lane.jobs()
+        ]
+        assert lane.asked() == Counter(asked)
+        for limit in (1, 2, 5, 1000):
+            assert lane.asked(limit) == Counter(asked[:limit])
+        assert len(asked) == lane.jobs_count - lane.copies_count
 
 
 @given(st.text(string.ascii_letters[:6] + "conaux._ -~+\0\u212a19\n", max_size=10))

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
-from math import inf
 from pathlib import Path
 from typing import Protocol
 
@@ -116,17 +115,9 @@ def highest(forecasts: list[LaneForecast]) -> tuple[dict[str, Money], list[str]]
 def _add_new(lane: CountedStream, demand: Demand, limit: int | None) -> None:
     """What the lane's Jobs ask for, all of them new; at most `limit` of them."""
     example = next(lane.jobs(), None)
-    if example is None:
-        return
-    left = inf if limit is None else limit
-    alike: Counter[tuple[int, int]] = Counter()
-    for text_bytes, pictures, jobs in lane.asked():
-        alike[text_bytes, pictures] += int(min(jobs, left))
-        left -= jobs
-        if left <= 0:
-            break
-    for (text_bytes, pictures), jobs in alike.items():
-        demand.add_alike(example, Asked(example.terms, text_bytes, pictures), jobs)
+    if example is not None:
+        for (text_bytes, pictures), jobs in lane.asked(limit).items():
+            demand.add_alike(example, Asked(example.terms, text_bytes, pictures), jobs)
 
 
 def _count(

@@ -323,8 +323,8 @@ class CountedStream(JobStream, Protocol):
     @property
     def rejected(self) -> frozenset[str]: ...
 
-    def asked(self) -> Iterator[tuple[int, int, int]]:
-        """Of each text: its UTF-8 bytes, its pictures, and how many Jobs ask for that."""
+    def asked(self, limit: int | None = None) -> Counter[tuple[int, int]]:
+        """How many Jobs have a text of so many UTF-8 bytes, and so many pictures and masks."""
 
 
 def counted_as_new(lane: JobStream, selection: Selection) -> LaneCount | None:

@@ -6,6 +6,7 @@ million Jobs. The order is the same every time: sources outermost, then prompts,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -113,14 +114,47 @@ class Lane:
         """The prompts that are one text for every source."""
         return (plain_text(each.text) for each in self.prompts if each.text is not None)
 
-    def asked(self) -> Iterator[tuple[int, int, int]]:
-        """What the Jobs ask for, without making them: the UTF-8 bytes of a text, how many pictures
-        and masks go with it, and how many Jobs beside each other do so."""
+    def asked(self, limit: int | None = None) -> Counter[tuple[int, int]]:
+        """What the Jobs (or the first `limit`) ask for, without making them: how many have a text
+        of so many UTF-8 bytes, and so many pictures and masks."""
+        if limit is None and self._asks_alike:
+            return self._asked_by_all()
+        found: Counter[tuple[int, int]] = Counter()
+        left = self.jobs_count if limit is None else limit
         for source, wanted in self.renderings():
-            pictures = 1 + len(source.images) + (source.mask is not None)
             for each in wanted:
                 if not each.is_copy:
-                    yield len(each.prompt.text.encode()), pictures, self.repeat
+                    text = each.prompt.text.encode()
+                    found[len(text), _pictures(source)] += min(self.repeat, left)
+                    left -= min(self.repeat, left)
+            if not left:
+                break
+        return found
+
+    @property
+    def _asks_alike(self) -> bool:
+        """Whether every source has every prompt, each for work of its own."""
+        every = len(self._fitting) * len(self.sources) * self.repeat
+        return self.fits_all and not self.repeated and self.jobs_count == every
+
+    def _asked_by_all(self) -> Counter[tuple[int, int]]:
+        found: Counter[tuple[int, int]] = Counter()
+        rendering = [Renderer(each, self.name) for each in self._fitting]
+        own = [each for each in rendering if each.fixed is None]
+        for pictures, sources in Counter(map(_pictures, self.sources)).items():
+            for each in rendering:
+                if each.fixed is not None:
+                    found[len(each.fixed.text.encode()), pictures] += sources * self.repeat
+        if own:
+            for source in self.sources:
+                for each in own:
+                    found[len(each.text(source).encode()), _pictures(source)] += self.repeat
+        return found
+
+    @property
+    def _fitting(self) -> list[Variant]:
+        """The prompts that are for this lane."""
+        return [each for each in self.prompts if not each.models or self.name in each.models]
 
     def copies(self) -> Iterator[Job]:
         """The Jobs whose Key an earlier source's has: what that brings is delivered here too."""
@@ -281,6 +315,11 @@ def identity(source: Source) -> Identity:
     """What of a source is in a Key: two sources alike ask for the same work."""
     mask = source.mask.identity if source.mask else None
     return (mask, source.picture.identity, *(picture.identity for picture in source.images))
+
+
+def _pictures(source: Source) -> int:
+    """How many pictures and masks go with a request."""
+    return 1 + len(source.images) + (source.mask is not None)
 
 
 class Renderer:
