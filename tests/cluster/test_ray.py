@@ -1,12 +1,15 @@
-"""A run on a real Ray cluster: what a killed worker leaves, and that nothing differs otherwise."""
+"""A run on a real Ray cluster: it leaves what a run on one machine does, and ends as one does. That
+machines are lost is proved in `make torture` (tests/proofs/crew), and without Ray in test_hands."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +18,8 @@ import pytest
 from retouch.ledger import read
 from retouch.storage.part import ledgers_in
 from tests.e2e.house import CANARY, House, house
-from tests.proofs.crew.lost_machines import prove, run_through_losses
 
 TIMES = {"at", "run", "prev", "seconds", "cost", "usage"}  # what two runs may differ in
-
-
-def test_what_a_killed_worker_had_in_flight_is_unknown_and_all_else_is_done_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Three nodes, a worker and a node killed with -9: nothing is bought twice; what Ray keeps on
-    disk does not know the key."""
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path.parent))
-    outcome = run_through_losses(tmp_path, 90, 20)
-    figures = prove(outcome, 90, 20, killed=2)
-    assert outcome.code == (1 if figures["unknown"] else 0), outcome.errors
-    assert "a worker was lost" in outcome.errors
-    assert not holding(CANARY, Path(tmp_path.parent) / "ray")
 
 
 def holding(text: str, folder: Path) -> list[Path]:
@@ -50,9 +39,19 @@ def events(place: House, outputs: str) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def test_a_run_by_workers_leaves_what_a_run_on_one_machine_does(tmp_path: Path) -> None:
-    """The same keys, records and files by name and length; the beginning and end of a run, once a
-    shard; and a second run, on one machine, has nothing to do."""
+@pytest.fixture
+def kept_by_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder where Ray keeps its logs and all else, by a short name, for its sockets' sake."""
+    with tempfile.TemporaryDirectory(prefix="rt") as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        yield Path(folder)
+
+
+def test_a_run_by_workers_leaves_what_a_run_on_one_machine_does(
+    tmp_path: Path, kept_by_ray: Path
+) -> None:
+    """The same keys, records and files by their names; the beginning and end of a run, once a
+    shard; and a second run, on one machine, has nothing to do. No file of Ray's knows the key."""
     with house(tmp_path, seconds=0.01) as place:
         place.pictures(10)
         place.manifest(
@@ -65,6 +64,8 @@ def test_a_run_by_workers_leaves_what_a_run_on_one_machine_does(tmp_path: Path) 
         out, errors = crew.communicate(timeout=120)
         assert (alone.returncode, crew.returncode) == (0, 0), (alone.stderr, errors)
         assert not out
+        assert list(kept_by_ray.rglob("*.log"))
+        assert not holding(CANARY, kept_by_ray)
         mine, theirs = events(place, "outputs"), events(place, "alone")
         assert without_pictures(mine) == without_pictures(theirs)
         assert len({record["event"] for record in mine[""]}) == 2

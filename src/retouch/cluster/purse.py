@@ -54,7 +54,7 @@ BLOCK = 8  # places that are leased ahead of their use
 # Slots are given a little before they begin, so that what is sent can be read and noted
 # meanwhile; not long before, for what is leased to one worker is missing to the others.
 LEAD_SECONDS = 0.05
-HORIZON_SECONDS = 0.35
+HORIZON_SECONDS = 0.2
 LOOK_AGAIN_SECONDS = 0.05
 NEXT_SLOT_SECONDS = 0.1  # within the horizon: somebody asks before a slot has gone by
 SILENT_SECONDS = 3600.0
