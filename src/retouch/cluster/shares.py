@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import ROUND_DOWN, Decimal, localcontext
+from typing import ClassVar
 
 from retouch.cluster.shards import Shard, nth
 from retouch.engine.selection import JobStream
@@ -24,6 +25,13 @@ from retouch.text import one_clean_line
 _DIGITS = Decimal("1e-12")  # as finely as a manifest may state an amount
 LEAST_LOSSES = 5  # in a row: fewer stop a shard for chance
 _RATES = ("requests_per_minute", "images_per_minute", "tokens_per_minute")
+
+
+class SharedLimits(Limits):
+    """One shard's share: kept by the second, too, where that can be, for nobody sees what all the
+    shards send at once."""
+
+    keeps_seconds: ClassVar[bool] = True
 
 
 def divided(loaded: Loaded, shard: Shard) -> Loaded:
@@ -51,9 +59,8 @@ def amount_of(whole: Decimal, shards: int) -> Decimal:
 def _limits(limits: Limits, shard: Shard) -> Limits:
     rates = {name: getattr(limits, name) for name in _RATES}
     shares = {name: rate / shard.count for name, rate in rates.items() if rate is not None}
-    return limits.model_copy(
-        update={**shares, "concurrency": max(1, nth(limits.concurrency, shard))}
-    )
+    places = max(1, nth(limits.concurrency, shard))
+    return SharedLimits.model_construct(**{**limits.model_dump(), **shares, "concurrency": places})
 
 
 def _budget(budget: Budget | None, shards: int) -> Budget | None:

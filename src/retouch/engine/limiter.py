@@ -137,7 +137,7 @@ class Limiter:
         self.outage = Outage()
         self.in_flight = 0
         self.limited = [
-            Limited(RateLimit(per_minute), unit)
+            Limited(RateLimit(per_minute, keeps_seconds=limits.keeps_seconds), unit)
             for unit, per_minute in (
                 ("requests", limits.requests_per_minute),
                 ("images", limits.images_per_minute),

@@ -1,9 +1,9 @@
 """When the next request may go, as functions of a state and the time; nothing here sleeps.
 
 A limit is kept twice over: requests are spaced evenly, and a log of the actual sends is checked
-so that no sliding window of a minute ever holds more than the limit. Both keep a margin of 1 %
-for what the network does to spacing (DESIGN §9: token buckets send up to twice the limit). What
-was let through and has not left yet counts as if it left now.
+so that no sliding window of a minute ever holds more than the limit. Both keep a margin of 1 % for
+what the network does to spacing (DESIGN §9: token buckets send up to twice the limit). What was let
+through and has not left yet counts as if it left now.
 Times are seconds of a monotonic clock, passed in.
 """
 
@@ -17,8 +17,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from math import ceil
 
 WINDOW_SECONDS = 60.0
+SHORT_WINDOWS_SECONDS = (10.0, 1.0)
+SHORT_WINDOW_LEAST = 10  # units: with fewer in it, whoever leaves late would slow all down
 MARGIN = 1.01
 CATCH_UP_SECONDS = 0.1
 BACKOFF_BASE_SECONDS = 1.0
@@ -46,15 +49,64 @@ class WindowEntry:
     is_gone: bool = False
 
 
-class RateLimit:
-    """At most `per_minute` units in any sliding minute, evenly spaced."""
+class _Window:
+    """What any window of so many `seconds` may hold: `most` units, by when they left."""
 
-    def __init__(self, per_minute: float) -> None:
+    def __init__(self, seconds: float, most: float) -> None:
+        self.seconds = seconds * MARGIN
+        self.most = most
+        self.held = 0.0
+        self._log: deque[tuple[float, WindowEntry]] = deque()  # with the times they left, in order
+
+    def add(self, now: float, entry: WindowEntry) -> None:
+        self.held += entry.units
+        self._log.append((now, entry))
+
+    def holds(self, now: float, entry: WindowEntry) -> bool:
+        """Whether what left as `entry` still counts."""
+        return entry.at is not None and entry.at > now - self.seconds
+
+    def forget(self, now: float) -> None:
+        horizon = now - self.seconds
+        while self._log and self._log[0][0] <= horizon:
+            self.held -= self._log.popleft()[1].units
+        if not self._log:
+            self.held = 0.0  # rounding must leave no rest
+
+    def wait_seconds(self, now: float, units: float, pending: float) -> float:
+        """Seconds until there is room for `units`; what is `pending` leaves now."""
+        held = self.held + pending
+        excess = held + units - self.most
+        if excess <= _NOTHING or held <= _NOTHING:
+            return 0.0
+        freed = 0.0
+        for at, entry in self._log:
+            freed += entry.units
+            if freed >= min(excess, held) - _NOTHING:
+                return at + self.seconds - now
+        return self.seconds
+
+
+class RateLimit:
+    """At most `per_minute` units in any sliding minute, evenly spaced.
+
+    `keeps_seconds`: in any ten seconds, and any second, no more than their part of that, too, where
+    it is ten units or more: what is spaced when it is taken may leave in a bunch, and of several
+    processes the bunches add up.
+    """
+
+    def __init__(self, per_minute: float, *, keeps_seconds: bool = False) -> None:
         self.per_minute = per_minute
         self._spacing = WINDOW_SECONDS / per_minute * MARGIN
         self._next_free = float("-inf")
-        self._log: deque[tuple[float, WindowEntry]] = deque()  # with the times they left, in order
-        self._logged = 0.0
+        self._windows = (
+            _Window(WINDOW_SECONDS, per_minute),
+            *(
+                _Window(seconds, ceil(per_minute * seconds / WINDOW_SECONDS - _NOTHING))
+                for seconds in (SHORT_WINDOWS_SECONDS if keeps_seconds else ())
+                if per_minute * seconds >= SHORT_WINDOW_LEAST * WINDOW_SECONDS
+            ),
+        )
         self._pending = 0.0
 
     def wait_seconds(self, now: float, units: float = 1) -> float:
@@ -62,8 +114,11 @@ class RateLimit:
 
         More units than the whole limit pass alone, in an empty window.
         """
-        self._forget(now)
-        return max(0.0, self._next_free - now, self._overfull(now, units))
+        waits = [self._next_free - now]
+        for window in self._windows:
+            window.forget(now)
+            waits.append(window.wait_seconds(now, units, self._pending))
+        return max(0.0, *waits)
 
     def take(self, now: float, units: float = 1) -> WindowEntry:
         """Take `units`; the time after them is taken, too. A late caller catches up a little."""
@@ -74,12 +129,11 @@ class RateLimit:
         return WindowEntry(units)
 
     def leave(self, now: float, entry: WindowEntry) -> None:
-        """The request was sent now: from here on it is in the window."""
+        """The request was sent now: from here on it is in the windows."""
         if entry.at is None and not entry.is_gone:
             entry.at = now
             self._pending -= entry.units
-            self._logged += entry.units
-            self._log.append((now, entry))
+            self._add(now, entry)
 
     def give_back(self, entry: WindowEntry) -> None:
         """The request was not sent after all."""
@@ -97,33 +151,17 @@ class RateLimit:
         more = units - entry.units
         self._next_free += more * self._spacing
         if more > 0:
-            self._logged += more
-            self._log.append((now, WindowEntry(more, now)))
-        elif not entry.is_gone:
-            self._logged += more
-            entry.units = units
+            self._add(now, WindowEntry(more, now))
+            return
+        for window in self._windows:
+            window.forget(now)
+            if window.holds(now, entry):
+                window.held += more
+        entry.units = units
 
-    def _overfull(self, now: float, units: float) -> float:
-        """Seconds until the window leaves room for `units`."""
-        held = self._logged + self._pending
-        excess = held + units - self.per_minute
-        if excess <= _NOTHING or held <= _NOTHING:
-            return 0.0
-        freed = 0.0
-        for at, entry in self._log:
-            freed += entry.units
-            if freed >= min(excess, held) - _NOTHING:
-                return at + WINDOW_SECONDS * MARGIN - now
-        return WINDOW_SECONDS * MARGIN
-
-    def _forget(self, now: float) -> None:
-        horizon = now - WINDOW_SECONDS * MARGIN
-        while self._log and self._log[0][0] <= horizon:
-            _, gone = self._log.popleft()
-            gone.is_gone = True
-            self._logged -= gone.units
-        if not self._log:
-            self._logged = 0.0  # rounding must leave no rest
+    def _add(self, now: float, entry: WindowEntry) -> None:
+        for window in self._windows:
+            window.add(now, entry)
 
 
 class Concurrency:

@@ -8,7 +8,7 @@ several keys at once, by `rules`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -112,6 +112,7 @@ class PromptTemplate(Part):
 class Limits(Part):
     """What the provider allows for one model. A rate left out is not limited."""
 
+    keeps_seconds: ClassVar[bool] = False
     requests_per_minute: Number | None = Field(
         None, gt=0, le=10**6, description="Requests in any sixty seconds."
     )
