@@ -21,6 +21,7 @@ from math import ceil
 
 WINDOW_SECONDS = 60.0
 SHORT_WINDOWS_SECONDS = (10.0, 1.0)
+ON_ITS_WAY_SECONDS = 0.06  # how much later than another a request may reach the server
 SHORT_WINDOW_LEAST = 10  # units: with fewer in it, whoever leaves late would slow all down
 MARGIN = 1.01
 CATCH_UP_SECONDS = 0.1
@@ -53,7 +54,7 @@ class _Window:
     """What any window of so many `seconds` may hold: `most` units, by when they left."""
 
     def __init__(self, seconds: float, most: float) -> None:
-        self.seconds = seconds * MARGIN
+        self.seconds = seconds + max(seconds * (MARGIN - 1), ON_ITS_WAY_SECONDS)
         self.most = most
         self.held = 0.0
         self._log: deque[tuple[float, WindowEntry]] = deque()  # with the times they left, in order

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 import os
 import random
 import shutil
@@ -32,6 +33,8 @@ from tests.proofs.crew.lost_machines import prove, run_through_losses
 from tests.proofs.fuzz.targets import TARGETS, fuzz
 from tests.proofs.gateways import Night, figures
 from tests.proofs.mirrors import killed as killed_with_mirror
+from tests.proofs.split.static_split import prove as prove_split
+from tests.proofs.split.static_split import run_split
 from tests.support.hugging_face import hugging_face
 from tests.support.reviewing import grown
 from tests.support.round_trip import round_trips as trips
@@ -210,6 +213,17 @@ def round_trips(_: int) -> Counter[str]:
 _NOTHING_LOST = "0 bought twice, 0 charges unsaid"
 
 
+def static_split(number: int) -> Counter[str]:
+    """2,000 jobs by four processes at 40 a second, one killed and started again; of two pieces the
+    second's budget is too small."""
+    budget = Decimal(210 if number % 2 == 0 else 150)
+    with tempfile.TemporaryDirectory() as folder:
+        figures = prove_split(
+            run_split(Path(folder), 2000, 40, budget=budget), 2000, 40, budget=budget
+        )
+    return Counter({name: math.ceil(figure) for name, figure in figures.items()})
+
+
 def lost_machines(_: int) -> Counter[str]:
     """2,000 jobs at 40 a second on a Ray cluster of three nodes, under a budget."""
     with _scratch() as folder:
@@ -228,6 +242,9 @@ TOPICS = {
     ),
     "lost-machines": Topic(
         "a worker and a node of three killed", 1, lost_machines, "0 bought twice, limit kept"
+    ),
+    "static-split": Topic(
+        "one of four shards killed", 2, static_split, "0 bought twice, limit and budget kept"
     ),
     "flips": Topic("ledger, every bit flipped", 8, flips, "all found, none crashed"),
     "bad-days": Topic("campaigns of 500 jobs", 500, bad_days, "every bill within what is said"),
