@@ -21,7 +21,6 @@ from math import ceil
 
 WINDOW_SECONDS = 60.0
 SHORT_WINDOWS_SECONDS = (10.0, 1.0)
-ON_ITS_WAY_SECONDS = 0.06  # how much later than another a request may reach the server
 SHORT_WINDOW_LEAST = 10  # units: with fewer in it, whoever leaves late would slow all down
 MARGIN = 1.01
 CATCH_UP_SECONDS = 0.1
@@ -54,7 +53,7 @@ class _Window:
     """What any window of so many `seconds` may hold: `most` units, by when they left."""
 
     def __init__(self, seconds: float, most: float) -> None:
-        self.seconds = seconds + max(seconds * (MARGIN - 1), ON_ITS_WAY_SECONDS)
+        self.seconds = seconds * MARGIN
         self.most = most
         self.held = 0.0
         self._log: deque[tuple[float, WindowEntry]] = deque()  # with the times they left, in order
@@ -93,7 +92,7 @@ class RateLimit:
 
     `keeps_seconds`: in any ten seconds, and any second, no more than their part of that, too, where
     it is ten units or more: what is spaced when it is taken may leave in a bunch, and of several
-    processes the bunches add up.
+    processes the bunches add up. It takes up to a tenth of the rate.
     """
 
     def __init__(self, per_minute: float, *, keeps_seconds: bool = False) -> None:
@@ -103,7 +102,8 @@ class RateLimit:
         self._windows = (
             _Window(WINDOW_SECONDS, per_minute),
             *(
-                _Window(seconds, ceil(per_minute * seconds / WINDOW_SECONDS - _NOTHING))
+                # One less, for one that was late on its way.
+                _Window(seconds, ceil(per_minute * seconds / WINDOW_SECONDS - _NOTHING) - 1)
                 for seconds in (SHORT_WINDOWS_SECONDS if keeps_seconds else ())
                 if per_minute * seconds >= SHORT_WINDOW_LEAST * WINDOW_SECONDS
             ),
