@@ -13,7 +13,7 @@ import pytest
 
 from retouch.cli.hands import MARK, ShardHands
 from retouch.cluster.wire import Reason, Report
-from retouch.errors import BudgetReached, Refused, WorkRefused
+from retouch.errors import BudgetReached, Interrupted, Refused, WorkRefused
 from retouch.ledger import read
 from tests.e2e.house import House, house
 from tests.support.crews import Office, office
@@ -133,3 +133,26 @@ async def _stop_from_elsewhere(run: Office, place: House, lane: str | None) -> N
         other = run.holder.begin(4, anyio.current_time())
         why = Reason.of(WorkRefused("the model serves nothing any more"))
         await run.exchange(Report(4, other.holding, stops=((lane, why),)))
+
+
+def test_ending_now_leaves_what_is_in_flight_unknown_in_every_shard(tmp_path: Path) -> None:
+    """As after a second Ctrl-C: nobody waits for the answers, and every one is held."""
+    with house(tmp_path, seconds=90.0) as place:
+        place.pictures(20)
+        place.manifest(MODEL)
+        with office(place, 3) as run:
+            anyio.run(_end_now, run, place)
+        counts = read(place.outputs / "ledger.jsonl").counts()
+        assert counts == {"unknown": place.posts_arrived()}
+        assert all(isinstance(end.summary.stopped, Interrupted) for end in run.ends.values())
+
+
+async def _end_now(run: Office, place: House) -> None:
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(run.all)
+            while place.posts_arrived() < 6:  # noqa: ASYNC110 - another process's book
+                await anyio.sleep(0.01)
+            reason = Reason.of(Interrupted("interrupted; run again to go on"))
+            run.holder.stop(reason)
+            run.holder.stop(reason, now=True)
