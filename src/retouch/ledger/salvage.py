@@ -17,7 +17,7 @@ import msgspec
 
 from retouch.errors import LedgerDamaged
 from retouch.ledger.head import read_head
-from retouch.ledger.reading import End, Reader
+from retouch.ledger.reading import End, Reader, take_in
 from retouch.ledger.records import (
     AmountRecord,
     AnyRecord,
@@ -56,8 +56,7 @@ def salvage(path: Path) -> Salvage | None:
     """
     reader, state = Reader(path), Replay()
     try:
-        for record in reader:
-            state.apply(record)
+        take_in(reader, state)
     except LedgerDamaged as damaged:
         if "newer retouch" in damaged.message:
             raise
