@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from retouch.dialects.base import Accepted, Exchange, Produced, Rejected, Reply, Unreadable, Usage
 from retouch.engine.classify import NotCharged, Refusal, Uncertain, Verdict, classify, interrupted
+from retouch.ledger.records import ErrorRecord
 
 PRODUCED = Produced((), Usage())
 ACCEPTED = Accepted("t-1")
@@ -100,3 +102,52 @@ def test_a_request_this_process_broke_off_is_told_by_its_bytes() -> None:
     """Ctrl-C twice: unknown only where the server may have the whole request."""
     assert isinstance(interrupted(sent_whole=True), Uncertain)
     assert isinstance(interrupted(sent_whole=False), NotCharged)
+
+
+def test_what_came_of_an_exchange_is_told_in_full() -> None:
+    """Kind, status, code and words for the ledger; what a wait is read from; the bytes of a 2xx."""
+    headers = {"retry-after": "7"}
+    limited = replace(RETRY, wait_seconds=3.0, code="c")
+    assert verdict(exchange(429), limited) == NotCharged(
+        ErrorRecord(kind="rate", status=429, code="c", message="slow down"), headers, 3.0
+    )
+    assert verdict(exchange(400), REFUSED) == Refusal(
+        REFUSED, ErrorRecord(kind="content", status=400, code="moderation", message="no"), headers
+    )
+    unread = ErrorRecord(kind="broken_reply", status=200, message="not JSON")
+    assert verdict(exchange()) == Uncertain(unread, b"body")
+    assert verdict(exchange(sent=9)) == NotCharged(unread, headers)
+    for status, body in ((299, b"body"), (300, b""), (199, b""), (500, b"")):
+        assert verdict(exchange(status)) == Uncertain(replace_error(unread, status), body)
+    lost = ErrorRecord(kind="timeout", message="broken off")
+    assert verdict(exchange(None)) == Uncertain(lost, b"")
+    assert verdict(exchange(None, sent=9)) == NotCharged(lost)
+    distrusted = replace(exchange(None, sent=0), is_distrusted=True, error_kind=None, status=502)
+    assert verdict(distrusted) == NotCharged(
+        ErrorRecord(kind="network", status=502, message="broken off"), is_distrusted=True
+    )
+    seen: list[Reply] = []
+
+    def read(reply: Reply) -> Unreadable:
+        seen.append(reply)
+        return UNREADABLE
+
+    assert classify(exchange(), read, frozenset({200})) == (
+        NotCharged(
+            ErrorRecord(
+                kind="transient", status=200,
+                message="not JSON; unbilled by provider.unbilled_statuses",
+            ),
+            headers,
+        )
+    )  # fmt: skip
+    assert seen == [exchange().reply]
+    error = ErrorRecord(
+        kind="network", message="the run was stopped while this request was in flight"
+    )
+    assert interrupted(True) == Uncertain(error)
+    assert interrupted(False) == NotCharged(error)
+
+
+def replace_error(error: ErrorRecord, status: int) -> ErrorRecord:
+    return ErrorRecord(kind=error.kind, status=status, message=error.message)
