@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 
 from retouch.costs import history
 from retouch.costs.allowance import Allowance, Need, runway
-from retouch.costs.estimate import _SIGMAS, Demand, estimate, seconds_at_limits
+from retouch.costs.estimate import (
+    _SIGMAS,
+    Demand,
+    Estimate,
+    Range,
+    estimate,
+    seconds_at_limits,
+)
 from retouch.costs.history import ALIKE, History, PastUsage
 from retouch.costs.kinds import Part, parts_of
 from retouch.costs.pricing import (
@@ -517,3 +524,27 @@ def test_amounts_are_exact_at_the_dearest_price_there_can_be() -> None:
     )
     demand = demand_of([job()] * 3, at)
     assert Fraction(demand.ceiling or 0) == 3 * Fraction(ceiling.amount)
+
+
+def test_an_estimate_without_a_figure_says_why_in_full() -> None:
+    """Nothing to send, a server of one's own, nothing known of the tokens."""
+    nothing = Range(Decimal(0), Decimal(0), Decimal(0))
+    assert estimate(demand_of([], BY_TOKENS), History()) == Estimate(
+        "CNY", nothing, "nothing to send", 0
+    )
+    assert estimate(demand_of([], None), History()) == Estimate(
+        None, Range(None, None, None), "nothing to send", 0
+    )
+    known = spent([2] * 5, images=False)
+    own = Price(local=True)
+    assert estimate(demand_of([job()] * 3, own), known) == Estimate(
+        own.currency, nothing, "none: local", 6000
+    )
+    bounded = BY_TOKENS.model_copy(
+        update={"ceiling_input_tokens": 10, "ceiling_output_tokens_per_image": 20}
+    )
+    found = estimate(demand_of([job()] * 3, bounded, STRANGE), History())
+    high = 3 * (Decimal("2.1") * 10 + Decimal(210) * 20) / 10**6
+    assert found == Estimate(
+        "CNY", Range(None, None, high), "unknown: no history, and no typical tokens declared"
+    )
