@@ -128,6 +128,7 @@ lock: $(BIN)/uv ## renew the locked dependencies
 	@$(COMPILE) --all-extras -o requirements-dev.lock $(ARGS)
 	@$(COMPILE) --extra rehearsal --extra build -c requirements-dev.lock -o requirements.lock
 	@$(subst pyproject.toml,tests/peers/requirements.in,$(COMPILE)) -o tests/peers/requirements.lock
+	@$(subst pyproject.toml,tests/bench/peers.in,$(COMPILE)) -o tests/bench/peers.lock
 	@PATH="$(CURDIR)/$(PEERS)/python/bin:$$PATH" npm install --prefix tests/peers --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --loglevel=error
 	@for extra in $(LOCKED_EXTRAS); do $(COMPILE) --extra $$extra $$(sed -En 's/^([a-z0-9._-]+).*==.*/--no-emit-package \1/p' requirements.lock) -c requirements-dev.lock -o requirements-$$extra.lock || exit; done
 

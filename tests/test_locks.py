@@ -73,7 +73,11 @@ def test_locks_keep_the_extras_that_pip_check_does_not_ask_about() -> None:
 def test_locks_name_no_index_and_no_folder_of_the_machine_that_wrote_them() -> None:
     told = [
         (lock.name, line)
-        for lock in (*ROOT.glob("*.lock"), ROOT / "tests/peers/requirements.lock")
+        for lock in (
+            *ROOT.glob("*.lock"),
+            ROOT / "tests/peers/requirements.lock",
+            ROOT / "tests/bench/peers.lock",
+        )
         for line in lock.read_text("utf-8").splitlines()
         if re.search(r"://|^-|(^|\s)/", line)
     ]

@@ -1,19 +1,24 @@
-"""Whole jobs: a 1 MB file up, a 1.5 MB PNG down and written; ours with ledger, syncs and checks."""
+"""Whole jobs: a 1 MB file up, a 1.5 MB PNG down and written; ours with ledger, syncs and checks.
+
+Ours, the raw sockets and the peers each run in a process of their own, on one core, turn by turn;
+what is told is the median of the rounds, and CPU seconds, for a machine may do other things.
+`python -m tests.bench.jobs PORT FOLDER AT_ONCE` is ours.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import json
 import os
+import shutil
+import statistics
+import subprocess
+import sys
 import tempfile
-from collections.abc import Coroutine
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-import httpx
-import pytest
 from PIL import Image
 
 from retouch.dialects import DIALECTS
@@ -27,51 +32,75 @@ from retouch.job import Job, Picture, Prompt, Source
 from retouch.ledger import open_ledger
 from retouch.manifest import Limits, Model, RunSettings
 from retouch.transport import Connection, open_transport
-from tests.bench.measured import Measured, against
+from tests.bench import clients
+from tests.bench.measured import Measured
+from tests.bench.peers import python_of_the_peers
 from tests.bench.server import answering
 from tests.support.workbench import GEMINI, PRICES, Recorder, TestLane
 
-_JOBS, _AT_ONCE = 96, 16
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """The same jobs for everybody; each run writes into a folder of its own."""
-
-    folder: Path
-    port: int
-    sources: tuple[Path, ...]
-
-    def fresh(self) -> Path:
-        return Path(tempfile.mkdtemp(dir=self.folder))
+_JOBS, _AT_ONCE, _ROUNDS = 64, 16, 3
+_PEERS = ("httpx", "OpenAI SDK", "async-batch-llm")
+Figures = dict[str, float]
 
 
 def measure() -> list[Measured]:
+    """One row a reference; where the peers cannot be installed, without them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        (folder / "sources").mkdir()
+        for index in range(_JOBS):
+            (folder / f"sources/{index}.jpg").write_bytes(os.urandom(1_000_000))
         picture = folder / "answer.png"
         Image.frombytes("RGB", (710, 710), os.urandom(710 * 710 * 3)).save(picture)
         with answering(base64.b64encode(picture.read_bytes())) as port:
-            work = Work(folder, port, tuple(_source(folder, index) for index in range(_JOBS)))
-            return against(
-                "whole job: 1 MB up, 1.5 MB down",
-                lambda: asyncio.run(_ours(work)),
-                {
-                    "on kept connections": lambda: asyncio.run(_on_kept_connections(work)),
-                    "httpx, no ledger, no syncs": lambda: asyncio.run(_plain(work)),
-                },
-                times=_JOBS,
-                rounds=3,
+            words = [str(port), str(folder), str(_AT_ONCE)]
+            commands = {"ours": [sys.executable, "-m", "tests.bench.jobs", *words]}
+            client = str(Path(clients.__file__))
+            for who in ("raw sockets", "raw sockets, durable"):
+                commands[who] = [sys.executable, client, who, *words]
+            if (python := python_of_the_peers()) is not None:
+                commands |= {who: [str(python), client, who, *words] for who in _PEERS}
+            found = _in_turns(commands, folder)
+    ours = found.pop("ours")
+    return [_row(ours, who, theirs) for who, theirs in found.items()]
+
+
+def _row(ours: Figures, who: str, theirs: Figures) -> Measured:
+    return Measured(
+        "whole job: 1 MB up, 1.5 MB down",
+        ours["cpu_seconds"],
+        who,
+        theirs["cpu_seconds"],
+        more={"ours": ours, "theirs": theirs},
+    )
+
+
+def _in_turns(commands: dict[str, list[str]], folder: Path) -> dict[str, Figures]:
+    """The median of each figure over the rounds."""
+    rounds: dict[str, list[Figures]] = {who: [] for who in commands}
+    for _ in range(_ROUNDS):
+        for who, command in commands.items():
+            done = subprocess.run(
+                command, check=True, stdout=subprocess.PIPE, preexec_fn=_on_one_core
             )
+            rounds[who].append(json.loads(done.stdout.splitlines()[-1]))
+            for place in folder.iterdir():
+                if place.is_dir() and place.name != "sources":
+                    shutil.rmtree(place)
+    return {
+        who: {name: statistics.median(each[name] for each in figures) for name in figures[0]}
+        for who, figures in rounds.items()
+    }
 
 
-def _source(folder: Path, index: int) -> Path:
-    path = folder / f"{index}.jpg"
-    path.write_bytes(os.urandom(1_000_000))
-    return path
+def _on_one_core() -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
+@cache
 def _job(path: Path) -> Job:
+    """A Job as the plan has it: what is known of its file is not part of the run."""
     digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     picture = Picture(digest, file=str(path), media_type="image/jpeg", bytes=1_000_000)
     return Job(
@@ -82,14 +111,13 @@ def _job(path: Path) -> Job:
     )
 
 
-async def _ours(work: Work) -> None:
-    folder = work.fresh()
-    base = f"http://127.0.0.1:{work.port}/v1"
-    model = Model(model=GEMINI, limits=Limits(concurrency=_AT_ONCE))
-    lane = TestLane(model, DIALECTS["qiniu"].capabilities(GEMINI), tuple(map(_job, work.sources)))
+async def _ours(port: int, sources: list[Path], folder: Path, at_once: int) -> None:
+    base = f"http://127.0.0.1:{port}/v1"
+    model = Model(model=GEMINI, limits=Limits(concurrency=at_once))
+    lane = TestLane(model, DIALECTS["qiniu"].capabilities(GEMINI), tuple(map(_job, sources)))
     async with (
         open_ledger(folder / "ledger.jsonl", "run") as ledger,
-        open_transport(Connection(base_url=base, key=None), concurrency=_AT_ONCE) as transport,
+        open_transport(Connection(base_url=base, key=None), concurrency=at_once) as transport,
     ):
         outputs = Outputs(folder)
         batch = Batch(
@@ -108,33 +136,11 @@ async def _ours(work: Work) -> None:
             observer=Recorder(),
         )
         summary = await batch.run()
-    assert summary.ended["done"] == _JOBS
+    assert summary.ended["done"] == len(sources)
 
 
-async def _on_kept_connections(work: Work) -> None:
-    """Ours as it would be if a POST might be lost in a connection that its server has closed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("retouch.transport.slots.RIDING", frozenset({"GET", "POST"}))
-        await _ours(work)
-
-
-async def _plain(work: Work) -> None:
-    """What one would write in ten minutes: nothing is counted, checked or made durable."""
-    folder, places = work.fresh(), asyncio.Semaphore(_AT_ONCE)
-    url = f"http://127.0.0.1:{work.port}/v1/images/edits"
-    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
-
-        async def one(path: Path) -> None:
-            async with places:
-                image = base64.b64encode(path.read_bytes()).decode()  # noqa: ASYNC240 - as one would
-                response = await client.post(url, json={"image": image, "prompt": "make it white"})
-                data = json.loads(response.content)["data"][0]["b64_json"]
-                (folder / f"{path.stem}.png").write_bytes(base64.b64decode(data))
-
-        await _together([one(path) for path in work.sources])
-
-
-async def _together(works: list[Coroutine[None, None, None]]) -> None:
-    async with asyncio.TaskGroup() as group:
-        for work in works:
-            group.create_task(work)
+if __name__ == "__main__":
+    port, folder, at_once = sys.argv[1:]
+    for path in (Path(folder) / "sources").iterdir():
+        _job(path)
+    print(json.dumps(clients.measured(_ours, int(port), Path(folder), int(at_once))))  # noqa: T201

@@ -8,19 +8,21 @@ what disturbs a round only ever adds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One thing done our way and another way; `times` how often in the seconds given."""
+    """One thing done our way and another way; `times` how often in the seconds given. `more`: what
+    else is known of both, by `ours` and `theirs`."""
 
     name: str
     ours_seconds: float
     reference: str
     reference_seconds: float
     times: int = 1
+    more: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float:
