@@ -12,14 +12,8 @@ def test_a_shard_killed_and_started_again_buys_nothing_twice(tmp_path: Path) -> 
     """By the provider's book: what is unknown is at most what was in flight, the limit and the
     budget hold over all shards together (2,000 jobs at 40 a second: `make torture`)."""
     budget = Decimal("8.5")
-    outcome = run_split(tmp_path, 80, 40, budget=budget, seconds=0.1)
+    outcome = run_split(tmp_path, 80, 40, budget=budget, seconds=0.1, later_runs=2)
     figures = prove(outcome, 80, 40, budget=budget)
-    assert figures["done"] + figures["unknown"] >= 70, figures
-    # Run without shards: what a share of the budget left out is done, and nothing twice.
-    last = outcome.house.retouch("run", "--no-report")
-    assert last.returncode in (0, 1), last.stderr
-    assert max(outcome.bought.values()) == 1
-    assert len(outcome.bought) == 80
-    assert len(outcome.house.book) * Decimal("0.1") <= budget
-    again = outcome.house.retouch("run", "--no-report")
-    assert "nothing to send" in again.stderr
+    # What a share of the budget left out is done by the run of the whole, and nothing twice.
+    assert figures["done"] + figures["unknown"] == 80, figures
+    assert "nothing to send" in outcome.errors
