@@ -267,22 +267,23 @@ CENT = Decimal("0.01")
 
 
 @pytest.mark.parametrize("missing", range(5))
-@pytest.mark.parametrize("later", [0.0, 30.0, -30.0])
+@pytest.mark.parametrize(
+    ("later", "offset"), [(0.0, 0.0), (30.0, 30.0), (30.0, None), (-30.0, -30.0), (-30.0, None)]
+)
 def test_of_many_alike_the_one_without_a_partner_is_told_by_its_time(
-    missing: int, later: float
+    missing: int, later: float, offset: float | None
 ) -> None:
     """On either side; also where the clocks differ, known by how much or not."""
     at = [0, 100, 170, 400, 480]
     ours = [entry(number, second + later) for number, second in enumerate(at)]
     theirs = [line(number, second) for number, second in enumerate(at)]
-    for offset in (later, None) if not later else (later,):
-        fewer = [each for each in theirs if each.number != missing]
-        left = unmatched(ours, fewer, ("amount",), CENT, offset)
-        assert ([each.key for each in left.ours], left.theirs) == ([f"k{missing}"], ())
-        assert left.is_exact
-        mine = [each for each in ours if each.key != f"k{missing}"]
-        left = unmatched(mine, theirs, ("amount",), CENT, offset)
-        assert (left.ours, [each.number for each in left.theirs]) == ((), [missing])
+    fewer = [each for each in theirs if each.number != missing]
+    left = unmatched(ours, fewer, ("amount",), CENT, offset)
+    assert ([each.key for each in left.ours], left.theirs) == ([f"k{missing}"], ())
+    assert left.is_exact
+    mine = [each for each in ours if each.key != f"k{missing}"]
+    left = unmatched(mine, theirs, ("amount",), CENT, offset)
+    assert (left.ours, [each.number for each in left.theirs]) == ((), [missing])
 
 
 def test_without_times_any_of_those_alike_may_be_the_one() -> None:
