@@ -21,10 +21,12 @@ gc.disable()  # while thousands of tests are collected: they are there to stay
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C also where the suite was started in the background: a command that a test starts
-    would inherit that it is ignored, and never end by it."""
+    """Hear Ctrl-C and a hangup also where the suite was started in the background: a command that a
+    test starts would inherit that they are ignored, and never end by them."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_finish() -> None:

@@ -190,12 +190,17 @@ def _process(words: list[str], folder: Path, endpoint: str) -> Iterator[S3Server
 
 
 def _wait_for(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until it answers a listing of its buckets."""
+    """Wait until it keeps an object and gives it back: it lists its buckets earlier than that."""
     patience = time.monotonic() + _UP_SECONDS
     server = S3Server(endpoint)
+    probe = {"Bucket": "is-up", "Key": "probe"}
     while True:
         try:
-            client(server).list_buckets()
+            s3 = client(server)
+            if probe["Bucket"] not in {each["Name"] for each in s3.list_buckets()["Buckets"]}:
+                s3.create_bucket(Bucket=probe["Bucket"])
+            s3.put_object(**probe, Body=bytes(4096))
+            s3.get_object(**probe)["Body"].read()
         except Exception:  # whatever it does while it begins
             assert process.poll() is None, log.read_text(errors="replace")[-2000:]
             assert time.monotonic() < patience, log.read_text(errors="replace")[-2000:]
