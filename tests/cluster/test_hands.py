@@ -59,7 +59,7 @@ def test_places_in_flight_are_one_lot_for_all_shards(tmp_path: Path) -> None:
 def test_what_a_lost_worker_had_reserved_is_settled_by_its_ledger(tmp_path: Path) -> None:
     """It dies in the midst of its requests: done ones count what they cost, those in flight their
     ceiling, and the rest of the shard is done by another, within the budget."""
-    with house(tmp_path, seconds=0.4) as place:
+    with house(tmp_path, seconds=1.0) as place:
         place.pictures(12)
         place.manifest(MODEL, run="{budget: {amount: 5, currency: CNY}}")
         with office(place, 1) as run:
@@ -78,8 +78,10 @@ async def _die_and_go_on(run: Office, place: House) -> None:
     """What is in flight when a worker is killed has no end on file: its records stop."""
     async with anyio.create_task_group() as group:
         group.start_soon(run.shard, 1)
-        while len(place.book) < 3:  # noqa: ASYNC110 - another process's book
+        part = place.outputs / "ledger.1-of-1.jsonl"
+        while len(place.book) < 3 or not read(part).counts()["sent"]:  # noqa: ASYNC110 - files
             await anyio.sleep(0.01)
+        await anyio.sleep(0.3)  # they leave; their answers take a second
         group.cancel_scope.cancel()
     run.holder.is_lost(1, anyio.current_time())
     await run.shard(1)
@@ -128,8 +130,10 @@ def test_what_stops_one_shard_stops_all(tmp_path: Path, lane: str | None) -> Non
 async def _stop_from_elsewhere(run: Office, place: House, lane: str | None) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(run.all)
-        while len(place.book) < 3:  # noqa: ASYNC110 - another process's book
+        part = place.outputs / "ledger.1-of-1.jsonl"
+        while len(place.book) < 3 or not read(part).counts()["sent"]:  # noqa: ASYNC110 - files
             await anyio.sleep(0.01)
+        await anyio.sleep(0.3)  # they leave; their answers take a second
         other = run.holder.begin(4, anyio.current_time())
         why = Reason.of(WorkRefused("the model serves nothing any more"))
         await run.exchange(Report(4, other.holding, stops=((lane, why),)))

@@ -104,9 +104,14 @@ def client(server: S3Server) -> Any:  # boto3 has no types of its own
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody has, all at once."""
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """Ports that nobody has, all at once; below those that the system gives to whoever asks for
+    any, so that no other server takes one before ours does."""
+    taken: list[socket.socket] = []
     try:
+        while len(taken) < count:
+            with suppress(OSError):
+                port = 20_000 + secrets.randbelow(12_000)
+                taken.append(socket.create_server(("127.0.0.1", port)))
         return [each.getsockname()[1] for each in taken]
     finally:
         for each in taken:
