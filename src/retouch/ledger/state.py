@@ -1,22 +1,22 @@
 """From Records to Outcomes: the one function that says where every Job stands.
 
 Pure and total over any prefix of a ledger. What a Charge is, and when it is settled, is told by
-`charges`; of a Job, the latest attempt decides, and a Record of an older one settles that one's
-Charge and nothing else. What is settled is not paid twice (DESIGN §3).
+`charges`, what they add up to by `spending`; of a Job, the latest attempt decides, and a Record of
+an older one settles that one's Charge and nothing else. What is settled is not paid twice (DESIGN
+§3).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from decimal import Decimal, localcontext
 from itertools import chain
 from typing import Any
 
-from retouch.ledger.charges import Charge, Charges, Posting
+from retouch.ledger.charges import Charge, Posting
 from retouch.ledger.decision import NOTHING_REDONE, Hold, Poll, Redo, decide
 from retouch.ledger.lines import NOWHERE, Lines, NamedPaths, Position
-from retouch.ledger.outcome import Outcome, State, Totals
+from retouch.ledger.outcome import Outcome, State
 from retouch.ledger.outcomes import Outcomes
 from retouch.ledger.records import (
     AnyRecord,
@@ -33,48 +33,36 @@ from retouch.ledger.records import (
     Unknown,
     Unsent,
 )
+from retouch.ledger.spending import Spending
 from retouch.ledger.terms import Observed
-from retouch.money import EXACT, Money, total
 
 _OPEN_STATES = ("sent", "unsent", "accepted", "unknown")
 _OVER = ("done", "reused")
 
 
-class Replay:
-    """The state after some Records; `apply` takes the next one.
+class Replay(Spending):
+    """The state after some Records, the money's (see `Spending`) and every Job's; `apply` takes the
+    next one.
 
     Of a Record that says where it stands in `lines`, little is kept once its Job has ended.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.lines = Lines()
         self.outcomes = Outcomes(self.lines)
-        self.totals = Totals()
         self.observed: dict[str, Observed] = {}
         self.accepted: dict[str, TaskAccepted] = {}
         self.lost_lines: int | None = 0
         self.runs = 0
         self.last_run: RunBegins | None = None
         self.last_end: RunEnds | None = None
-        self._charges = Charges()
-        self._open = self._charges.open
+        self._open = self.open_charges
         self._unplaced_paths: set[str] = set()
-
-    @property
-    def open_charges(self) -> dict[tuple[str, int], Charge]:
-        """What is not settled, by key and attempt."""
-        return self._charges.open
-
-    @property
-    def verdicts(self) -> dict[tuple[str, int], Posting]:
-        """What the user's word settled, by key and attempt."""
-        return self._charges.verdicts
 
     def apply(self, record: AnyRecord, where: Position = NOWHERE) -> Posting | None:
         """Take in one Record, and where it stands; what it did to its Attempt's Charge."""
-        posting = self._charges.apply(record)
-        if posting is not None and (posting.verdict != "open" or posting.former is not None):
-            self._post(record, posting)
+        posting = super().apply(record)
         take = _TAKEN.get(type(record))
         if take is not None:
             take(self, record, posting, where)
@@ -94,18 +82,12 @@ class Replay:
                 self.last_end = record
 
     def _post(self, record: AnyRecord, posting: Posting) -> None:
-        """Add to the totals what a Charge was settled at, and what was used."""
-        verdict, charge = posting.verdict, posting.charge
-        paid, former = posting.paid, posting.former
-        if former is not None and former.verdict == "charged":
-            was = former.paid.money if former.paid else None
-            self.totals.take_back(was, charge.model, charge.day)
-        if verdict in ("charged", "uncounted") and isinstance(record, Done | Failed):
+        """As Spending does, and what was used."""
+        super()._post(record, posting)
+        if posting.verdict in ("charged", "uncounted") and isinstance(record, Done | Failed):
             kept = len(record.files) if isinstance(record, Done) else 0
-            self._observe(record, charge, kept)
+            self._observe(record, posting.charge, kept)
             self.totals.count(record.usage, kept)
-        if verdict == "charged":
-            self.totals.pay(paid.money if paid else None, charge.model, charge.day)
 
     def _reused(self, record: Reused, _: Posting | None, where: Position) -> None:
         """One more place for finished work; what was kept before stands beside it."""
@@ -243,39 +225,6 @@ class Replay:
         self.outcomes.put(key, outcome, known.number)
         return outcome
 
-    def counted(self, currency: str, model: str | None = None, day: str | None = None) -> Money:
-        """What counts towards a budget: the confirmed, and what is unknown at its ceiling."""
-        spent = Money(self.spent(currency, model, day), currency)
-        return spent + Money(self.reserved(currency, model, day), currency)
-
-    def spent(self, currency: str, model: str | None = None, day: str | None = None) -> Decimal:
-        """What is confirmed, of one model and of one UTC day or of all."""
-        days = self.spent_by_day(currency, model)
-        return days.get(day, Decimal(0)) if day else _sum(days.values())
-
-    def spent_by_day(self, currency: str, model: str | None = None) -> dict[str, Decimal]:
-        """What is confirmed by the UTC day (YYYY-MM-DD) on which its Attempts began."""
-        days: dict[str, list[Decimal]] = {}
-        for (of_model, day, code), money in self.totals.spent.items():
-            if code == currency and model in (None, of_model):
-                days.setdefault(day, []).append(money.amount)
-        return {day: _sum(amounts) for day, amounts in sorted(days.items())}
-
-    def reserved(self, currency: str, model: str | None = None, day: str | None = None) -> Decimal:
-        """What is open, at its ceiling."""
-        return _sum(
-            charge.ceiling.amount
-            for charge in self.open_charges.values()
-            if charge.ceiling and charge.ceiling.currency == currency
-            if model in (None, charge.model) and day in (None, charge.day)
-        )
-
-    @property
-    def unknown_high(self) -> dict[str, Money]:
-        """What open Charges may come to at most, by currency."""
-        ceilings = (charge.ceiling for charge in self.open_charges.values())
-        return total(ceiling for ceiling in ceilings if ceiling is not None)
-
     def held(self, redo: Redo = NOTHING_REDONE) -> Iterator[tuple[str, Outcome]]:
         """Jobs that the next run leaves alone until somebody says what was charged."""
         for key, outcome in self.outcomes.undecided():
@@ -300,19 +249,6 @@ class Replay:
         last = outcome.attempt if outcome else 0
         charges = (self.open_charges.get((key, attempt)) for attempt in range(1, last + 1))
         return sum(charge is not None and charge.standing == "unknown" for charge in charges)
-
-    def open_currencies(self, model: str | None = None) -> set[str]:
-        """The currencies that open Charges are bounded in."""
-        return {
-            charge.ceiling.currency
-            for charge in self.open_charges.values()
-            if charge.ceiling and model in (None, charge.model)
-        }
-
-    def currencies(self, model: str | None = None) -> set[str]:
-        """The currencies of all that is confirmed or open."""
-        spent = {code for of_model, _, code in self.totals.spent if model in (None, of_model)}
-        return spent | self.open_currencies(model)
 
     def counts(self) -> Counter[str]:
         """How many Jobs are in each state."""
@@ -350,11 +286,6 @@ _TAKEN: dict[type, Callable[[Replay, Any, Posting | None, Position], None]] = {
     Resolved: Replay._resolved,
     Reused: Replay._reused,
 }  # a look-up, and no chain of comparisons: there may be millions
-
-
-def _sum(amounts: Iterable[Decimal]) -> Decimal:
-    with localcontext(EXACT):
-        return sum(amounts, Decimal(0))
 
 
 def _may_be_sent_again(outcome: Outcome) -> bool:

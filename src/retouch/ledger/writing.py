@@ -109,7 +109,7 @@ class Ledger:
     def is_counted(self, key: str, attempt: int) -> bool:
         """Whether an open Attempt is counted towards this run's budgets: not one that a part of
         runs divided otherwise has begun."""
-        return self.shared is None or (key, attempt) in self.shared.own.open
+        return self.shared is None or (key, attempt) in self.shared.own.open_charges
 
     async def append(self, *records: AnyRecord) -> None:
         """Append the Records, next to each other, and return once they are durable.
