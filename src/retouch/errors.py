@@ -18,7 +18,7 @@ what to do; `hint` is printed after a blank line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -126,3 +126,16 @@ class Interrupted(RetouchError):
     """The user asked the run to stop."""
 
     exit_code = 130
+
+
+def gravest(group: BaseExceptionGroup[BaseException]) -> RetouchError | None:
+    """Of the errors of a group that users are told, the one whose exit code is the highest."""
+    return max(_told(group), key=lambda error: error.exit_code, default=None)
+
+
+def _told(group: BaseExceptionGroup[BaseException]) -> Iterator[RetouchError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _told(error)
+        elif isinstance(error, RetouchError):
+            yield error

@@ -7,8 +7,9 @@ from decimal import Decimal
 import anyio
 import pytest
 
-from retouch.cluster.link import Link, SharedLimiter, settle_lost
+from retouch.cluster.link import Link
 from retouch.cluster.purse import Holder
+from retouch.cluster.sharing import SharedLimiter, settle_lost
 from retouch.cluster.wire import BUDGET, Begun, Reply, Report, Settle
 from retouch.engine.limiter import Stop
 from retouch.errors import RetouchError

@@ -11,8 +11,9 @@ from functools import partial
 import anyio
 import anyio.abc
 
-from retouch.cluster.link import Link, SharedLimiter, SharedPurse
+from retouch.cluster.link import Link
 from retouch.cluster.purse import Holder
+from retouch.cluster.sharing import SharedLimiter, SharedPurse
 from retouch.cluster.wire import BUDGET, Reply, Report, Settle
 from retouch.engine.budget import Cap
 from retouch.engine.limiter import Stop

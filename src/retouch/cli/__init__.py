@@ -10,14 +10,14 @@ import gc
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Protocol
 
 from retouch import __version__
 from retouch.cli.interrupts import end_undisturbed
 from retouch.cli.output import guard_streams, let_stdout_go, say
-from retouch.errors import InputRefused, Interrupted, RetouchError
+from retouch.errors import InputRefused, Interrupted, RetouchError, gravest
 from retouch.text import fit_for_terminal, without_secrets
 
 # The help stands here, so that a list of commands imports none of them.
@@ -89,8 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BaseExceptionGroup as group:
         if group.subgroup(KeyboardInterrupt):
             return _tell_interrupted()
-        known = sorted(_known(group), key=lambda error: -error.exit_code)
-        return _tell(known[0]) if known else _tell_defect(group)
+        known = gravest(group)
+        return _tell_defect(group) if known is None else _tell(known)
     except Exception as error:
         return _tell_defect(error)
     return code
@@ -124,14 +124,6 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
 def _tell_interrupted() -> int:
     end_undisturbed()
     return _tell(Interrupted("stopped; nothing is lost"))
-
-
-def _known(group: BaseExceptionGroup[BaseException]) -> Iterator[RetouchError]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _known(error)
-        elif isinstance(error, RetouchError):
-            yield error
 
 
 def _tell(error: RetouchError) -> int:

@@ -25,8 +25,9 @@ from retouch.cli.running import begins, concurrency_of, ends, resources_of
 from retouch.cli.sharding import Split
 from retouch.cli.workspace import Workspace, make_plan, open_workspace, outside_plan
 from retouch.cluster import Shard
-from retouch.cluster.link import Link, SharedPurse, Sharing, settle_lost
+from retouch.cluster.link import Link
 from retouch.cluster.ray import ShardEnd
+from retouch.cluster.sharing import SharedPurse, Sharing, settle_lost
 from retouch.cluster.wire import BUDGET, Begun, Reason, Reply, Report
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Cap, Purse
@@ -36,7 +37,7 @@ from retouch.engine.mirror import told as what_was_copied
 from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Choice, JobStream, Selection, open_shelves
 from retouch.engine.summary import RunOptions, Summary
-from retouch.errors import InputRefused, Interrupted, Refused, RetouchError
+from retouch.errors import InputRefused, Interrupted, Refused, RetouchError, gravest
 from retouch.job import Job
 from retouch.ledger import Ledger, open_ledger
 from retouch.ledger.decision import Redo
@@ -185,10 +186,10 @@ class ShardHands:
                         await link.close()
                 group.cancel_scope.cancel()
         except BaseExceptionGroup as errors:
-            known = list(_known(errors))
-            if not known:
+            known = gravest(errors)
+            if known is None:
                 raise
-            return ShardEnd(shard, error=Reason.of(max(known, key=lambda one: one.exit_code)))
+            return ShardEnd(shard, error=Reason.of(known))
         return ShardEnd(shard, summary)
 
 
@@ -199,14 +200,6 @@ _HINT = (
 
 async def _kept_up(link: Link, *, task_status: Any) -> None:
     await link.run(task_status=task_status)
-
-
-def _known(group: BaseExceptionGroup[BaseException]) -> Iterator[RetouchError]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _known(error)
-        elif isinstance(error, RetouchError):
-            yield error
 
 
 async def _patient(workspace: Workspace, link: Link) -> _Entered[Hold]:

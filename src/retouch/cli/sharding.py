@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from retouch.cli.workspace import Workspace
 from retouch.cluster import Shard, ShardPlan, divided, shard_of, share_problems
+from retouch.cluster.shards import nth
 from retouch.cluster.shares import amount_of, limits_said
 from retouch.engine.selection import JobStream
 from retouch.errors import InputRefused, Problem
@@ -70,7 +71,7 @@ class Split:
         """The shard's share of `--limit`; the shares add up to it."""
         if limit is None or self.has_whole:
             return limit
-        return limit // self.shard.count + (self.shard.index <= limit % self.shard.count)
+        return nth(limit, self.shard)
 
 
 def split_of(said: str | None, share: str | None, environment: Mapping[str, str]) -> Split | None:

@@ -56,16 +56,16 @@ class Parts:
         return reader.path, reader.end.lines
 
     @property
-    def lost_lines(self) -> int | None:
-        """How many lines salvaged parts have lost, as Replay has it."""
-        lost = self._lost.values()
-        return None if None in lost else sum(each or 0 for each in lost)
-
-    @property
     def place(self) -> tuple[str, int] | None:
         """The same with the part's name; None where there is one part."""
         path, line = self.here
         return (path.name, line) if len(self.readers) > 1 else None
+
+    @property
+    def lost_lines(self) -> int | None:
+        """How many lines salvaged parts have lost, as Replay has it."""
+        lost = self._lost.values()
+        return None if None in lost else sum(each or 0 for each in lost)
 
     def __iter__(self) -> Iterator[AnyRecord]:
         if len(self.readers) == 1:

@@ -242,13 +242,17 @@ class _Input:
 
     def _in_folder(self, path: str, name: str, folder: _Folder) -> Candidate | None:
         """The candidate of a file that is no link; None if it was named before."""
-        named = folder.names + name
-        place = (folder.real + name, None, folder.called, (), ())
-        if place in self.seen.places:
-            self._warn("a file is named twice, and is taken once", "name it once", named)
+        called = folder.names + name
+        if not self._is_new(folder.real + name, Named(path), folder.called, called):
             return None
-        self.seen.places.add(place)
-        return Candidate(named, path, self.index, Columns(named, label=folder.label))
+        return Candidate(called, path, self.index, Columns(called, label=folder.label))
+
+    def _is_new(self, real: str, named: Named, label: str, name: str) -> bool:
+        """Whether a file is a source of its own; it is told where it is not."""
+        if self.seen.is_new(real, named, label):
+            return True
+        self._warn("a file is named twice, and is taken once", "name it once", name)
+        return False
 
     def _name_of(self, path: str, root: Path, below: str = "") -> str:
         """What a file below the root is called; `below`: where its path does not tell that."""
@@ -412,8 +416,7 @@ class _Input:
         name = self._name_of(named.path, root, named.name)
         label = self._label_of(named.path, name)
         columns = self._columns(named, name, label)
-        if not self.seen.is_new(real, named, columns["label"]):
-            self._warn("a file is named twice, and is taken once", "name it once", name)
+        if not self._is_new(real, named, columns["label"], name):
             return None
         return Candidate(
             name, named.path, self.index, columns, named.file, named.line,

@@ -20,9 +20,7 @@ from retouch.storage.gathered import Room
 
 Pictures = Mapping[Picture, bytes] | Callable[[Picture], bytes]
 BreakKind = Literal["network", "timeout", "broken_reply"]
-PIECE_BYTES = (
-    3 * 64 * 1024
-)  # encodes to 256 KiB; a multiple of 3, so only a picture's end is padded
+PIECE_BYTES = 3 * 64 * 1024  # encodes to 256 KiB; a multiple of 3: only a picture's end is padded
 
 
 @dataclass(slots=True)
