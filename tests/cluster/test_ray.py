@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from retouch.cluster.wire import LEASE_SECONDS
 from retouch.ledger import read
 from retouch.storage.part import ledgers_in
 from tests.e2e.house import CANARY, House, house
@@ -111,3 +112,33 @@ def test_ctrl_c_ends_every_worker_in_order(tmp_path: Path) -> None:
         assert set(counts) == {"done"}
         assert counts["done"] == len(place.book) < 30
         assert "interrupted; run again to go on" in errors
+
+
+def test_a_driver_that_is_killed_takes_its_workers_along(tmp_path: Path) -> None:
+    """No signal is heard, nothing is told: the workers' leases run out and Ray ends them, nothing
+    is sent any more, and a run on one machine goes on, with nothing bought twice."""
+    with house(tmp_path, seconds=0.3) as place:
+        place.pictures(40)
+        place.manifest("  - {model: gemini-2.5-flash-image, limits: {concurrency: 4}}")
+        driver = place.start_anew("run", "--no-report", "--ray", "--workers", "2")
+        until = time.monotonic() + 150
+        while len(place.book) < 4 and time.monotonic() < until:
+            time.sleep(0.05)
+        driver.kill()
+        driver.communicate(timeout=60)
+        until = time.monotonic() + LEASE_SECONDS + 30
+        bought, quiet = -1, 0
+        while quiet < 8 and time.monotonic() < until:
+            time.sleep(0.25)
+            quiet = quiet + 1 if len(place.book) == bought else 0
+            bought = len(place.book)
+        assert 4 <= bought < 40
+        on = place.retouch("run", "--no-report")
+        while on.returncode == 4 and time.monotonic() < until:  # a lock that is not let go yet
+            time.sleep(0.5)
+            on = place.retouch("run", "--no-report")
+        assert on.returncode in (0, 1), on.stderr
+        counts = read(place.outputs / "ledger.jsonl").counts()
+        assert counts["done"] + counts["unknown"] == 40
+        assert counts["unknown"] <= 4
+        assert max(Counter(charge.request for charge in place.book).values()) == 1

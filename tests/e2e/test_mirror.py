@@ -17,6 +17,7 @@ from retouch.ledger import Reader
 from retouch.ledger.records import Done
 from retouch.storage import bucket_lease
 from retouch.storage.bucket_url import BucketURL
+from retouch.storage.part import ledgers_in
 from tests.e2e.house import CANARY, House, house
 from tests.support.buckets import S3Server, broken, lost_answer, seaweed, slow_down
 
@@ -317,3 +318,48 @@ def test_a_stranger_in_the_mirror_is_never_written_over(
         assert "holds other bytes" in done.stderr
         assert s3.objects(mirror)[name] == b"a stranger's"
         assert place.state.counts() == Counter(done=3)
+
+
+@pytest.mark.parametrize("outputs", [("outputs", "outputs"), ("outputs", "elsewhere")])
+def test_shards_have_one_mirror_and_fetch_brings_all_of_it(
+    tmp_path: Path, s3: S3Server, mirror: BucketURL, outputs: tuple[str, str]
+) -> None:
+    """Two shards, on one file system or each on its own: every picture and each shard's ledger are
+    in the bucket, and a machine that fetches them has nothing left to buy."""
+    with house(tmp_path, seconds=0.02) as place:
+        set_up(place, s3, mirror, 12)
+        for shard, folder in zip(("1/2", "2/2"), outputs, strict=True):
+            done = place.retouch("run", "--shard", shard, "--outputs", folder)
+            assert done.returncode == 0, done.stderr
+        assert len(place.book) == 12
+        fetched = place.retouch_on("fetch", str(mirror), "--to", "third")
+        assert fetched.returncode == 0, fetched.stderr
+        folders = {name: place.folder / name / "manifest" for name in (*outputs, "third")}
+        made = {path: digest for name in outputs for path, digest in tree(folders[name]).items()}
+        assert len(made) == 12
+        assert tree(folders["third"]) == mirrored(s3, mirror)[0] == made
+        for index, name in enumerate(outputs, 1):
+            ledger = f"ledger.{index}-of-2.jsonl"
+            there = (folders["third"] / ledger).read_bytes()
+            assert there == (folders[name] / ledger).read_bytes()
+        again = place.retouch("run", "--outputs", "third")
+        assert "12 done" in again.stderr
+        assert len(place.book) == 12
+
+
+def test_a_run_on_ray_leaves_its_pictures_and_its_ledgers_in_the_mirror(
+    tmp_path: Path, s3: S3Server, mirror: BucketURL
+) -> None:
+    """Each worker copies what its shards make; at the run's end all of it is there."""
+    with house(tmp_path, seconds=0.02) as place:
+        set_up(place, s3, mirror, 12)
+        done = place.retouch("run", "--no-report", "--ray", "--workers", "2")
+        assert done.returncode == 0, done.stderr
+        assert len(place.book) == 12
+        assert mirrored(s3, mirror)[0] == tree(place.outputs)
+        objects = s3.objects(mirror)
+        ledgers = ledgers_in(place.outputs)
+        assert len(ledgers) == 8
+        for ledger in ledgers:
+            parts = sorted(name for name in objects if name.startswith(f"ledger/{ledger.stem}"))
+            assert b"".join(objects[name] for name in parts) == ledger.read_bytes()

@@ -38,6 +38,7 @@ from retouch.storage.bucket_lease import BEAT_SECONDS, BucketLease
 from retouch.storage.bucket_url import BucketURL
 from retouch.storage.buckets import Bucket, Stat
 from retouch.storage.durable import keep_first, replace_whole
+from retouch.storage.part import WHOLE
 from retouch.text import how_many
 
 AT_ONCE = 16  # copies in flight when nothing else is done
@@ -81,7 +82,7 @@ class Mirror:
         folder: Path,
         *,
         say: Say,
-        ledger: str = "ledger.jsonl",
+        ledger: str = WHOLE.ledger,
     ) -> None:
         self.url = url
         self.copied = Copied()
