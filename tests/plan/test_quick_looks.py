@@ -37,7 +37,7 @@ PICTURES = {
     "broken": encoded(photo(40, 30))[:300],
 }
 FILES = ("x/1.png", "x/2.png", "x/1.jpg", "y/1.png", "y/con.png", "é.png", "x/A.png", "x/a.png")
-PROMPTS = (
+PROMPTS: tuple[dict[str, Any], ...] = (
     {"id": "same", "template": "make it blue"},
     {"id": "again", "template": "make it blue"},
     {"id": "own", "template": "a {stem} in {label}"},
