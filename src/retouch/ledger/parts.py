@@ -9,9 +9,10 @@ moment the whole's ledger comes first, then by N and i. A writer stamps later th
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from retouch.ledger.reading import Reader, take_in
 from retouch.ledger.records import AnyRecord, Salvaged
@@ -19,6 +20,7 @@ from retouch.ledger.spending import SharedSpending
 from retouch.ledger.state import Replay
 from retouch.storage.part import ledgers_in, part_of
 
+P = TypeVar("P")
 Keeps = Callable[[str], bool]
 """Whether a Key is to be read."""
 
@@ -81,8 +83,8 @@ class Parts:
                 self._note(record)
                 yield 0, record
             return
-        timed = [_timed(number, reader) for number, reader in enumerate(self.readers)]
-        for _, number, record in heapq.merge(*timed, key=_moment):
+        streams = [((None, record) for record in reader) for reader in self.readers]
+        for number, _, record in in_order(streams):
             self._at = number
             self._note(record)
             yield number, record
@@ -111,15 +113,23 @@ class Parts:
             self._lost[self._at] = record.lost_lines
 
 
-def _timed(number: int, reader: Reader) -> Iterator[tuple[str, int, AnyRecord]]:
+def in_order(
+    parts: Iterable[Iterator[tuple[P, AnyRecord]]],
+) -> Iterator[tuple[int, P, AnyRecord]]:
+    """The Records of parts in their one order, each with its part's number and what it came with.
+    When one is given, its part was read no further than it."""
+    timed = (_timed(number, part) for number, part in enumerate(parts))
+    for _, number, beside, record in heapq.merge(*timed, key=lambda each: each[:2]):
+        yield number, beside, record
+
+
+def _timed(
+    number: int, part: Iterator[tuple[P, AnyRecord]]
+) -> Iterator[tuple[str, int, P, AnyRecord]]:
     latest = ""
-    for record in reader:
+    for beside, record in part:
         latest = max(latest, record.at)
-        yield latest, number, record
-
-
-def _moment(each: tuple[str, int, AnyRecord]) -> tuple[str, int]:
-    return each[:2]
+        yield latest, number, beside, record
 
 
 @dataclass(slots=True)

@@ -6,7 +6,6 @@ line is cut off by the next run, and was never taken.
 
 from __future__ import annotations
 
-import heapq
 import os
 import threading
 import time
@@ -21,7 +20,7 @@ import msgspec
 
 from retouch.errors import LedgerDamaged
 from retouch.ledger import FIRST_PREV, Reader, digest_of
-from retouch.ledger.parts import part_paths
+from retouch.ledger.parts import in_order, part_paths
 from retouch.ledger.records import (
     AnyRecord,
     Done,
@@ -123,16 +122,9 @@ class Tails:
             if each not in self.ledgers:
                 self.ledgers.append(each)
                 self._tails.append(Tail(each))
-        timed = (self._timed(number, tail) for number, tail in enumerate(self._tails))
-        for _, number, offset, record in heapq.merge(*timed, key=lambda each: each[:2]):
+        for number, offset, record in in_order([tail.read() for tail in self._tails]):
             self._note(number, record)
             yield place_of(number, offset), record
-
-    def _timed(self, number: int, tail: Tail) -> Iterator[tuple[str, int, int, AnyRecord]]:
-        latest = ""
-        for offset, record in tail.read():
-            latest = max(latest, record.at)
-            yield latest, number, offset, record
 
     def _note(self, number: int, record: AnyRecord) -> None:
         """Which parts are written: what one that begins excludes was left without an end."""
