@@ -113,7 +113,7 @@ class ShardSummary:
 
 
 @dataclass(slots=True)
-class Told:
+class Teller:
     """An Observer that tells the driver."""
 
     link: Link
@@ -250,7 +250,7 @@ class _ShardWork:
 
     async def do(self, hold: Hold, link: Link) -> ShardSummary:
         """As a run on one machine does, with what the holder lends."""
-        told, order = Told(link), self.order
+        told, order = Teller(link), self.order
         wanted = order.has_mirror
         begun = mirrored(self.workspace, rehearse=order.rehearse, wanted=wanted, say=told.said)
         with await _entered(begun) as mirror:
@@ -258,7 +258,7 @@ class _ShardWork:
             is_whole = mirror is None or await self._mirror_closed(mirror, summary, told)
         return ShardSummary.of(summary, is_mirrored=is_whole)
 
-    async def _mirror_closed(self, mirror: Mirror, summary: Summary, told: Told) -> bool:
+    async def _mirror_closed(self, mirror: Mirror, summary: Summary, told: Teller) -> bool:
         mirror.say = told.said
         is_quick = isinstance(summary.stopped, Interrupted)
         copied = await anyio.to_thread.run_sync(partial(mirror.finish, quick=is_quick))
@@ -266,7 +266,7 @@ class _ShardWork:
             told.said(line)
         return not (copied.left or copied.other)
 
-    async def _sent(self, hold: Hold, link: Link, told: Told, mirror: Mirror | None) -> Summary:
+    async def _sent(self, hold: Hold, link: Link, told: Teller, mirror: Mirror | None) -> Summary:
         workspace = self.workspace
         to_do = self.split.plan(self.plan, workspace)
         async with open_ledger(
@@ -294,7 +294,7 @@ class _ShardWork:
         ledger: Ledger,
         selection: Selection,
         lanes: tuple[JobStream, ...],
-        told: Told,
+        told: Teller,
         mirror: Mirror | None,
     ) -> Summary:
         workspace, order, link = self.workspace, self.order, told.link

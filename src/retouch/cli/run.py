@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
     make_folder(workspace.folder)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     wanted = not arguments.no_mirror
-    ending = _Ending(whole, plan, arguments.rehearse, has_report=not arguments.no_report)
+    closing = _Closing(whole, plan, arguments.rehearse, has_report=not arguments.no_report)
     if workers:
         from retouch.cli.crew import CrewRun  # noqa: PLC0415 - start-up time
 
@@ -134,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
             run_id,
             wanted,
         ).go()
-        ending.close(workspace.part, code)
+        closing.close(workspace.part, code)
         return code
     with (
         exclusive(workspace.folder, part=workspace.part) as hold,
@@ -142,16 +142,16 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         job = _Run(workspace, hold, plan, to_do, redo, options, connections, mirror, run_id)
         code = anyio.run(job.go)
-        is_last = ending.close(workspace.part, code)
+        is_last = closing.close(workspace.part, code)
         code = close_mirror(mirror, code)
     if not is_last:  # of shards that ended at once, each saw another
-        ending.close(workspace.part, code)
+        closing.close(workspace.part, code)
     say_traffic()
     return code
 
 
 @dataclass(frozen=True, slots=True)
-class _Ending:
+class _Closing:
     """What is done at a run's end for the folder as a whole: by the last shard that was at work."""
 
     workspace: Workspace
