@@ -114,6 +114,59 @@ def test_ctrl_c_ends_every_worker_in_order(tmp_path: Path) -> None:
         assert "interrupted; run again to go on" in errors
 
 
+def test_a_second_ctrl_c_ends_every_worker_now(tmp_path: Path) -> None:
+    """What is in flight is let go: unknown, each one on file, none sent again by the next run."""
+    with house(tmp_path, seconds=60) as place:
+        place.pictures(30)
+        place.manifest("  - {model: gemini-2.5-flash-image, limits: {concurrency: 4}}")
+        process = place.start_anew("run", "--no-report", "--ray", "--workers", "2")
+        try:
+            until = time.monotonic() + 150
+            while place.posts_arrived() < 4 and time.monotonic() < until:
+                time.sleep(0.05)
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(1)
+            second = time.monotonic()
+            os.killpg(process.pid, signal.SIGINT)
+            _, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
+        assert process.returncode == 130, errors
+        assert time.monotonic() - second < 40, "it waited for the answers"
+        state = read(place.outputs / "ledger.jsonl")
+        assert state.counts() == {"unknown": 4} == {"unknown": place.posts_arrived()}
+        assert "4 unknown" in errors
+
+
+def test_a_rehearsal_by_workers_buys_nothing_and_ends_as_one_on_one_machine(
+    tmp_path: Path,
+) -> None:
+    with house(tmp_path) as place:
+        place.pictures(6)
+        place.manifest(
+            "  - {model: gemini-2.5-flash-image}\n  - {model: kling-v2, poll: {interval: 0.1}}"
+        )
+        words = ("run", "--no-report", "--rehearse", "--outputs")
+        alone = place.retouch(*words, "alone")
+        crew = place.start_anew(*words, "outputs", "--ray", "--workers", "2")
+        _, errors = crew.communicate(timeout=180)
+        assert (alone.returncode, crew.returncode) == (0, 0), (alone.stderr, errors)
+        assert not place.book
+        assert files_of(place, "outputs") == files_of(place, "alone")
+        assert len(files_of(place, "alone")) == 12
+
+
+def files_of(place: House, outputs: str) -> dict[str, str]:
+    """The pictures that the ledgers speak of: by path, their SHA-256."""
+    return {
+        file["path"]: file["sha256"]
+        for ledger in ledgers_in(place.folder / outputs / "manifest.rehearsal")
+        for record in map(json.loads, ledger.read_text().splitlines())
+        if record["event"] == "done"
+        for file in record["files"]
+    }  # fmt: skip
+
+
 def test_a_driver_that_is_killed_takes_its_workers_along(tmp_path: Path) -> None:
     """No signal is heard, nothing is told: the workers' leases run out and Ray ends them, nothing
     is sent any more, and a run on one machine goes on, with nothing bought twice."""

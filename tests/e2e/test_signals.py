@@ -57,6 +57,7 @@ def test_second_ctrl_c_stops_now_and_further_ones_change_nothing(
         assert process.returncode == 130, errors
         assert "Traceback" not in errors
         assert place.state.counts() == Counter(unknown=2)
+        assert "not sent" not in errors
 
 
 @pytest.mark.parametrize(

@@ -391,6 +391,28 @@ async def test_second_interrupt_records_what_was_in_flight(in_memory: Path) -> N
     assert len(work.state.open_charges) == 3
 
 
+@pytest.mark.parametrize("seconds", [0.5, 3.5, 7.5, 12.5, 30.5])
+async def test_a_run_stopped_at_once_says_what_its_ledger_says(
+    in_memory: Path, seconds: float
+) -> None:
+    """Whenever that is: done, unknown and accepted as on file, and what only waited was not sent;
+    so does the run that goes on and is stopped again."""
+    work = bench(in_memory, Provider(seconds=5.0, task_seconds=6.0))
+    lanes = [
+        lane(GEMINI, 9, limits=Limits(concurrency=3)),
+        lane(KLING, 5, limits=Limits(concurrency=2)),
+    ]
+    before: Counter[str] = Counter()
+    for _ in range(2):
+        scope = anyio.CancelScope(deadline=anyio.current_time() + seconds)
+        summary = await work.run(lanes, scope=scope)
+        assert summary.ended
+        del summary.ended["stopped"]
+        assert summary.ended == work.state.counts() - before
+        before = work.state.counts()
+        del before["accepted"]  # what is out is told by each run
+
+
 async def test_limit_sends_so_many_and_no_more(in_memory: Path) -> None:
     """`--limit 4` sends four jobs over all lanes."""
     provider = Provider()

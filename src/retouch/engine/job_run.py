@@ -83,10 +83,14 @@ async def run_job(job: Job, decision: Send | Poll, lane: LaneTools, context: Con
     Raises StorageFailed, and cancellation after writing what was in flight.
     """
     life = _Life(job, lane, context)
-    if isinstance(decision, Poll):
-        await life.resume(decision)
-    else:
-        await life.send(decision)
+    try:
+        if isinstance(decision, Poll):
+            await life.resume(decision)
+        else:
+            await life.send(decision)
+    except anyio.get_cancelled_exc_class():
+        life.broken_off(decision.attempt)
+        raise
 
 
 class _Life:
@@ -102,7 +106,7 @@ class _Life:
         self._asked = self._taker = context.transport.endpoints[0]
         self._permit: Permit | None = None
         self._goes_on = False  # an Attempt follows that is paid for again, knowingly
-        self._is_unknown = self._is_paid_again = False
+        self._is_unknown = self._is_paid_again = self._has_ended = False
         self._empties = 0
         self._last_error: ErrorRecord | None = None
 
@@ -612,6 +616,18 @@ class _Life:
         async with self.context.memory.large if came.aside else nullcontext():
             await self.context.threads(keep)
 
+    def broken_off(self, first: int) -> None:
+        """Tell how a Job stands whose run is being cancelled, by what is on file since its `first`
+        Attempt of this run."""
+        if self._has_ended:
+            return
+        known = self.context.ledger.state.outcomes.get(self.log.key)
+        match known.state if known is not None and known.attempt >= first else None:
+            case "done" | "failed" | "unknown" | "accepted" as state:
+                self._end(state)
+            case _:
+                self._end("stopped")
+
     def _end(
         self,
         ended: Ended,
@@ -621,6 +637,7 @@ class _Life:
         error: ErrorRecord | None = None,
         task: str | None = None,
     ) -> None:
+        self._has_ended = True
         shown = self.log.scrubbed(error) if error else None
         self.context.ended(JobEnd(self.job, ended, paid, files, shown, task))
 
