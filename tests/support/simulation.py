@@ -17,6 +17,7 @@ from pathlib import Path
 import anyio
 
 from retouch.errors import Interrupted
+from retouch.ledger.records import AnyRecord, Done, Unknown
 from retouch.manifest import Limits, Poll, RunSettings
 from retouch.money import Money
 from tests.support.provider import Charge, Mishap, Provider
@@ -136,6 +137,19 @@ def check(work: Bench, provider: Provider) -> None:
     for outcome in state.outcomes.values():
         for file in outcome.files:
             assert (work.folder / file.path).stat().st_size == file.bytes
+    for run, summary in work.told.items():
+        assert _ended(work.records, run) == {
+            word: summary.ended[word] for word in ("done", "unknown")
+        }
+
+
+def _ended(records: list[AnyRecord], run: str) -> dict[str, int]:
+    """How many Jobs were done, and how many left unknown, as the Records of one run say."""
+    last = {getattr(record, "key", ""): record for record in records if record.run == run}
+    return {
+        word: sum(isinstance(record, kind) for record in last.values())
+        for word, kind in (("done", Done), ("unknown", Unknown))
+    }
 
 
 def _cost(charge: Charge) -> Decimal:

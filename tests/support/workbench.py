@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -158,7 +157,7 @@ class Bench:
     unbilled_statuses: tuple[int, ...] = ()
     reuse: tuple[str, ...] = ()
     keep_text: Callable[[str], None] = lambda _: None
-    _runs: Iterator[int] = field(default_factory=itertools.count)
+    told: dict[str, Summary] = field(default_factory=dict)  # by run
 
     async def run(
         self,
@@ -172,7 +171,7 @@ class Bench:
         scope: anyio.CancelScope | None = None,
     ) -> Summary:
         """One run; blocking work is done in place by default, so that a virtual clock can jump."""
-        name = f"run-{next(self._runs)}"
+        name = f"run-{len(self.told)}"
         outputs = Outputs(self.folder, (CANARY,))
         async with (
             open_ledger(
@@ -202,6 +201,7 @@ class Bench:
                 run_options=run_options or RunOptions(seed=7),
                 observer=self.observer,
             )
+            self.told[name] = self.batch.summary
             with scope or anyio.CancelScope():
                 await self.batch.run()
             return self.batch.summary
