@@ -17,7 +17,7 @@ from retouch.dialects import DIALECTS
 from retouch.dialects.base import Capabilities, Dialect
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
-from retouch.engine.context import JobEnd, Resources
+from retouch.engine.context import Alone, JobEnd, Resources
 from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Choice, Selection, open_shelves
 from retouch.engine.summary import RunOptions, Summary
@@ -107,9 +107,9 @@ def dialect_of(model: str) -> Dialect:
     return DIALECTS["openai" if model == GPT else "qiniu"]
 
 
-def filed(folder: Path) -> Picture:
-    """A small picture in a file, as a plan would have it."""
-    data, path = png("filed"), folder / "filed.png"
+def filed(folder: Path, seed: str = "filed") -> Picture:
+    """A small picture in a file, as a plan would have it; its bytes grow with its seed."""
+    data, path = png(seed), folder / "filed.png"
     path.write_bytes(data)
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     return Picture(
@@ -158,6 +158,8 @@ class Bench:
     reuse: tuple[str, ...] = ()
     keep_text: Callable[[str], None] = lambda _: None
     told: dict[str, Summary] = field(default_factory=dict)  # by run
+    sharing: Alone = field(default_factory=Alone)
+    fallback_urls: tuple[str, ...] = ()
 
     async def run(
         self,
@@ -197,6 +199,7 @@ class Bench:
                     unbilled_statuses=frozenset(self.unbilled_statuses),
                     threads=self.threads,
                     keep_text=self.keep_text,
+                    sharing=self.sharing,
                 ),
                 run_options=run_options or RunOptions(seed=7),
                 observer=self.observer,
@@ -209,9 +212,13 @@ class Bench:
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Transport]:
         """The way to the provider: in process."""
-        async with open_transport(
-            Connection(base_url=BASE_URL, key=ApiKey(CANARY), app=self.provider), concurrency=64
-        ) as transport:
+        connection = Connection(
+            base_url=BASE_URL,
+            key=ApiKey(CANARY),
+            fallback_urls=self.fallback_urls,
+            app=self.provider,
+        )
+        async with open_transport(connection, concurrency=64) as transport:
             yield transport
 
     @property

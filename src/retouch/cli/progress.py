@@ -95,13 +95,12 @@ class Progress:
         self._ended[end.ended] += 1
         self._look.note(end)
         self._pictures += len(end.files)
-        if end.paid.usage is not None:
-            self._tokens += end.paid.usage.total_tokens or 0
-        if end.paid.cost is not None and end.paid.cost.currency == NO_CURRENCY:
-            pass  # a server of the user's own costs nothing
-        elif end.paid.cost is not None:
-            self._costs = total([*self._costs.values(), end.paid.cost.money])
-        elif end.ended == "done":
+        for paid in (*end.also_paid, end.paid):
+            self._tokens += (paid.usage and paid.usage.total_tokens) or 0
+            # A server of the user's own costs nothing.
+            if paid.cost is not None and paid.cost.currency != NO_CURRENCY:
+                self._costs = total([*self._costs.values(), paid.cost.money])
+        if end.paid.cost is None and end.ended == "done":
             self._unpriced += 1
         if end.error is not None and end.ended != "accepted":
             job = end.job

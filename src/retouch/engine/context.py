@@ -51,7 +51,8 @@ Ended = Literal["done", "failed", "unknown", "accepted", "stopped"]
 
 @dataclass(frozen=True, slots=True)
 class JobEnd:
-    """How one Job ended in this run: data for progress and counts."""
+    """How one Job ended in this run: data for progress and counts. `also_paid`: what answers
+    without a picture cost before it, that were paid for again."""
 
     job: Job
     ended: Ended
@@ -59,6 +60,7 @@ class JobEnd:
     files: tuple[FileRecord, ...] = ()
     error: ErrorRecord | None = None
     task: str | None = None
+    also_paid: tuple[Paid, ...] = ()
 
 
 def _nowhere(text: str) -> None:

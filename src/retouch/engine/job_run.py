@@ -107,7 +107,7 @@ class _Life:
         self._permit: Permit | None = None
         self._goes_on = False  # an Attempt follows that is paid for again, knowingly
         self._is_unknown = self._is_paid_again = self._has_ended = False
-        self._empties = 0
+        self._empties: list[Paid] = []
         self._last_error: ErrorRecord | None = None
 
     def _ceiling_now(self) -> Money | None:
@@ -533,8 +533,8 @@ class _Life:
         await self.log.failed(attempt, error, billed="yes", paid=paid, task=task)
         self.watch.lost(error)
         again = self.context.again
-        if not produced.pictures and not produced.is_refused and self._empties < again.empties:
-            self._empties += 1
+        if not produced.pictures and not produced.is_refused and len(self._empties) < again.empties:
+            self._empties.append(paid)
             again.empties_sent += 1
             self._goes_on, self._last_error = True, error
             return
@@ -559,13 +559,9 @@ class _Life:
             reservation.settle(None)
         elif cost is not None:
             reservation.settle(cost.money)
+        paid = Paid(usage_record(rejected.usage), cost)
         write = partial(
-            self.log.failed,
-            attempt,
-            error,
-            billed=rejected.billed,
-            paid=Paid(usage_record(rejected.usage), cost),
-            task=task,
+            self.log.failed, attempt, error, billed=rejected.billed, paid=paid, task=task
         )
         alike = self.watch.alike(rejected, task, partial(write, final=False))
         is_jobs_own = rejected.scope == "job" and alike is None
@@ -575,7 +571,7 @@ class _Life:
         self.watch.halt(rejected, headers)
         if rejected.billed != "no":
             self.watch.lost(error)
-        self._end("failed" if is_jobs_own else "stopped", error=error)
+        self._end("failed" if is_jobs_own else "stopped", paid=paid, error=error)
 
     async def _unanswered(self, attempt: int, error: ErrorRecord) -> None:
         """It may have been charged. On the user's terms another Attempt follows; whether there is
@@ -639,7 +635,8 @@ class _Life:
     ) -> None:
         self._has_ended = True
         shown = self.log.scrubbed(error) if error else None
-        self.context.ended(JobEnd(self.job, ended, paid, files, shown, task))
+        before = tuple(self._empties)
+        self.context.ended(JobEnd(self.job, ended, paid, files, shown, task, before))
 
     # --- Between Attempts
 

@@ -131,7 +131,8 @@ class Loop:
                 name, _ = running.pop(pid)
                 self.verdicts[name] = how
                 shutil.rmtree(self._folder / str(pid), ignore_errors=True)
-                sys.stderr.write(f"{how[0]}{'' if len(self.verdicts) % 80 else chr(10)}")
+                known = how in ("killed", "timeout")  # what lives is worth reading at once
+                sys.stderr.write(how[0] if known else f"\n{how}: {name}\n")
                 sys.stderr.flush()
 
     def _in_process(self, mutant: str, session: pytest.Session, order: Sequence[int]) -> int:
