@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
+import msgspec
 import orjson
 
 from retouch.text import url_without_signature
@@ -37,8 +38,7 @@ class Members:
     items: tuple[tuple[str, OptionValue], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True, gc=False):
     """One input image: a local file with its facts, or a URL the server is to fetch.
 
     `file` is an absolute path as text: 100,000 of them are held, and few are opened at a time.
@@ -73,8 +73,7 @@ class Picture:
         return "+".join((self.digest, *self.transforms))
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True, gc=False):
     """One input image with its mask, its further images and its columns.
 
     `name` is the path relative to the input's root, or the URL without its query: what records and
@@ -85,7 +84,7 @@ class Source:
     picture: Picture
     mask: Picture | None = None
     images: tuple[Picture, ...] = ()
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = msgspec.field(default_factory=dict)
     segmentation: Picture | None = None
 
 
@@ -96,6 +95,19 @@ def plain_text(text: str) -> str:
         return text  # one line: what ends lines, and every blank but the space, is not printable
     lines = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
     return "\n".join(line.rstrip() for line in lines.split("\n")).strip("\n")
+
+
+def plain_texts(texts: list[str]) -> list[str]:
+    """`plain_text` of many: a look at all of them tells where none needs a change."""
+    whole = "\n".join(texts)
+    if (
+        whole.isascii()
+        and " \n" not in whole
+        and whole[-1:] != " "
+        and "".join(texts).isprintable()
+    ):
+        return texts
+    return list(map(plain_text, texts))
 
 
 @dataclass(frozen=True, slots=True)

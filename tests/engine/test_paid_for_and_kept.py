@@ -14,6 +14,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from msgspec import structs
 
 from retouch.engine.budget import Cap, Purse
 from retouch.errors import BudgetReached, Interrupted, Refused
@@ -95,7 +96,7 @@ async def test_a_source_that_changed_is_sent_once_it_is_back(tmp_path: Path) -> 
     picture = Picture(f"sha256:{digest}", file=str(path), media_type="image/png", bytes=size)
     given = lane(GEMINI, 1)
     [job] = given.all_jobs
-    job = replace(job, source=replace(job.source, picture=picture))
+    job = replace(job, source=structs.replace(job.source, picture=picture))
     given = TestLane(given.model, given.capabilities, (job,))
     (tmp_path / "out").mkdir()
     work = Bench(tmp_path / "out", Provider())

@@ -136,7 +136,7 @@ def a_folder(path: Path) -> None:
 
 def nonsense_inside(path: Path) -> None:
     with sqlite3.connect(path) as database:
-        database.execute("update remembered set facts = '{\"sha256\": 5}'")
+        database.execute("update remembered set kind = '{\"mode\": 5}'")
     database.close()
 
 

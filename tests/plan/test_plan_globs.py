@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retouch.plan.globs import Trouble, UnfitPattern, compiled, find, glob_of
+from retouch.plan.globs import Files, Trouble, UnfitPattern, compiled, find, glob_of
 
 # A busy machine is no failure.
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,7 +43,18 @@ def tree(tmp_path: Path) -> Path:
 
 
 def found(folder: Path, pattern: str) -> list[str | Trouble]:
-    return list(find(folder, compiled(pattern)))
+    return in_full(find(folder, compiled(pattern)))
+
+
+def in_full(found: Iterable[Files | str | Trouble]) -> list[str | Trouble]:
+    """Files by their paths, each for itself."""
+    paths: list[str | Trouble] = []
+    for each in found:
+        if isinstance(each, Files):
+            paths += [each.folder + name for name in each.names]
+        else:
+            paths.append(each)
+    return paths
 
 
 @pytest.mark.parametrize(
@@ -85,7 +97,7 @@ def standing_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_walking_and_matching_agree(standing_tree: Path, segments: list[str]) -> None:
     """What is found in a tree is what each of its paths says of itself."""
     pattern = compiled("/".join(segments))
-    walked = list(find(standing_tree, pattern))
+    walked = in_full(find(standing_tree, pattern))
     assert len(set(walked)) == len(walked)
     assert set(walked) == {name for name in TREE if pattern.matches(name)}
 

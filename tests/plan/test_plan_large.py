@@ -7,16 +7,17 @@ import itertools
 import string
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retouch.job import Job
+from retouch.job import Job, plain_text, plain_texts
 from retouch.plan import Lane, Plan, checked, validation
-from retouch.plan.paths import _fit, _made_fit, output_paths
+from retouch.plan.columns import BUILT_IN, Columns, in_all
+from retouch.plan.paths import _fit, _made_fit, hashes, output_paths, same_file
 from tests.support.studio import GEMINI, Studio
 
 TWO_MODELS = [{"model": GEMINI}, {"model": "gemini-3.0-pro-image-preview"}]
@@ -79,6 +80,55 @@ def test_what_new_jobs_ask_for_is_known_without_making_them(
 @given(st.text(string.ascii_letters[:6] + "conaux._ -~+\0\u212a19\n", max_size=10))
 def test_a_part_that_fits_at_a_quick_look_is_what_the_long_way_makes_of_it(text: str) -> None:
     assert _fit(text) == _made_fit.__wrapped__(text)
+
+
+_PATHS = st.lists(
+    st.text(st.sampled_from("ab.. /\0é\u0301 A-\n"), min_size=1, max_size=7), min_size=1, max_size=4
+)
+
+
+@given(
+    paths=_PATHS,
+    kind=st.sampled_from(["path", "label", "row", "mixed"]),
+    name=st.sampled_from([*BUILT_IN, "color"]),
+    otherwise=st.sampled_from([None, "other"]),
+)
+def test_a_column_of_all_is_that_of_each(
+    paths: list[str], kind: str, name: str, otherwise: str | None
+) -> None:
+    """With columns of a path alone, with a label, with a table's row, and all of these."""
+    made: list[Mapping[str, str]] = []
+    for at, path in enumerate(paths):
+        this = ("path", "label", "row")[at % 3] if kind == "mixed" else kind
+        row = (("color", "stem"), (f"c{at}", "own")) if this == "row" else ((), ())
+        made.append(Columns(path, None, *row, label="given" if this == "label" else ""))
+    try:
+        one_by_one = [
+            each[name] if otherwise is None else each.get(name, otherwise) for each in made
+        ]
+    except KeyError:
+        with pytest.raises(KeyError):
+            in_all(made, name, otherwise)
+    else:
+        assert in_all(made, name, otherwise) == one_by_one
+
+
+@given(st.lists(st.text("ab \n\r\0\u00a0é\u0301\ud800", max_size=5), min_size=1, max_size=4))
+def test_texts_made_plain_together_are_those_made_plain_one_by_one(texts: list[str]) -> None:
+    assert plain_texts(list(texts)) == list(map(plain_text, texts))
+
+
+@given(
+    st.sampled_from(
+        ["{parent}/{stem}-{index}", "{stem}.png/{name}", "{label}{index}/x", "a/{stem}", "{parent}"]
+    ),
+    _PATHS,
+)
+def test_tails_made_together_are_those_made_one_by_one(template: str, names: list[str]) -> None:
+    paths = output_paths(template)
+    made = [Columns(path) for path in names]
+    assert paths.tails(made) == list(map(paths.tail, made))
+    assert len(set(hashes(names))) == len({same_file(each) for each in names})
 
 
 _NAMES = st.sampled_from(["", "a", "A", "b", "a/b", "x.png", "é", "e\u0301", "con", "m"])

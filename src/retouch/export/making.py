@@ -4,11 +4,12 @@ placed. Runs in threads, for decoding and hashing let others run; everything it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from typing import Literal
 
 import orjson
+from msgspec import structs
 
 from retouch.engine.outputs import Outputs
 from retouch.export.arrow import AMOUNT_UNIT
@@ -128,7 +129,7 @@ class Maker:
         source = order.item.source
         picture = source.picture
         is_readable = picture.media_type in SUFFIXES
-        sent = replace(picture, transforms=() if is_readable else ("convert",))
+        sent = structs.replace(picture, transforms=() if is_readable else ("convert",))
         media_type = picture.media_type if is_readable and picture.media_type else "image/png"
         size = (picture.width or 0, picture.height or 0)
         whole = rendered(payload(sent), media_type, size, None, self._rules.image_format)

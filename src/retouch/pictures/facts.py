@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 Role = Literal["picture", "foreign", "mask"]
 """What a file is used as; `foreign` is a picture whose kind `convert: true` allows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A whole picture's facts, all of the file as it stands.
 
     `sha256` is 64 hex digits of the file's bytes. `mode` is Pillow's name, with the depth where

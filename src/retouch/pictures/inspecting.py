@@ -14,10 +14,10 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
+from msgspec import structs
 from PIL import Image
 
 from retouch.pictures.facts import BadPicture, Facts, Role
@@ -77,7 +77,7 @@ def inspect_data(
         found = skeleton(data)
         _refuse_oversized(found, role)
         facts = _decoded_with_goodwill(path, data, found, role, hashed=hashed)
-        return replace(facts, warnings=(*facts.warnings, *found.warnings))
+        return structs.replace(facts, warnings=(*facts.warnings, *found.warnings))
     except UnreadableFile as error:
         return BadPicture(path, error.reason, error.remedy)
     except Flaw as error:
@@ -163,7 +163,7 @@ def _decoded_with_goodwill(
         facts = _decoded(path, png_without_remarks(data), found, role, hashed=hashed)
         reason = one_clean_line(str(error), 120) or type(error).__name__
         said = f"holds remarks that a decoder refuses ({reason}); its pixels are whole"
-        return replace(
+        return structs.replace(
             facts,
             sha256=hashlib.sha256(data).hexdigest(),
             bytes=len(data),

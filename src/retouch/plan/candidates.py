@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+import msgspec
 
 from retouch.errors import Problem
 from retouch.plan.annotations import Annotations
@@ -47,8 +48,7 @@ Span = tuple[int, int]
 """Where a picture lies in its file: offset and length in bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(msgspec.Struct, frozen=True, gc=False):
     """A picture as an input names it: `path` is absolute, or a URL.
 
     `file` and `line` say where a table or list names it ("" and 0 where nothing has lines).
@@ -68,8 +68,7 @@ class Named:
     in_shares: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """One source as it was named. References are URLs or absolute paths.
 
     `file` and `line` say where a table or list names it ("" and 0 for a glob's). `span` is where

@@ -5,8 +5,11 @@ What is checked here holds for every model; what a model takes is its lane's to 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec import structs
 
 from retouch.job import Picture, Source
 from retouch.manifest import Input, Loaded
@@ -23,8 +26,7 @@ AT_ONCE = 2048  # candidates whose files are asked for together
 _SENT_AS_THEY_ARE = ("image/png", "image/jpeg", "image/webp")
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True, gc=False):
     """A Source with the facts of its pictures, in the order they are sent; None for a URL.
 
     `input` is that of the manifest which names it. The facts are kinds of pictures (`Kinds`),
@@ -66,12 +68,11 @@ class Kinds:
         )  # fmt: skip
         known = self._known.get(kind)
         if known is None:
-            known = self._known[kind] = replace(facts, sha256="", bytes=0, etag="")
+            known = self._known[kind] = structs.replace(facts, sha256="", bytes=0, etag="")
         return known
 
 
-@dataclass(frozen=True, slots=True)
-class Looks:
+class Looks(msgspec.Struct, frozen=True, gc=False):
     """What of a candidate is to be looked at; None for a URL."""
 
     source: Look | None
@@ -108,6 +109,10 @@ def _look(
     return Look(reference, role, span, hashed)
 
 
+_Quiet = tuple[Facts, tuple[Facts] | None, tuple[int, int], str]
+"""A kind as it was read (held, so that no other has its id), and what its Sources share."""
+
+
 class Checks:
     """Makes Sources of candidates; files shared by many are one Picture."""
 
@@ -121,6 +126,11 @@ class Checks:
         self._pictures: dict[tuple[str, Span | None], Picture] = {}
         self._shared = _Shared()
         self._kinds = Kinds()
+        self._quiet: dict[int, _Quiet] = {}
+        self._as_they_are = [
+            not (hashed or given.convert or given.mask or given.images or given.segmentation)
+            for given in loaded.manifest.inputs
+        ]
         self._before = f"{str(loaded.folder).rstrip('/')}/"
 
     def all(
@@ -128,19 +138,88 @@ class Checks:
     ) -> Iterator[Checked | BadSource]:
         """Every candidate looked at and checked, in order. They are taken from their list, so that
         none is held twice."""
-        inputs = self._loaded.manifest.inputs
-        for candidate in candidates:
-            self._shared.add(candidate)
+        self._shared.add(candidates)
         candidates.reverse()
         while candidates:
             some = [candidates.pop() for _ in range(min(AT_ONCE, len(candidates)))]
-            looks = [looks_of(each, inputs[each.input], hashed=self._hashed) for each in some]
-            self._album.look((look for each in looks for look in each.all()), on_progress)
-            for candidate, each in zip(some, looks, strict=True):
-                yield self._check(candidate, each)
-                for look in each.all():
-                    if look.path not in self._shared:
-                        self._album.forget(look)
+            known = self._known(some)
+            if on_progress and len(known) > known.count(None):
+                on_progress(len(known) - known.count(None))
+            unknown = [each for each, found in zip(some, known, strict=True) if found is None]
+            closely = self._looked_at(unknown, on_progress)
+            for found in known:
+                yield next(closely) if found is None else found
+
+    def _looked_at(
+        self, candidates: list[Candidate], on_progress: OnProgress | None
+    ) -> Iterator[Checked | BadSource]:
+        """These candidates, each looked at closely."""
+        inputs = self._loaded.manifest.inputs
+        looks = [looks_of(each, inputs[each.input], hashed=self._hashed) for each in candidates]
+        self._album.look((look for each in looks for look in each.all()), on_progress)
+        for candidate, each in zip(candidates, looks, strict=True):
+            yield self._check(candidate, each)
+            for look in each.all():
+                if look.path not in self._shared:
+                    self._album.forget(look)
+
+    def _known(self, candidates: list[Candidate]) -> list[Checked | None]:
+        """The Sources of pictures that go alone, were looked at before and of which nothing is to
+        be said: most are, and few words are made of each. None for all others."""
+        found: list[Checked | None] = [None] * len(candidates)
+        plain = [at for at, each in enumerate(candidates) if self._goes_alone(each)]
+        pictures = self._album.pictures([candidates[at].reference for at in plain])
+        for at, picture in zip(plain, pictures, strict=True):
+            if picture is None:
+                continue
+            sha256, kind, size = picture
+            if (quiet := self._quiet.get(id(kind))) is None:
+                quiet = self._quiet[id(kind)] = self._quiet_kind(kind)
+            _, alone, sides, media_type = quiet
+            if alone is None or not sha256:
+                continue
+            each = candidates[at]
+            width, height = sides
+            found[at] = Checked(
+                Source(
+                    each.name,
+                    Picture(
+                        f"sha256:{sha256}", each.reference, None, media_type, size, width, height
+                    ),
+                    None,
+                    (),
+                    each.columns.take(sides),
+                ),
+                each.input,
+                alone,
+            )
+        return found
+
+    def _goes_alone(self, each: Candidate) -> bool:
+        """Whether it is a file of its own with one picture in it, which nothing goes with."""
+        return (
+            each.mask is None
+            and each.span is None
+            and not each.in_shares
+            and not each.images
+            and each.segmentation is None
+            and self._as_they_are[each.input]
+            and each.reference[:1] == "/"
+            and "://" not in each.reference[:40]
+            and each.reference not in self._shared
+            and _is_text(each.name)
+        )
+
+    def _quiet_kind(self, kind: Facts) -> _Quiet:
+        """What Sources of a kind have in common, where nothing is to be said of it."""
+        is_quiet = (
+            not (kind.warnings or kind.frames > 1 or kind.is_turned)
+            and kind.media_type in _SENT_AS_THEY_ARE
+            and kind.looks is None
+        )
+        same = self._kinds.of(kind)
+        alone, sides = self._kinds.alone(same)
+        return kind, alone if is_quiet else None, sides, same.media_type
 
     def _check(self, candidate: Candidate, looks: Looks) -> Checked | BadSource:
         """The candidate's Source, or every reason why it cannot be one."""
@@ -275,20 +354,18 @@ class _Shared:
     """References that are named more than once."""
 
     def __init__(self) -> None:
-        self._seen: set[int] = set()
-        self._known: set[str] = set()
+        self._known: frozenset[str] = frozenset()
 
-    def add(self, candidate: Candidate) -> None:
-        self._add(candidate.reference)
-        for other in (*candidate.images, candidate.mask, candidate.segmentation):
-            if other is not None:
-                self._add(other)
-
-    def _add(self, reference: str) -> None:
-        digest = hash(reference)
-        if digest in self._seen:
-            self._known.add(reference)
-        self._seen.add(digest)
+    def add(self, candidates: list[Candidate]) -> None:
+        """Find them in all there are."""
+        named = [each.reference for each in candidates]
+        for each in candidates:
+            if each.images or each.mask is not None or each.segmentation is not None:
+                others = (*each.images, each.mask, each.segmentation)
+                named += [other for other in others if other is not None]
+        if len(set(named)) < len(named):
+            counts = Counter(named)
+            self._known = frozenset(name for name, times in counts.items() if times > 1)
 
     def __contains__(self, reference: str) -> bool:
         return reference in self._known

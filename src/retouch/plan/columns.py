@@ -7,13 +7,17 @@ over a built-in one of the same name.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import PurePosixPath
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from retouch.plan.annotations import Annotations
 from retouch.text import url_without_signature
 
+AT_ONCE = 4096  # sources of which something is made together
+_OF_PATH = ("stem", "name", "suffix", "parent")
 BUILT_IN = ("stem", "name", "suffix", "parent", "label", "width", "height")
 OF_A_JOB = ("model", "prompt", "index")  # known once a job is made of the source
 
@@ -29,10 +33,39 @@ def _of_path(path: str, column: str) -> str:
         case "label":
             return parent.rpartition("/")[2]
         case "stem":
-            return name[: _suffix_at(name)]
+            at = name.rfind(".")  # as most: a dot after something else than dots
+            return name[:at] if at > 0 and name[0] != "." else name[: _suffix_at(name)]
         case "suffix":
             return name[_suffix_at(name) :]
     raise KeyError(column)
+
+
+Item = TypeVar("Item")
+
+
+def batched(items: Iterable[Item], size: int = AT_ONCE) -> Iterator[list[Item]]:
+    """The items in lists of `size`, the last of what is left."""
+    left = iter(items)
+    while some := list(islice(left, size)):
+        yield some
+
+
+def in_all(
+    columns: Sequence[Mapping[str, str]], name: str, otherwise: str | None = None
+) -> list[str]:
+    """One column of many sources: of a folder's files all at once. `otherwise`: what stands for
+    it where a source has none; KeyError for that without."""
+    if name in _OF_PATH and all(type(each) is Columns and each.is_of_path for each in columns):
+        paths = [each.path for each in columns if isinstance(each, Columns)]
+        match name:
+            case "name":
+                return [path[path.rfind("/") + 1 :] for path in paths]
+            case "parent":
+                return [path[: max(path.rfind("/"), 0)] for path in paths]
+        return [_of_path(path, name) for path in paths]
+    if otherwise is None:
+        return [each[name] for each in columns]
+    return [each.get(name, otherwise) for each in columns]
 
 
 def _suffix_at(name: str) -> int:
@@ -116,6 +149,11 @@ class Columns(Mapping[str, str]):
         return f"Columns({dict(self)!r})"
 
     @property
+    def is_of_path(self) -> bool:
+        """Whether the path alone tells its built-in columns."""
+        return not (self._header or self._label)
+
+    @property
     def path(self) -> str:
         """The source's path, which the built-in columns are made of."""
         return self._path
@@ -124,6 +162,11 @@ class Columns(Mapping[str, str]):
     def header(self) -> tuple[str, ...]:
         """The names of the table's columns."""
         return self._header
+
+    def take(self, size: tuple[int, int]) -> Columns:
+        """These columns, which nobody else holds yet, with the picture's size."""
+        self._size = size
+        return self
 
     def measured(self, size: tuple[int, int], *, in_shares: bool = False) -> Columns:
         """The same columns, with the picture's width and height known; `in_shares`: annotations

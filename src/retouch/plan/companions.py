@@ -5,8 +5,10 @@ templates of its columns.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import structs
 
 from retouch.errors import Problem
 from retouch.manifest import Input, Loaded, Location
@@ -72,7 +74,7 @@ class Companions:
                 images.append(named)
             else:
                 named_once[key] = named
-        return replace(
+        return structs.replace(
             candidate,
             mask=named_once.get("mask"),
             segmentation=named_once.get("segmentation"),

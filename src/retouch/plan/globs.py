@@ -16,6 +16,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+from bisect import bisect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,26 +98,43 @@ class Glob:
 
     def paths(self) -> Iterator[str | Trouble]:
         """The absolute path of everything that matches, each once, alternative by alternative."""
-        seen: set[str] = set()
+        for found in self.runs():
+            if isinstance(found, Files):
+                yield from (f"{found.folder}{name}" for name in found.names)
+            else:
+                yield found
+
+    def runs(self) -> Iterator[Files | Linked | Trouble]:
+        """The same, the files of a folder that follow each other at once."""
+        seen: dict[str, set[str]] = {}
         for folder, pattern in self.patterns:
             before = f"{folder}".rstrip("/")
             for found in find(folder, pattern):
                 if isinstance(found, Trouble):
                     yield replace(found, path=f"{before}/{found.path}")
                     continue
-                path = f"{before}/{found}"
-                if isinstance(found, Linked):
-                    path = Linked(path)
-                if len(self.patterns) == 1:
-                    yield path
-                elif path not in seen:
-                    seen.add(path)
-                    yield path
+                if isinstance(found, Files):
+                    place, names = f"{before}/{found.folder}", found.names
+                else:
+                    place, slash, name = f"{before}/{found}".rpartition("/")
+                    place, names = place + slash, [name]
+                if len(self.patterns) > 1:  # an alternative may take what an earlier one took
+                    known = seen.setdefault(place, set())
+                    names = [name for name in names if name not in known]
+                    known.update(names)
+                if isinstance(found, Files) and names:
+                    yield Files(place, names)
+                elif not isinstance(found, Files):
+                    yield from (Linked(f"{place}{name}") for name in names)
 
-    def in_any_case(self) -> Iterator[str | Trouble]:
+    def in_any_case(self) -> Iterator[str]:
         """What would match below `base` if upper and lower case were one."""
         for folder, pattern in self.patterns:
-            yield from find(folder, compiled(pattern.text, ignore_case=True))
+            for found in find(folder, compiled(pattern.text, ignore_case=True)):
+                if isinstance(found, Files):
+                    yield from found.names
+                elif isinstance(found, Linked):
+                    yield found
 
     def matches(self, path: str) -> bool:
         """Whether an absolute path is one the text means."""
@@ -234,15 +252,25 @@ class Trouble:
 
 
 class Linked(str):
-    """A path that is a link itself, as its folder's listing says."""
+    """A path that is a link itself, or nothing that is plainly a file, as its folder's listing
+    says."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files of one folder, by name: what is plainly one, and no link; `folder` ends in `/`, or is
+    "" for where the pattern begins."""
+
+    folder: str
+    names: list[str]
 
 
 NOT_FOLLOWED = "is a linked folder, and `**` follows no links"
 
 
-def find(folder: Path, pattern: Pattern) -> Iterator[str | Trouble]:
+def find(folder: Path, pattern: Pattern) -> Iterator[Files | Linked | Trouble]:
     """Relative paths (with `/`) of what the pattern matches below `folder`, in order of names.
 
     Anything but folders is given, so that a pipe or a broken link is told, not passed over.
@@ -268,34 +296,74 @@ class _Below:
 
 def _matching(
     folder: Path, below: str, pattern: Pattern, states: set[int]
-) -> Iterator[str | Trouble | _Below]:
+) -> Iterator[Files | Linked | Trouble | _Below]:
     """What matches in one folder, and the folders to go on in, in order of names."""
+    names: list[str] = []
+    others: list[os.DirEntry[str]] = []
     try:
         with os.scandir(folder / below) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
+            for entry in listing:
+                if _is_plain(entry):
+                    names.append(entry.name)
+                else:
+                    others.append(entry)
     except OSError as error:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             reason = f"cannot be looked into: {error.strerror} (errno {error.errno})"
             yield Trouble(below.rstrip("/") or ".", reason, "check its permissions")
         return
-    last = len(pattern.segments)
-    for entry in entries:
-        after = pattern.after(states, entry.name)
-        if not after:
-            continue
-        path = below + entry.name
-        if not _is_folder(entry):
-            if last in after:
-                yield Linked(path) if entry.is_symlink() else path
-            continue
-        if entry.is_symlink():
-            by_name = pattern.after(states, entry.name, by_name=True)
-            if pattern.goes_on(pattern.opened(after)) and not by_name:
-                yield Trouble(path, NOT_FOLLOWED, "", is_link=True)
-            after = by_name
-        opened = pattern.opened(after)
-        if pattern.goes_on(opened):
-            yield _Below(f"{path}/", opened)
+    names = _taken(names, pattern, states)
+    names.sort()
+    begin = 0
+    for entry in sorted(others, key=lambda entry: entry.name):
+        end = bisect(names, entry.name, begin)
+        if end > begin:
+            yield Files(below, names[begin:end])
+        begin = end
+        yield from _other(entry, below, pattern, states)
+    if begin < len(names):
+        yield Files(below, names[begin:] if begin else names)
+
+
+def _taken(names: list[str], pattern: Pattern, states: set[int]) -> list[str]:
+    """Those of a folder's names that end the pattern."""
+    last = len(pattern.segments) - 1
+    test = pattern.segments[last] if last in states else None
+    if test is None:
+        return []
+    if pattern.hidden[last]:
+        return [name for name in names if test(name)]
+    return [name for name in names if name[0] != "." and test(name)]
+
+
+def _other(
+    entry: os.DirEntry[str], below: str, pattern: Pattern, states: set[int]
+) -> Iterator[Linked | Trouble | _Below]:
+    """What there is to do about what is no plain file."""
+    after = pattern.after(states, entry.name)
+    if not after:
+        return
+    path = below + entry.name
+    if not _is_folder(entry):
+        if len(pattern.segments) in after:
+            yield Linked(path)
+        return
+    if entry.is_symlink():
+        by_name = pattern.after(states, entry.name, by_name=True)
+        if pattern.goes_on(pattern.opened(after)) and not by_name:
+            yield Trouble(path, NOT_FOLLOWED, "", is_link=True)
+        after = by_name
+    opened = pattern.opened(after)
+    if pattern.goes_on(opened):
+        yield _Below(f"{path}/", opened)
+
+
+def _is_plain(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file and no link, as far as is known."""
+    try:
+        return entry.is_file(follow_symlinks=False)
+    except OSError:
+        return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 from pathlib import Path
+
+import msgspec
 
 from retouch.pictures import BadPicture, Facts, Role, inspect
 from retouch.plan.candidates import Span
@@ -25,8 +26,7 @@ OnProgress = Callable[[int], object]
 """Told how many more files were looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(msgspec.Struct, frozen=True, gc=False):
     """A file to be looked at: its absolute path, what it is used as, where in it the picture is;
     `hashed`: how it looks is asked for, too."""
 
@@ -43,6 +43,23 @@ class Album:
         self._cache = cache
         self._objects = objects
         self._found: dict[Look, Facts | BadPicture] = {}
+
+    def pictures(self, paths: Sequence[str]) -> list[tuple[str, Facts, int] | None]:
+        """SHA-256, kind and bytes of each file that is known from before and still as it was; the
+        files are of a picture each, and stand in one order in folder and list."""
+        there: list[int] = []
+        statuses: list[os.stat_result] = []
+        for at, path in enumerate(paths):
+            status = _status(path)
+            if status is not None:
+                there.append(at)
+                statuses.append(status)
+        found: list[tuple[str, Facts, int] | None] = [None] * len(paths)
+        known = self._cache.pictures([paths[at] for at in there], statuses)
+        for at, status, each in zip(there, statuses, known, strict=True):
+            if each is not None:
+                found[at] = (*each, status.st_size)
+        return found
 
     def facts(self, look: Look) -> Facts | BadPicture:
         """What `look` found."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import inf
+
+from msgspec import structs
 
 from retouch.dialects.base import Capabilities, Dialect, PictureLimits, Placement
 from retouch.errors import Problem
@@ -25,6 +27,8 @@ from retouch.plan.prompts import Variant
 from retouch.plan.validation import check_prompts
 from retouch.plan.warnings import Warnings
 from retouch.text import one_clean_line
+
+KINDS_CAP = 1_000  # of pictures that are seen at a glance
 
 
 class LaneBuilder:
@@ -54,19 +58,25 @@ class LaneBuilder:
         self, checked: list[Checked], prompts: tuple[Variant, ...], output: OutputPaths
     ) -> Lane | None:
         """The lane of the sources the model takes; None if it cannot be sent pictures at all."""
-        counts = Counter(len(each.facts) for each in checked) or Counter({1: 1})
+        shared = self._shared
+        survey = shared.survey(checked)
+        counts = survey.pictures or {1: None}
         options: Options = ()
         for images in counts:
             options = self._meet(images)
         if len(self._placements) < len(counts):
             return None
-        taken: list[Source] = []
-        numbers = array("L")
-        for number, source in self._taken(checked):
-            taken.append(source)
-            numbers.append(number)
-        sources = self._shared.sources(tuple(taken))
-        if any(map(_is_edited, checked)) and not sources:
+        numbers: Sequence[int] = range(len(checked))
+        if survey.examples is not None and all(map(self._goes_as_it_is, survey.examples)):
+            sources = survey.sources
+        else:
+            taken: list[Source] = []
+            numbers = array("L")
+            for number, source in self._taken(checked):
+                taken.append(source)
+                numbers.append(number)
+            sources = shared.sources(tuple(taken))
+        if not sources and any(map(_is_edited, checked)):
             what = f"no source is left that {self.model.model} takes"
             self.problems.append(
                 self.loaded.problem(("models", self._index), what, "see the bad sources")
@@ -88,7 +98,7 @@ class LaneBuilder:
             combine=self.loaded.manifest.combine,
             numbers=numbers if len(numbers) < len(checked) else range(len(numbers)),
         )
-        found = check_prompts(self.loaded, lane, self._by_images, self._tally)
+        found = check_prompts(self.loaded, lane, self._by_images, self._tally, shared.renderings)
         self.problems.extend(found.problems)
         return replace(
             lane,
@@ -175,7 +185,9 @@ class LaneBuilder:
             elif (mask, *pictures) == (source.mask, source.picture, *source.images):
                 yield number, source  # one for all lanes, unless this model needs another
             else:
-                changed = replace(source, picture=pictures[0], images=pictures[1:], mask=mask)
+                changed = structs.replace(
+                    source, picture=pictures[0], images=pictures[1:], mask=mask
+                )
                 yield number, changed
 
     def _goes_as_it_is(self, each: Checked) -> bool:
@@ -205,7 +217,7 @@ class LaneBuilder:
             return mask, []
         limits = capabilities.mask_limits
         if capabilities.mask_polarity == "transparent" and mask.url is None:
-            mask = replace(mask, transforms=(*mask.transforms, "cut_out"))
+            mask = structs.replace(mask, transforms=(*mask.transforms, "cut_out"))
         else:
             mask = self._fitted(mask, each.mask_facts, limits, each)
         return mask, [f"its mask {fault}" for fault in faults(mask, each.mask_facts, limits)]
@@ -222,7 +234,7 @@ class LaneBuilder:
         by_link = limits.urls_only and self.loaded.manifest.publish is not None
         if not (transforms or by_link):
             return picture
-        return replace(picture, transforms=transforms, by_link=by_link)
+        return structs.replace(picture, transforms=transforms, by_link=by_link)
 
 
 def _is_edited(each: Checked) -> bool:
@@ -231,13 +243,54 @@ def _is_edited(each: Checked) -> bool:
     return not isinstance(columns, Columns) or columns.is_augmented
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All sources of a plan: how many pictures some of them have, in the order they come.
+
+    `examples`: of each kind the one with the most bytes, where every source goes alone and is
+    edited: what fits these fits all. None where some are to be looked at one by one.
+    """
+
+    sources: tuple[Source, ...]
+    pictures: dict[int, None]
+    examples: tuple[Checked, ...] | None
+
+
+def _surveyed(checked: list[Checked]) -> Survey:
+    sources = tuple([each.source for each in checked])
+    pictures = dict.fromkeys([len(each.facts) for each in checked])
+    examples: dict[tuple[int, int], Checked] = {}
+    if pictures == {1: None}:
+        for each in checked:
+            source = each.source
+            place = (id(each.facts), each.input)
+            largest = examples.get(place)
+            if largest is None:
+                if len(examples) == KINDS_CAP:
+                    return Survey(sources, pictures, None)
+                examples[place] = each
+            elif (source.picture.bytes or 0) > (largest.source.picture.bytes or 0):
+                examples[place] = each
+            if source.mask is not None or not _is_edited(each):
+                return Survey(sources, pictures, None)
+    return Survey(sources, pictures, tuple(examples.values()) or None)
+
+
 class Shared:
     """What lanes have in common: how a file is looked at, and what is found out of the same
     sources once."""
 
     def __init__(self, inspect: Inspect) -> None:
         self.inspect = inspect
+        self.renderings: dict[object, int | None] = {}
         self._known: list[tuple[tuple[Source, ...], frozenset[Identity]]] = []
+        self._survey: tuple[list[Checked], Survey] | None = None
+
+    def survey(self, checked: list[Checked]) -> Survey:
+        """What all sources come to."""
+        if self._survey is None or self._survey[0] is not checked:
+            self._survey = (checked, _surveyed(checked))
+        return self._survey[1]
 
     def sources(self, taken: tuple[Source, ...]) -> tuple[Source, ...]:
         """The sources, as an earlier lane holds them if it has the same."""
@@ -255,6 +308,8 @@ class Shared:
 
 def _repeated(sources: Iterable[Source]) -> frozenset[Identity]:
     sources = tuple(sources)
+    if len({each.picture.digest for each in sources}) == len(sources):
+        return frozenset()  # no content twice, whatever goes with it
     if len({hash(identity(source)) for source in sources}) == len(sources):
         return frozenset()
     counts = Counter(map(identity, sources))

@@ -100,8 +100,8 @@ def _built(  # noqa: PLR0917 - build's own
             lanes.append(lane)
         bad.extend(builder.bad_sources)
         problems.extend(builder.problems)
-    inputs = tuple([each.source for each in checked])
-    del checked  # what follows asks for no facts, and 100,000 sources' are many
+    inputs = shared.survey(checked).sources
+    del checked, shared  # what follows asks for no facts, and 100,000 sources' are many
     problems.extend(_same_work(loaded, lanes))
     if not _distinct(problems, "error"):  # paths can be made only where prompts and columns can
         problems.extend((*check_paths(loaded, lanes), *feeding_on_results(loaded, outputs, lanes)))

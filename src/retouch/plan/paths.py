@@ -11,13 +11,15 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import repeat
 from typing import TypeVar
 
 from retouch.manifest.model import DEFAULT_OUTPUT_PATH
 from retouch.manifest.names import same_path, unfit_for_a_path
+from retouch.plan.columns import batched, in_all
 from retouch.plan.templates import Name, Template, parse
 
 PART_BYTES = 200  # under the usual 255, with room for suffixes and temporary names
@@ -141,6 +143,23 @@ class OutputPaths:
         folders = [_as_folder(each) for each in found[:-1]]
         return "/".join([*folders, *found[-1:]])
 
+    def tails(self, columns: Sequence[Mapping[str, str]]) -> list[str]:
+        """`tail` of many sources. KeyError for a column that one of them does not have."""
+        parts = [
+            part for part in self.parts if part.parts == _PARENT or _OF_A_JOB.isdisjoint(part.names)
+        ]
+        if self.crowded or not parts or parts[-1].parts == _PARENT:
+            return list(map(self.tail, columns))
+        found: list[Iterable[str]] = []
+        for part in parts:
+            if part.parts == _PARENT:
+                found.append(map(_before, in_all(columns, "parent")))
+            else:
+                texts = _all_rendered(part, columns)
+                is_last = part is parts[-1]
+                found.append(texts if is_last else (f"{_as_folder(text)}/" for text in texts))
+        return list(map("".join, zip(*found, strict=True)))
+
     def _parts_of(self, columns: Mapping[str, str]) -> tuple[Template, ...]:
         if self.crowded and _place(columns, "name") in self.crowded:
             return self.full
@@ -150,6 +169,12 @@ class OutputPaths:
 @lru_cache(maxsize=1024)
 def _folders(parent: str) -> tuple[str, ...]:
     return tuple(fit_part(name) for name in parent.split("/") if name)
+
+
+@lru_cache(maxsize=1024)
+def _before(parent: str) -> str:
+    """What the folders of a source make of the path before its name."""
+    return "".join(f"{_as_folder(folder)}/" for folder in _folders(parent))
 
 
 Run = tuple[Template, ...]
@@ -236,6 +261,27 @@ def _rendered(part: Template, columns: Mapping[str, str], of_job: Mapping[str, s
     return _fit("".join(pieces)).replace(_INDEX_MARK, "{index}")
 
 
+def _all_rendered(part: Template, columns: Sequence[Mapping[str, str]]) -> list[str]:
+    """One part for many sources, on which alone it hangs."""
+    pieces: list[Iterable[str]] = []
+    for piece in part.parts:
+        if isinstance(piece, str):
+            pieces.append(repeat(piece, len(columns)))
+        elif piece.name == "index":
+            pieces.append(repeat(_INDEX_MARK, len(columns)))
+        else:
+            values = in_all(columns, piece.name)
+            if _INDEX_MARK in "".join(values):
+                values = [value.replace(_INDEX_MARK, "_") for value in values]
+            pieces.append(values)
+    texts = list(map("".join, zip(*pieces, strict=True))) or [""] * len(columns)
+    if max(map(len, texts)) > PART_BYTES or not all(map(_FITS.fullmatch, texts)):
+        texts = list(map(_fit, texts))
+    if "index" in part.names:
+        texts = [text.replace(_INDEX_MARK, "{index}") for text in texts]
+    return texts
+
+
 def _value(name: str, columns: Mapping[str, str], of_job: Mapping[str, str]) -> str:
     return of_job[name] if name in of_job else columns[name]
 
@@ -251,7 +297,11 @@ def told_apart(paths: OutputPaths, sources: Iterable[Mapping[str, str]]) -> Outp
     """The default template for the plan's `sources` (their columns): those that would share a
     path keep their suffix in it. A name that is told apart so may meet another's: it, too."""
     sources = tuple(sources)
-    if len({hash(same_file(_place(each, "stem"))) for each in sources}) == len(sources):
+    seen: set[int] = set()
+    for some in batched(sources):
+        folders, stems = in_all(some, "parent"), in_all(some, "stem")
+        seen.update(hashes(list(map("{}/{}".format, folders, stems))))
+    if len(seen) == len(sources):
         return paths
     places = {_place(columns, "name"): _place(columns, "stem") for columns in sources}
     crowded: set[str] = set()
@@ -328,6 +378,12 @@ class Collisions:
             known = first.setdefault(folded, who)
             if known is not who:
                 yield known, who
+
+
+def hashes(paths: list[str]) -> Iterable[int]:
+    """64 bits of each path, the same for two that some file system takes for one."""
+    alike = str.lower if "".join(paths).isascii() else same_file
+    return map(hash, map(alike, paths))
 
 
 def same_file(path: str) -> str:

@@ -7,8 +7,9 @@ million Jobs. The order is the same every time: sources outermost, then prompts,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import Literal
 
 from retouch.dialects.base import Capabilities
@@ -24,9 +25,11 @@ from retouch.job import (
     keyed_request,
     keyed_text,
     plain_text,
+    plain_texts,
 )
 from retouch.manifest import Combine, Model
 from retouch.plan.choosing import drawn, fits
+from retouch.plan.columns import in_all
 from retouch.plan.paths import OutputPaths
 from retouch.plan.prompts import Variant
 
@@ -174,11 +177,11 @@ class Lane:
                 if each.is_copy != of_copies:
                     continue
                 output = paths.render(lane, each.prompt.id)
-                for repeat in repeats:
+                for again in repeats:
                     job = Job(
-                        name, each.prompt, source, self.options, placement, repeat, output,
+                        name, each.prompt, source, self.options, placement, again, output,
                         self.like, self.terms, each.draw, lane,
-                    ).keyed(key_of((pictures, request, each.keyed), repeat, each.draw))  # fmt: skip
+                    ).keyed(key_of((pictures, request, each.keyed), again, each.draw))  # fmt: skip
                     yield self._standing(job) if self.rejected else job
 
     def _standing(self, job: Job) -> Job:
@@ -355,6 +358,18 @@ class Renderer:
                 ]
             )
         )
+
+    def texts(self, columns: Sequence[Mapping[str, str]]) -> list[str]:
+        """The prompt's texts for many sources, by their columns. KeyError for a name that has no
+        value with one of them."""
+        of_job = self._of_job
+        pieces: list[Iterable[str]] = []
+        for piece in self._pieces:
+            if isinstance(piece, str):
+                pieces.append(repeat(piece, len(columns)))
+            else:
+                pieces.append(in_all(columns, piece.name, of_job.get(piece.name)))
+        return plain_texts(list(map("".join, zip(*pieces, strict=True))))
 
     def of(self, source: Source) -> Rendering:
         """The prompt rendered for one source. KeyError for a name that has no value."""

@@ -20,7 +20,7 @@ from retouch.plan.candidates import Candidate, Named, is_url, shown_url, unfit_u
 from retouch.plan.choosing import fits, sampled
 from retouch.plan.columns import Columns, path_of_url
 from retouch.plan.companions import Companions, Findings
-from retouch.plan.globs import Glob, Linked, Trouble, UnfitPattern, glob_of, located, with_slashes
+from retouch.plan.globs import Files, Glob, Trouble, UnfitPattern, glob_of, located, with_slashes
 from retouch.plan.objects import Objects
 from retouch.plan.results import Results, is_below, results_of
 from retouch.plan.sets import read_set
@@ -79,6 +79,7 @@ class _Seen:
 
     places: set[tuple[object, ...]] = field(default_factory=set)
     folders: dict[str, str] = field(default_factory=dict)
+    whole: dict[str, list[tuple[str, list[str]]]] = field(default_factory=dict)
 
     def real(self, path: str) -> str:
         """The path with every link followed."""
@@ -97,11 +98,33 @@ class _Seen:
 
     def is_new(self, real: str, named: Named, label: str) -> bool:
         """Whether it is a source of its own: another file, label or row than all before."""
+        self._look_into(real.rpartition("/")[0] + "/")
         place = (real, named.span, label, named.header, named.values)
         if place in self.places:
             return False
         self.places.add(place)
         return True
+
+    def are_new(self, folder: str, names: list[str], label: str) -> bool:
+        """Whether files of a folder are sources of their own, as they are at its first listing:
+        then they are kept as they came, until one of the folder is named otherwise. False where
+        each is to be asked for."""
+        if folder in self.whole:
+            taken = self.whole[folder]
+            if not taken or any(
+                other != label or not (names[0] > known[-1] or names[-1] < known[0])
+                for other, known in taken
+            ):
+                self._look_into(folder)
+                return False
+        self.whole.setdefault(folder, []).append((label, names))
+        return True
+
+    def _look_into(self, folder: str) -> None:
+        """From now on each file of the folder is told by its own path."""
+        for label, names in self.whole.get(folder, ()):
+            self.places.update((folder + name, None, label, (), ()) for name in names)
+        self.whole[folder] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,20 +237,28 @@ class _Input:
         excluded = self._excluded(root)
         base = os.path.realpath(glob.base)
         folders: dict[str, _Folder | None] = {}
-        for path in glob.paths():
-            if isinstance(path, Trouble):
-                self._trouble(path)
+        for found in glob.runs():
+            if isinstance(found, Trouble):
+                self._trouble(found)
                 continue
-            if any(each.matches(path) for each in excluded):
+            place = found.folder if isinstance(found, Files) else ""
+            names = found.names if isinstance(found, Files) else [str(found)]
+            if excluded:
+                names = [
+                    name
+                    for name in names
+                    if not any(each.matches(f"{place}{name}") for each in excluded)
+                ]
+            if not place or not names:
+                yield from (self._candidate(Named(path), root, base) for path in names)
                 continue
-            place, _, name = path.rpartition("/")
             if place not in folders:
-                folders[place] = self._folder(place, root, base)
-            folder = folders[place]
-            if folder is None or isinstance(path, Linked):
-                yield self._candidate(Named(path), root, base)
+                folders[place] = self._folder(place[:-1], root, base)
+            if (folder := folders[place]) is None:
+                for name in names:
+                    yield self._candidate(Named(f"{place}{name}"), root, base)
             else:
-                yield self._in_folder(path, name, folder)
+                yield from self._in_folder(place, names, folder)
 
     def _folder(self, place: str, root: Path, base: str) -> _Folder | None:
         """What the files of a folder have in common; None where each is to be looked at."""
@@ -240,12 +271,21 @@ class _Input:
         columns = self._columns(Named(path), name, label)
         return _Folder(real, name[:-1], label, columns["label"])
 
-    def _in_folder(self, path: str, name: str, folder: _Folder) -> Candidate | None:
-        """The candidate of a file that is no link; None if it was named before."""
-        called = folder.names + name
-        if not self._is_new(folder.real + name, Named(path), folder.called, called):
-            return None
-        return Candidate(called, path, self.index, Columns(called, label=folder.label))
+    def _in_folder(
+        self, place: str, names: list[str], folder: _Folder
+    ) -> Iterator[Candidate | None]:
+        """The candidates of a folder's files that are no links, those that are new."""
+        begin, index, label = folder.names, self.index, folder.label
+        if not self.seen.are_new(folder.real, names, folder.called):
+            real, called = folder.real, folder.called
+            names = [
+                name
+                for name in names
+                if self._is_new(real + name, Named(place + name), called, begin + name)
+            ]
+        for name in names:
+            path = begin + name
+            yield Candidate(path, place + name, index, Columns(path, None, (), (), label=label))
 
     def _is_new(self, real: str, named: Named, label: str, name: str) -> bool:
         """Whether a file is a source of its own; it is told where it is not."""
@@ -488,7 +528,7 @@ class _Input:
             glob = glob_of(text, self.loaded.folder, literal=self.given.literal)
             if not glob.base.is_dir():
                 remedy = f"there is no folder {self._shown(str(glob.base))}; {remedy}"
-            elif same := sum(isinstance(path, str) for path in glob.in_any_case()):
+            elif same := sum(1 for _ in glob.in_any_case()):
                 remedy = f"{same:,} match if upper and lower case are ignored, as in [aA]"
         self.findings.say("glob", f"`{one_clean_line(text, 80)}` matches nothing", remedy)
 

@@ -8,8 +8,10 @@ refused. Leaks are found before anything is paid for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations, islice, product
+
+from msgspec import structs
 
 from retouch.errors import Problem
 from retouch.manifest import Loaded, Splits
@@ -58,7 +60,7 @@ def in_splits(
             where = ("splits", "augment", at)
             problems.append(loaded.problem(where, what, f"there are: {', '.join(sorted(there))}"))
     return [
-        replace(
+        structs.replace(
             each,
             columns=each.columns.in_split(split, is_augmented=not edited or split in edited),
         )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from operator import eq
 
 from retouch.dialects.base import Capabilities
 from retouch.errors import Problem
 from retouch.job import Source
 from retouch.manifest import Loaded
 from retouch.manifest.messages import close_to
-from retouch.plan.paths import PATH_BYTES, Collisions
+from retouch.plan.columns import batched
+from retouch.plan.paths import PATH_BYTES, Collisions, hashes
 from retouch.plan.planned import Identity, Lane, Renderer, identity
 from retouch.plan.prompts import Variant
 from retouch.plan.warnings import Warnings
@@ -30,10 +33,15 @@ class Renderings:
 
 
 def check_prompts(
-    loaded: Loaded, lane: Lane, by_images: Mapping[int, Capabilities], tally: Warnings
+    loaded: Loaded,
+    lane: Lane,
+    by_images: Mapping[int, Capabilities],
+    tally: Warnings,
+    counted: dict[object, int | None],
 ) -> Renderings:
-    """Render every prompt of the lane once; count those that ask for different work."""
-    if (count := _sound(lane, by_images)) is not None:
+    """Render every prompt of the lane once; count those that ask for different work. `counted` is
+    what quick looks at other lanes have found."""
+    if (count := _sound(lane, by_images, counted)) is not None:
         return Renderings(count, 0, ())
     known: dict[Identity, dict[tuple[str, int], dict[str, None]]] = {}
     rendering = _Rendering(loaded, lane)
@@ -69,38 +77,53 @@ def check_prompts(
     return Renderings(renderings, copies, rendering.problems())
 
 
-def _sound(lane: Lane, by_images: Mapping[int, Capabilities]) -> int | None:
+def _sound(
+    lane: Lane, by_images: Mapping[int, Capabilities], counted: dict[object, int | None]
+) -> int | None:
     """How many renderings there are where all are sound and each asks for work of its own, seen by
     a quick look; None where a closer one is due."""
     if not lane.fits_all or lane.repeated:
         return None
-    name = lane.name
-    fitting = [each for each in lane.prompts if not each.models or name in each.models]
-    limits = {
-        images: capabilities.maximum_prompt_characters for images, capabilities in by_images.items()
-    }
-    rendering = [Renderer(each, name) for each in fitting]
+    fitting = [each for each in lane.prompts if not each.models or lane.name in each.models]
+    limits = [each.maximum_prompt_characters for each in by_images.values()]
+    least = min((limit for limit in limits if limit is not None), default=None)
+    hangs_on_lane = any("model" in each.used for each in fitting)
+    place = (id(lane.sources), *map(id, fitting), least, lane.name if hangs_on_lane else "")
+    if place not in counted:
+        rendering = [Renderer(each, lane.name) for each in fitting]
+        is_sound = _are_sound(rendering, lane.sources, least)
+        counted[place] = len(fitting) * len(lane.sources) if is_sound else None
+    return counted[place]
+
+
+def _are_sound(rendering: Sequence[Renderer], sources: Sequence[Source], limit: int | None) -> bool:
+    """Whether every text is fit, and no source has one twice."""
     fixed = {each.fixed.text for each in rendering if each.fixed is not None}
     own = [each for each in rendering if each.fixed is None]
-    if len(fixed) + len(own) < len(fitting):
-        return None
-    if any(any(text_faults(text, limit)) for text in fixed for limit in set(limits.values())):
-        return None
-    if not own:
-        return len(fitting) * len(lane.sources)
-    for source in lane.sources:
-        limit = limits[1 + len(source.images)]
+    if len(fixed) + len(own) < len(rendering):
+        return False
+    if any(any(text_faults(text, limit)) for text in fixed):
+        return False
+    for some in batched(sources if own else ()):
+        columns = [source.columns for source in some]
         try:
-            texts = {each.text(source) for each in own}
+            texts = [each.texts(columns) for each in own]
         except KeyError:
-            return None
-        if len(texts) < len(own) or not texts.isdisjoint(fixed):
-            return None
-        for text in texts:
-            is_short = limit is None or len(text) <= limit
-            if not (is_short and text.isprintable() and text) and any(text_faults(text, limit)):
-                return None
-    return len(fitting) * len(lane.sources)
+            return False
+        if not all(_are_fit(each, limit) and fixed.isdisjoint(each) for each in texts):
+            return False
+        if any(any(map(eq, one, other)) for one, other in combinations(texts, 2)):
+            return False
+    return True
+
+
+def _are_fit(texts: list[str], limit: int | None) -> bool:
+    """Whether nothing is wrong with rendered prompts."""
+    if limit is not None and max(map(len, texts)) > limit:
+        return False
+    if "".join(texts).isprintable() and all(texts) and not any(map(str.isspace, texts)):
+        return True
+    return not any(any(text_faults(text, limit)) for text in texts)
 
 
 class _Rendering:
@@ -226,30 +249,36 @@ def _apart_by_halves(lanes: list[Lane]) -> bool:
             head = outputs[0].head(lane.name, variant.id)
             heads.suspect(head)
             longest = max(longest, len(head))
-    tails = Collisions()
+    tails: set[int] = set()
+    count = 0
     try:
         for columns in _all_columns(lanes):
-            tail = outputs[0].tail(columns)
-            tails.suspect(tail)
-            if longest + len(tail) > PATH_BYTES // 4 or tails.suspected:
+            found = outputs[0].tails(columns)
+            count += len(found)
+            tails.update(hashes(found))
+            if longest + max(map(len, found)) > PATH_BYTES // 4 or len(tails) < count:
                 return False
     except KeyError:
         return False
     return not heads.suspected
 
 
-def _all_columns(lanes: list[Lane]) -> Iterator[Mapping[str, str]]:
-    """The columns of every source that some lane takes, each once."""
+def _all_columns(lanes: list[Lane]) -> Iterator[list[Mapping[str, str]]]:
+    """The columns of every source that some lane takes, each once, many at a time."""
+    apart: list[Sequence[Source]] = []
+    for lane in lanes:
+        if not any(lane.sources is other or lane.sources == other for other in apart):
+            apart.append(lane.sources)
     seen: set[int] = set()
-    for at, lane in enumerate(lanes):
-        if any(lane.sources == other.sources for other in lanes[:at]):
-            continue
-        is_last = at == len(lanes) - 1
-        for source in lane.sources:
-            if id(source.columns) not in seen:
-                yield source.columns
-            if not is_last:
-                seen.add(id(source.columns))
+    for at, sources in enumerate(apart):
+        for some in batched(sources):
+            columns = [source.columns for source in some]
+            if at:
+                columns = [each for each in columns if id(each) not in seen]
+            if at < len(apart) - 1:
+                seen.update(map(id, columns))
+            if columns:
+                yield columns
 
 
 def _paths(lanes: Iterable[Lane]) -> Iterator[tuple[str, tuple[str, str, str]]]:

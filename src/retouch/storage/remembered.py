@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 LOCKED_SECONDS = 0.2  # how long another process's writing is waited for
+_FEW = 100  # keys that are looked up one by one
 _ASKED_AT_ONCE = 500  # rows: SQLite takes 999 values in a statement of any version
 
 Row = tuple[object, ...]
@@ -35,6 +36,7 @@ class Remembered:
         self._select = f"select * from remembered where {wanted}"  # noqa: S608 - constants
         self._database: sqlite3.Connection | None = None
         self._unsaved: dict[Row, Row] = {}
+        self._lie_together = True  # what was asked for at once, so far
         if path is not None:
             self._open(path)
 
@@ -85,8 +87,15 @@ class Remembered:
         return found
 
     def rows(self, firsts: Sequence[object]) -> Iterator[Row]:
-        """The rows whose first key is one of `firsts`, in no order: quicker than one by one."""
-        unsaved = [row for row in self._unsaved.values() if row[0] in set(firsts)]
+        """The rows whose first key is one of `firsts`, in no order: quicker than one by one. Some
+        of others may be among them."""
+        wanted_now = set(firsts)
+        unsaved = [row for row in self._unsaved.values() if row[0] in wanted_now]
+        together = self._rows_between(wanted_now)
+        if together is not None:
+            yield from together
+            yield from unsaved
+            return
         for at in range(0, len(firsts), _ASKED_AT_ONCE):
             if self._database is None:
                 break
@@ -99,6 +108,21 @@ class Remembered:
                 self._unsaved = {}
                 self.close()
         yield from unsaved
+
+    def _rows_between(self, firsts: set[object]) -> list[Row] | None:
+        """All from the least to the greatest of these first keys: files of a folder lie so, and
+        are read in one go. None where too many others lie between, or nothing can be read."""
+        if self._database is None or not self._lie_together or len(firsts) < _FEW:
+            return None
+        most = 2 * len(firsts)
+        wanted = f"select * from remembered where {self._columns[0]} between ? and ? limit ?"  # noqa: S608 - constants
+        try:
+            ends = min(firsts), max(firsts)  # type: ignore[type-var] # first keys are of one kind
+            found: list[Row] = self._database.execute(wanted, (*ends, most)).fetchall()
+        except (sqlite3.Error, OverflowError):
+            return None
+        self._lie_together = len(found) < most
+        return found if self._lie_together else None
 
     def keep(self, *row: object) -> None:
         """Keep a row, in place of that of the same key."""

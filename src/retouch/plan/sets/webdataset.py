@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 import orjson
+from msgspec import structs
 
 from retouch.plan.annotations import Annotations
 from retouch.plan.candidates import Named
@@ -58,7 +59,7 @@ def _of_tar(path: Path, root: Path, reading: Reading) -> Iterator[Named]:
             for sample in _samples(tar, file):
                 for name, offset, size in sample.pictures:
                     named = _named(_of_picture(sample, name), path, reading, classes)
-                    yield replace(
+                    yield structs.replace(
                         named,
                         span=(offset, size),
                         name=f"{shard}/{name}",
