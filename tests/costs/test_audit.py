@@ -126,3 +126,12 @@ def test_a_price_by_quality_needs_what_was_asked_for(tmp_path: Path) -> None:
     assert (unsaid.found.checked, unsaid.found.unchecked) == (0, 1)
     never = _audited(loaded, [done(1, cost=cost, usage=None)])
     assert (never.found.checked, never.found.unchecked) == (0, 1)
+
+
+def test_a_price_by_pixels_is_checked_by_those_that_came(tmp_path: Path) -> None:
+    """Whatever was asked for."""
+    loaded = _loaded(tmp_path, "{currency: CNY, per_megapixel: 0.1}")
+    terms = msgspec.structs.replace(TERMS, size="1000x1000")
+    paid = done(1, cost=_cost(loaded, "0.2"), usage=None, files=(file_of(1, 1000, 2000),))
+    audit = _audited(loaded, [started(1, terms=terms), paid])
+    assert (audit.found.checked, audit.found.wrong) == (1, [])

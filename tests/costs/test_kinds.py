@@ -78,6 +78,16 @@ def test_without_the_price_of_the_charge_no_part_has_an_amount() -> None:
     at = price(input_per_million=Decimal(2), **BY_KIND)
     assert set(amounts(usage, at, charged="0.2").values()) == {None}
     assert set(amounts(usage, None, charged="0.2").values()) == {None}
+    assert set(amounts(usage, None, charged="0").values()) == {None}
+
+
+def test_where_one_part_has_no_price_no_part_has_an_amount() -> None:
+    """Also where the others come to what the user says was charged."""
+    usage = Usage(input_tokens=600, output_tokens=10)
+    at = price(per_request=Decimal("0.2"), output_per_million=Decimal(0), **CACHES)
+    assert amounts(usage, at, charged="0.2") == {"input": None, "output": None}
+    free = Usage(output_tokens=10)
+    assert amounts(free, at, charged="0.2") == {"request": "0.2", "output": "0"}
 
 
 counts = st.none() | st.integers(0, 3000)

@@ -501,8 +501,18 @@ def test_what_was_delivered_and_asked_for_sets_the_price_of_the_past() -> None:
 def test_only_the_latest_of_the_past_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """A million records are not."""
     monkeypatch.setattr(history, "KEPT", 3)
-    kept = spent(range(9), images=True).of(GEMINI)
-    assert [each.usage.images for each in kept] == [6, 7, 8]
+    kept = spent(range(9), images=True)
+    assert [each.usage.images for each in kept.of(GEMINI)] == [6, 7, 8]
+    kept.add(replay([done(9, usage=UsageRecord(images=9))]))
+    assert [each.usage.images for each in kept.of(GEMINI)] == [7, 8, 9]
+
+
+def test_only_the_models_named_are_looked_at() -> None:
+    """A ledger may hold hundreds of others."""
+    state = replay([done(1), done(2, model="other")])
+    known = History([state], {"other", "third"})
+    assert [len(known.of(model)) for model in (GEMINI, "other", "third")] == [0, 1, 0]
+    assert [len(History([state]).of(model)) for model in (GEMINI, "other")] == [1, 1]
 
 
 def test_amounts_are_exact_at_the_dearest_price_there_can_be() -> None:
@@ -548,3 +558,28 @@ def test_an_estimate_without_a_figure_says_why_in_full() -> None:
     assert found == Estimate(
         "CNY", Range(None, None, high), "unknown: no history, and no typical tokens declared"
     )
+    pictures = estimate(demand_of([job(2)] * 3, BY_IMAGE), History())
+    assert pictures == Estimate("CNY", Range(*[Decimal("1.2")] * 3), "price by the picture")
+
+
+def test_what_was_counted_before_tells_the_tokens_whatever_is_known_of_the_price() -> None:
+    """No price, none that fits what was counted, pictures whose size nobody measured."""
+    counted = UsageRecord(total_tokens=2000, images=1)
+    known = History([replay([done(1, usage=counted, files=())])])
+    for at, basis in (
+        (None, "unpriced"),
+        (BY_TOKENS, "unknown: no history, and no typical tokens declared"),
+        (price(per_megapixel="0.1"), "price by the picture"),
+    ):
+        found = estimate(demand_of([job()] * 3, at, STRANGE), known)
+        assert (found.tokens, found.basis, found.cost.likely) == (6000, basis, None)
+
+
+def test_pictures_paid_by_pixels_that_nobody_knows_are_not_guessed_at_nothing() -> None:
+    """Beside tokens that are declared: the cost of those alone would be too low a figure."""
+    at = price(per_megapixel="0.1", output_per_million="9", typical_output_tokens_per_image=7)
+    found = estimate(demand_of([job(2)], at), History())
+    assert (found.cost, found.currency) == (Range(None, None, None), "CNY")
+    assert found.basis == "unknown: no history, and no size asked for"
+    asked = estimate(demand_of([job(2, size="1000x500")], at), History())
+    assert asked.cost.likely == Decimal("0.1") + Decimal(9) * 14 / 10**6

@@ -188,8 +188,10 @@ def _from_tables(demand: Demand, price: Price, job: Job, tokens: int | None) -> 
             images=demand.images,
         )
         cost = cost_at(price, usage, Delivered(demand.images), size, quality)
-        amount = cost.money.amount if cost else Decimal(0)
-        amounts.append(amount + (price.per_request or Decimal(0)) * (jobs - 1))
+        if cost is None:  # pictures paid by their pixels, and nobody says how many
+            basis = "unknown: no history, and no size asked for"
+            return Estimate(price.currency, Range(None, None, demand.ceiling), basis, tokens)
+        amounts.append(cost.money.amount + (price.per_request or Decimal(0)) * (jobs - 1))
     low, likely = amounts
     high = None if demand.ceiling is None else max(demand.ceiling, likely)
     return Estimate(price.currency, Range(low, likely, high), basis, input_tokens + output_tokens)
