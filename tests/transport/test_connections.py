@@ -14,7 +14,8 @@ import uvicorn
 from retouch.dialects.base import Base64, Exchange, Request
 from retouch.job import Picture
 from retouch.transport import Connection, Transport, open_transport
-from retouch.transport.slots import KEEP_SECONDS, SlotTransport
+from retouch.transport.http1 import KEEP_SECONDS
+from retouch.transport.slots import SlotTransport
 from tests.support.raw_server import Peer, Server, serving
 
 pytestmark = pytest.mark.anyio
@@ -231,7 +232,7 @@ async def test_a_post_is_not_sent_again() -> None:
 
 async def test_old_connections_are_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     """After its idle time a kept connection is closed instead of used."""
-    monkeypatch.setattr("retouch.transport.slots.KEEP_SECONDS", 0.0)
+    monkeypatch.setattr("retouch.transport.http1.KEEP_SECONDS", 0.0)
     with serving(answer_on) as server:
         async with open_transport(
             Connection(base_url=server.url, key=None), concurrency=2
@@ -351,7 +352,7 @@ async def test_idle_connections_of_other_origins_are_closed(
         if peer.connection.recv(1) == b"":
             closed.set()
 
-    monkeypatch.setattr("retouch.transport.slots.KEEP_SECONDS", 0.2)
+    monkeypatch.setattr("retouch.transport.http1.KEEP_SECONDS", 0.2)
     with serving(answer_once) as other, serving(answer_on) as server:
         both = Connection(base_url=server.url, fallback_urls=(f"{other.url}/v1",), key=None)
         async with open_transport(both, concurrency=2) as transport:

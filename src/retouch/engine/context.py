@@ -18,6 +18,7 @@ from retouch.engine.mirror import Mirror
 from retouch.engine.outputs import Outputs
 from retouch.engine.paying_again import PayingAgain, paying_again
 from retouch.engine.polling import Polls
+from retouch.engine.recent import Recent
 from retouch.engine.recorder import NOTHING_PAID, Paid
 from retouch.errors import RetouchError
 from retouch.job import Job
@@ -104,6 +105,7 @@ class Context(Resources):
     wall_clock: Callable[[], datetime]
     memory: Memory
     again: PayingAgain = field(default_factory=PayingAgain)
+    recent: Recent = field(default_factory=Recent)
     tasks: dict[int, int] = field(default_factory=dict)
 
     @classmethod

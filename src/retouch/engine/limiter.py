@@ -146,7 +146,7 @@ class Limiter:
             if per_minute is not None
         ]
         self._freed = anyio.Event()
-        self._queue = anyio.Lock()
+        self._queue = anyio.Lock(fast_acquire=True)  # who waits for nothing needs no other turn
         self.retries = RetryBudget()
         self._not_before = float("-inf")
         self._next_probe = float("-inf")

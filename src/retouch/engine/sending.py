@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 
+import anyio
 import orjson
 
 from retouch.dialects.base import (
@@ -68,7 +69,12 @@ async def load(
         return {file: payload(file, partial(_object, context)) for file in files}
 
     request = context.dialect.submit(job, endpoint)
-    loaded = await context.threads(partial(when_free, read))
+    folder = job.output_path(0).rpartition("/")[0]
+    loaded = context.recent.all_of(files, folder)
+    if loaded is None:
+        asked = anyio.current_time()
+        loaded = await context.threads(partial(when_free, read))
+        context.recent.note(loaded, folder, asked)
     for picture in loaded:
         if picture.by_link:
             if context.links is None:

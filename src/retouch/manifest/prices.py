@@ -12,6 +12,7 @@ import json
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field
@@ -213,7 +214,7 @@ class Price(Part):
         None, description="The most one picture may have, for budgets with `per_megapixel`."
     )
 
-    @property
+    @cached_property
     def name(self) -> str:
         """How records name this price: its id, or a digest that changes with its terms."""
         if self.id is not None:

@@ -21,6 +21,7 @@ from retouch.storage.gathered import Room
 Pictures = Mapping[Picture, bytes] | Callable[[Picture], bytes]
 BreakKind = Literal["network", "timeout", "broken_reply"]
 PIECE_BYTES = 3 * 64 * 1024  # encodes to 256 KiB; a multiple of 3: only a picture's end is padded
+SMALL_BYTES = 65_536  # segments that are no more together are one piece: a write each costs more
 
 
 @dataclass(slots=True)
@@ -115,12 +116,25 @@ def _length(loaded: _Loaded) -> int:
 
 
 def _pieces(segments: tuple[_Loaded, ...]) -> Iterator[bytes]:
-    for data, encode in segments:
-        if len(data) <= PIECE_BYTES:
-            if data:
-                yield pybase64.b64encode(data) if encode else data
-            continue
-        view = memoryview(data)
-        for start in range(0, len(data), PIECE_BYTES):
-            piece = view[start : start + PIECE_BYTES]
-            yield pybase64.b64encode(piece) if encode else bytes(piece)
+    """What is handed over at once: small segments together, but never the last with others. What
+    broke off before that was asked for is surely not whole."""
+    filled = [each for each in segments if each[0]]
+    held: list[bytes] = []
+    for place, segment in enumerate(filled, 1):
+        for piece in _cut(*segment):
+            if held and (place == len(filled) or sum(map(len, held)) + len(piece) > SMALL_BYTES):
+                yield b"".join(held)
+                held.clear()
+            held.append(piece)
+    if held:
+        yield b"".join(held)
+
+
+def _cut(data: bytes, encode: bool) -> Iterator[bytes]:
+    if len(data) <= PIECE_BYTES:
+        yield pybase64.b64encode(data) if encode else data
+        return
+    view = memoryview(data)
+    for start in range(0, len(data), PIECE_BYTES):
+        piece = view[start : start + PIECE_BYTES]
+        yield pybase64.b64encode(piece) if encode else bytes(piece)

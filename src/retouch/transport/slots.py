@@ -1,4 +1,4 @@
-"""Connections: one public httpcore connection a request, kept for the next GET, newest first.
+"""Connections: one a request, kept for the next GET, newest first.
 
 httpx's own pool scans every connection for every request and leaks slots when a wait is
 cancelled (DESIGN §9); here nothing is scanned. A POST costs money, so it always has a new
@@ -16,72 +16,111 @@ from __future__ import annotations
 import ssl
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from typing import cast
+from typing import Protocol, cast
 
 import anyio
 import httpcore
 import httpx
 
+from retouch.transport.http1 import Http1
 from retouch.transport.proxies import Proxies
 from retouch.transport.wire import OneWire, socket_options
 
 RIDING = frozenset({"GET"})  # methods that may ride a kept connection
 KEPT = 16  # idle connections an origin: polls and downloads are few at once
-KEEP_SECONDS = 4.0  # under the shortest idle time of common servers (5 s: uvicorn, Node)
 SlotKey = tuple[bytes, bytes, int, str]
 _OPTIONS = socket_options()
 
 
-class _Slot:
-    """One connection and what it may be used for."""
+class _Answer(Protocol):
+    """A reply whose head has come."""
 
-    def __init__(
-        self, key: SlotKey, context: ssl.SSLContext | None, proxy: httpx.Proxy | None
-    ) -> None:
-        scheme, host, port, _ = key
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]: ...
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    async def aclose(self) -> None: ...
+
+
+class _Slot(Protocol):
+    """A connection and what it may be used for."""
+
+    @property
+    def key(self) -> SlotKey: ...
+    async def send(self, request: httpx.Request, deadline: float) -> _Answer: ...
+    def is_reusable_after(self, status: int, headers: httpx.Headers) -> bool: ...
+    def is_alive(self) -> bool: ...
+    async def aclose(self) -> None: ...
+
+
+class _Direct(Http1):
+    """A connection to a server itself."""
+
+    def __init__(self, key: SlotKey, context: ssl.SSLContext | None) -> None:
+        self.key = key
+        _, host, port, name = key
+        super().__init__(host.decode("ascii"), port, name or host.decode("ascii"), context)
+
+
+class _Relayed:
+    """A reply that came by a proxy."""
+
+    def __init__(self, reply: httpcore.Response) -> None:
+        self._reply = reply
+        self.status, self.headers = reply.status, reply.headers
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return cast(AsyncIterable[bytes], self._reply.stream).__aiter__()
+
+    async def aclose(self) -> None:
+        await self._reply.aclose()
+
+
+class _Proxied:
+    """A connection by a proxy: httpcore knows how to tunnel. It cannot be examined, so is never
+    used again."""
+
+    def __init__(self, key: SlotKey, context: ssl.SSLContext | None, proxy: httpx.Proxy) -> None:
         self.key = key
         self._backend = OneWire()
-        self._direct: httpcore.AsyncHTTPConnection | None = None
-        self._connection: httpcore.AsyncHTTPConnection | httpcore.AsyncConnectionPool
-        if proxy is None:
-            self._connection = self._direct = httpcore.AsyncHTTPConnection(
-                httpcore.Origin(scheme, host, port),
-                ssl_context=context,
-                keepalive_expiry=KEEP_SECONDS,
-                network_backend=self._backend,
-                socket_options=_OPTIONS,
-            )
-        else:
-            self._connection = _through(proxy, context, self._backend)
+        self._pool = _through(proxy, context, self._backend)
 
-    async def send(self, request: httpcore.Request, deadline: float) -> httpcore.Response:
+    async def send(self, request: httpx.Request, deadline: float) -> _Relayed:
         self._backend.begin_request(deadline)
-        return await self._connection.handle_async_request(request)
+        asked = request.url
+        url = httpcore.URL(
+            scheme=asked.raw_scheme, host=asked.raw_host, port=asked.port, target=asked.raw_path
+        )
+        relayed = httpcore.Request(
+            method=request.method,
+            url=url,
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        return _Relayed(await self._pool.handle_async_request(relayed))
 
-    def is_reusable_after(self, status: int, headers: httpx.Headers) -> bool:
-        wire, direct = self._backend.wire, self._direct
-        if wire is None or direct is None:  # connections that a proxy keeps cannot be examined
-            return False
-        return direct.is_idle() and wire.ended_with(status, headers)
+    def is_reusable_after(self, _status: int, _headers: httpx.Headers) -> bool:
+        return False
 
     def is_alive(self) -> bool:
-        direct = self._direct
-        return direct is not None and direct.is_available() and not direct.has_expired()
+        return False
 
     async def aclose(self) -> None:
         with anyio.CancelScope(shield=True):
-            await self._connection.aclose()
+            await self._pool.aclose()
 
 
 class _ReplyStream(httpx.AsyncByteStream):
     """A reply's body; closing it keeps the slot, or closes it too."""
 
-    def __init__(self, reply: httpcore.Response, give_back: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, reply: _Answer, give_back: Callable[[], Awaitable[None]]) -> None:
         self._reply = reply
         self._give_back = give_back
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return cast(AsyncIterable[bytes], self._reply.stream).__aiter__()
+        return self._reply.__aiter__()
 
     async def aclose(self) -> None:
         with anyio.CancelScope(shield=True):
@@ -116,28 +155,26 @@ class SlotTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         asked = request.url
-        url = httpcore.URL(
-            scheme=asked.raw_scheme, host=asked.raw_host, port=asked.port, target=asked.raw_path
-        )
-        origin = url.origin
+        port = asked.port or (443 if asked.scheme == "https" else 80)
         sni = request.extensions.get("sni_hostname", "")
-        key = (origin.scheme, origin.host, origin.port, sni)
+        key = (asked.raw_scheme, asked.raw_host, port, sni)
         kept = await self._take(key) if request.method in RIDING else None
         if kept is not None:
             try:
-                return await self._send(kept, url, request)
+                return await self._send(kept, request)
             except httpcore.TimeoutException:
                 raise
             except Exception:  # noqa: S110 - a new connection tells
                 pass
         await self._room()
         try:
-            context = self._ssl_context() if origin.scheme == b"https" else None
-            slot = _Slot(key, context, self._proxy(request))
+            context = self._ssl_context() if asked.scheme == "https" else None
+            proxy = self._proxy(request)
+            slot = _Direct(key, context) if proxy is None else _Proxied(key, context, proxy)
         except BaseException:
             self._count_closed()
             raise
-        return await self._send(slot, url, request)
+        return await self._send(slot, request)
 
     async def aclose(self) -> None:
         slots = [slot for idle in self._idle.values() for slot in idle]
@@ -171,27 +208,20 @@ class SlotTransport(httpx.AsyncBaseTransport):
         closed, self._closed = self._closed, anyio.Event()
         closed.set()
 
-    async def _send(self, slot: _Slot, url: httpcore.URL, request: httpx.Request) -> httpx.Response:
+    async def _send(self, slot: _Slot, request: httpx.Request) -> httpx.Response:
         try:
-            reply = await slot.send(
-                httpcore.Request(
-                    method=request.method,
-                    url=url,
-                    headers=request.headers.raw,
-                    content=request.stream,
-                    extensions=request.extensions,
-                ),
-                request.extensions.get("deadline", float("inf")),
-            )
+            reply = await slot.send(request, request.extensions.get("deadline", float("inf")))
         except BaseException:
             await self._close(slot)
             raise
-        status, headers = reply.status, httpx.Headers(reply.headers)
 
         async def give_back() -> None:
-            await self._give_back(slot, slot.is_reusable_after(status, headers))
+            is_reusable = slot.is_reusable_after(response.status_code, response.headers)
+            await self._give_back(slot, is_reusable)
 
-        return httpx.Response(status, headers=headers, stream=_ReplyStream(reply, give_back))
+        stream = _ReplyStream(reply, give_back)
+        response = httpx.Response(reply.status, headers=reply.headers, stream=stream)
+        return response
 
     async def _take(self, key: SlotKey) -> _Slot | None:
         idle = self._idle.get(key, [])

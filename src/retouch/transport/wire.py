@@ -4,6 +4,9 @@ httpcore reads 64 KB at a time, which is most of what a big reply costs. And h11
 after a reply for the next one, so a wrong Content-Length would answer somebody else's request:
 a wire knows whether its last reply ended where it said.
 
+It lies straight on anyio's stream: httpcore's own costs another cancel scope and two generators
+a read or write.
+
 A wire keeps its request's deadline itself, for a deadline that comes while the process stands
 still (SIGSTOP, a paused container) finds the reply whole in the socket: a read that is over its
 deadline still takes what is there, and goes on as long as more keeps coming.
@@ -12,6 +15,7 @@ deadline still takes what is there, and goes on as long as more keeps coming.
 from __future__ import annotations
 
 import re
+import select
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
@@ -19,6 +23,8 @@ from typing import Any
 
 import anyio
 import httpcore
+from anyio.abc import ByteStream, SocketAttribute
+from anyio.streams.tls import TLSAttribute, TLSStream
 
 from retouch.storage.descriptors import lacks_descriptor
 
@@ -43,11 +49,21 @@ def socket_options() -> list[tuple[int, int, int]]:
     return options
 
 
+_OPTIONS = socket_options()
+
+
 def mend_head(head: bytes) -> bytes:
     """A reply's head without the lines that are no header field: the body after it is paid for."""
     status, *lines = re.split(rb"(?<=\n)", head)
     kept = [line for line in lines if _FIELD.fullmatch(line.rstrip(b"\r\n")) or not line.strip()]
     return head if len(kept) == len(lines) else b"".join((status, *kept))
+
+
+_LOST = (anyio.BrokenResourceError, anyio.ClosedResourceError)
+
+
+def _raw(stream: ByteStream) -> socket.socket:
+    return stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's
 
 
 def _may_be_head(begun: bytes) -> bool:
@@ -57,7 +73,7 @@ def _may_be_head(begun: bytes) -> bool:
 class Wire(httpcore.AsyncNetworkStream):
     """A network stream that measures the reply it is reading."""
 
-    def __init__(self, inner: httpcore.AsyncNetworkStream, deadline: float) -> None:
+    def __init__(self, inner: ByteStream, deadline: float) -> None:
         self._inner = inner
         self.begin_reply(deadline)
 
@@ -115,11 +131,20 @@ class Wire(httpcore.AsyncNetworkStream):
         if seconds is not None:
             in_time = min(in_time, anyio.current_time() + seconds)
         with anyio.CancelScope(deadline=in_time):
-            return await self._inner.read(max_bytes)
+            return await self._received_now(max_bytes)
         for _ in range(_LOOKS):
             with anyio.move_on_after(QUIET_SECONDS):
-                return await self._inner.read(max_bytes)
+                return await self._received_now(max_bytes)
         raise httpcore.ReadTimeout
+
+    async def _received_now(self, max_bytes: int) -> bytes:
+        """Whatever comes next; b"" at the end of all."""
+        try:
+            return await self._inner.receive(max_bytes)
+        except anyio.EndOfStream:
+            return b""
+        except _LOST as lost:
+            raise httpcore.ReadError(str(lost)) from lost
 
     def _mended(self, head: bytes) -> bytes:
         mended = mend_head(head)
@@ -127,9 +152,20 @@ class Wire(httpcore.AsyncNetworkStream):
         return mended
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as above
-        with anyio.CancelScope(deadline=self._deadline):
-            return await self._inner.write(buffer, timeout)
+        in_time = self._deadline
+        if timeout is not None:
+            in_time = min(in_time, anyio.current_time() + timeout)
+        with anyio.CancelScope(deadline=in_time):
+            return await self.put(buffer)
         raise httpcore.WriteTimeout
+
+    async def put(self, buffer: bytes) -> None:
+        """Write it, however long that takes."""
+        if buffer:
+            try:
+                await self._inner.send(buffer)
+            except _LOST as lost:
+                raise httpcore.WriteError(str(lost)) from lost
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -139,22 +175,53 @@ class Wire(httpcore.AsyncNetworkStream):
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - as above
-    ) -> httpcore.AsyncNetworkStream:
-        with anyio.CancelScope(deadline=self._deadline):
-            self._inner = await self._inner.start_tls(ssl_context, server_hostname, timeout)
-            return self
+    ) -> Wire:
+        in_time = self._deadline
+        if timeout is not None:
+            in_time = min(in_time, anyio.current_time() + timeout)
+        try:
+            with anyio.CancelScope(deadline=in_time):
+                self._inner = await TLSStream.wrap(
+                    self._inner,
+                    hostname=server_hostname,
+                    ssl_context=ssl_context,
+                    standard_compatible=False,
+                    server_side=False,
+                )
+                return self
+        except TimeoutError as late:
+            await self._inner.aclose()
+            raise httpcore.ConnectTimeout(str(late)) from late
+        except (*_LOST, anyio.EndOfStream, ssl.SSLError) as refused:
+            await self._inner.aclose()
+            raise httpcore.ConnectError(str(refused)) from refused
         await self._inner.aclose()
         raise httpcore.ConnectTimeout
 
     def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
+        """What httpcore asks of a stream that it speaks to a proxy over."""
+        match info:
+            case "ssl_object":
+                return self._inner.extra(TLSAttribute.ssl_object, None)  # noqa: S610 - anyio's
+            case "is_readable":
+                return self.is_readable()
+            case _:
+                return None
+
+    def is_readable(self) -> bool:
+        """Whether something lies in the socket, or its other end has closed."""
+        number = _raw(self._inner).fileno()
+        if number < 0:
+            return True
+        poll = select.poll()
+        poll.register(number, select.POLLIN)
+        return bool(poll.poll(0))
 
 
 class OneWire(httpcore.AsyncNetworkBackend):
     """Opens the one wire of one slot, the same way on asyncio and trio."""
 
     def __init__(self) -> None:
-        self._inner = httpcore.AnyIOBackend()
         self._deadline = float("inf")
         self.wire: Wire | None = None
 
@@ -171,21 +238,37 @@ class OneWire(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        with anyio.CancelScope(deadline=self._deadline):
-            while True:
-                try:
-                    inner = await self._inner.connect_tcp(
-                        host, port, timeout, local_address, socket_options
-                    )
-                except httpcore.ConnectError as error:
-                    if not lacks_descriptor(error):
-                        raise
-                else:
-                    self.wire = Wire(inner, self._deadline)
-                    return self.wire
-                await anyio.sleep(_LOOK_AGAIN_SECONDS)
+    ) -> Wire:
+        in_time = self._deadline
+        if timeout is not None:
+            in_time = min(in_time, anyio.current_time() + timeout)
+        with anyio.CancelScope(deadline=in_time):
+            return await self.connect(host, port, local_address, socket_options or ())
         raise httpcore.ConnectTimeout
+
+    async def connect(
+        self,
+        host: str,
+        port: int,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] = _OPTIONS,
+    ) -> Wire:
+        """The wire, connected, however long that takes. Raises ConnectError, ConnectTimeout."""
+        while True:
+            try:
+                inner = await anyio.connect_tcp(host, port, local_host=local_address)
+                raw = _raw(inner)
+                for option in socket_options:
+                    raw.setsockopt(*option)
+            except TimeoutError as late:
+                raise httpcore.ConnectTimeout(str(late)) from late
+            except (OSError, anyio.BrokenResourceError) as error:
+                if not lacks_descriptor(error):
+                    raise httpcore.ConnectError(str(error)) from error
+            else:
+                self.wire = Wire(inner, self._deadline)
+                return self.wire
+            await anyio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)
