@@ -121,14 +121,13 @@ class WholeReplay:
             posting.charge, posting.verdict, posting.paid, posting.former
         )  # fmt: skip
         if former is not None and former.verdict == "charged":
-            was = former.paid.money if former.paid else None
-            self.totals.take_back(was, charge.model, charge.day)
+            self.totals.take_back(former.paid, charge.model, charge.day)
         if verdict in ("charged", "uncounted") and isinstance(record, Done | Failed):
             kept = len(record.files) if isinstance(record, Done) else 0
             self._observe(record, charge, kept)
             self.totals.count(record.usage, kept)
         if verdict == "charged":
-            self.totals.pay(paid.money if paid else None, charge.model, charge.day)
+            self.totals.pay(paid, charge.model, charge.day)
 
     def _reused(self, record: Reused) -> None:
         """One more place for finished work; what was kept before stands beside it."""

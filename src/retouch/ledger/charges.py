@@ -11,7 +11,7 @@ stays open, from the least it cost, where that is known, up to its ceiling; one 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -166,25 +166,8 @@ class Charges:
 
     def apply(self, record: AnyRecord) -> Posting | None:
         """Take in one Record; None where it says nothing new about money."""
-        match record:
-            case Started():
-                return self._started(record)
-            case Done():
-                return self._charged(record, UNCOUNTED)
-            case Failed(billed="yes"):
-                return self._charged(record, record.error.message)
-            case Failed(billed="no"):
-                charge, is_new = self._charge_of(record)
-                return self._free(charge, is_new)
-            case Unknown() | Failed():
-                return self._unknown(record)
-            case Unsent():
-                return self._free(self.open.get((record.key, record.attempt)))
-            case TaskAccepted():
-                self._accepted(record)
-            case Resolved():
-                return self._resolved(record)
-        return None
+        take = _TAKEN.get(type(record))
+        return None if take is None else take(self, record)
 
     def follow(
         self, records: Iterable[AnyRecord], shared: int = 0
@@ -231,6 +214,19 @@ class Charges:
             return Posting(self._open(record), True, "open")
         charge.standing = "unknown"
         return Posting(charge, False, "open")
+
+    def _done(self, record: Done) -> Posting | None:
+        return self._charged(record, UNCOUNTED)
+
+    def _failed(self, record: Failed) -> Posting | None:
+        if record.billed == "yes":
+            return self._charged(record, record.error.message)
+        if record.billed == "no":
+            return self._free(*self._charge_of(record))
+        return self._unknown(record)
+
+    def _unsent(self, record: Unsent) -> Posting | None:
+        return self._free(self.open.get((record.key, record.attempt)))
 
     def _accepted(self, record: TaskAccepted) -> None:
         charge = self.open.get((record.key, record.attempt))
@@ -316,3 +312,14 @@ class Charges:
             return Posting(charge, is_new, verdict)
         is_again = self._last.charge(begun.key, begun.attempt)
         return Posting(charge, is_new, verdict, paid, is_again=is_again)
+
+
+_TAKEN: dict[type, Callable[[Charges, Any], Posting | None]] = {
+    Started: Charges._started,
+    Done: Charges._done,
+    Failed: Charges._failed,
+    Unknown: Charges._unknown,
+    Unsent: Charges._unsent,
+    TaskAccepted: Charges._accepted,
+    Resolved: Charges._resolved,
+}  # a look-up, and no chain of comparisons: there may be millions

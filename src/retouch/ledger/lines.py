@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -26,7 +27,8 @@ from retouch.storage.durable import open_regular
 Position = bytes
 NOWHERE: Position = b""
 """Of a Record that is in no file, or nobody knows where."""
-POSITION_BYTES = 12
+_POSITION = struct.Struct("<Q4s")
+POSITION_BYTES = _POSITION.size
 _PART_SHIFT = 48
 _OFFSET_BITS = (1 << _PART_SHIFT) - 1
 _NEAR_BYTES = 4096  # read for a line that is asked for alone
@@ -38,9 +40,9 @@ _Window = tuple[int, int, bytes]  # part, byte where it begins, its bytes
 _PATH = re.compile(rb'"path":"((?:[^"\\]|\\.)*)"')
 
 
-def position(base: int, offset: int, digest: str) -> Position:
-    """Where a line begins: `base` is its part's, `digest` that of the line, in hex."""
-    return (base | offset).to_bytes(8, "little") + bytes.fromhex(digest[:8])
+def position(base: int, offset: int, digest: bytes) -> Position:
+    """Where a line begins: `base` is its part's, `digest` the line's SHA-256."""
+    return _POSITION.pack(base | offset, digest)
 
 
 class Lines:

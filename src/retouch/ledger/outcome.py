@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from retouch.dialects.base import Billed
 from retouch.ledger.charges import Charge
 from retouch.ledger.lines import NOWHERE, Lines, Position
 from retouch.ledger.records import (
+    AmountRecord,
     AnyRecord,
     Done,
     Failed,
@@ -18,7 +20,7 @@ from retouch.ledger.records import (
     Started,
     UsageRecord,
 )
-from retouch.money import Money, total
+from retouch.money import EXACT, Money, total
 
 State = Literal[
     "sent", "unsent", "accepted", "done", "failed", "unknown", "resolved", "reused"
@@ -185,42 +187,50 @@ def verdict_of(decided: AnyRecord) -> Verdict:
 
 @dataclass(slots=True)
 class Totals:
-    """What settled Charges add up to. `spent` is money by (model, day, currency); `unpriced`
-    counts charged attempts whose price is not known, `images` the pictures the server says it
-    made (else those kept)."""
+    """What settled Charges add up to. `unpriced` counts charged attempts whose price is not known,
+    `images` the pictures the server says it made (else those kept)."""
 
-    spent: dict[tuple[str, str, str], Money] = field(default_factory=dict)
     unpriced: int = 0
     images: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     total_tokens: int = 0
+    _paid: dict[tuple[str, str, str], Decimal] = field(default_factory=dict)
+
+    @property
+    def spent(self) -> dict[tuple[str, str, str], Money]:
+        """Money by model, day and currency."""
+        return {place: Money(amount, place[2]) for place, amount in self._paid.items()}
 
     @property
     def confirmed(self) -> dict[str, Money]:
         """All that is confirmed, by currency."""
         return total(self.spent.values())
 
-    def pay(self, cost: Money | None, model: str, day: str) -> None:
+    def pay(self, cost: AmountRecord | None, model: str, day: str) -> None:
         """Add one confirmed Charge; None is one of unknown price."""
         if cost is None:
             self.unpriced += 1
         else:
-            place = (model, day, cost.currency)
-            known = self.spent.get(place)
-            self.spent[place] = cost if known is None else known + cost
+            self._add(Decimal(cost.amount), (model, day, cost.currency))
 
-    def take_back(self, cost: Money | None, model: str, day: str) -> None:
+    def take_back(self, cost: AmountRecord | None, model: str, day: str) -> None:
         """Undo `pay`."""
         if cost is None:
             self.unpriced -= 1
         else:
-            self.pay(Money(-cost.amount, cost.currency), model, day)
+            self._add(Decimal(cost.amount).copy_negate(), (model, day, cost.currency))
+
+    def _add(self, amount: Decimal, place: tuple[str, str, str]) -> None:
+        known = self._paid.get(place)
+        self._paid[place] = amount if known is None else EXACT.add(known, amount)
 
     def count(self, usage: UsageRecord | None, kept: int) -> None:
         """Add what one charged Attempt used; `kept` pictures where the server counted none."""
-        said = usage or UsageRecord()
-        self.images += kept if said.images is None else said.images
-        self.input_tokens += said.input_tokens or 0
-        self.output_tokens += said.output_tokens or 0
-        self.total_tokens += said.total_tokens or 0
+        if usage is None:
+            self.images += kept
+            return
+        self.images += kept if usage.images is None else usage.images
+        self.input_tokens += usage.input_tokens or 0
+        self.output_tokens += usage.output_tokens or 0
+        self.total_tokens += usage.total_tokens or 0

@@ -1,8 +1,9 @@
 """Where every Job of a ledger stands, by Key: what has ended is kept as a row of bytes.
 
 A row says what decides over a Job's next run without its Records, and where these stand (see
-`lines`). A Job that is open, or whose Records stand nowhere, is kept whole, as is the odd one that
-does not fit. Keys are numbered as they are first met, which is the order of every iteration.
+`lines`). So does that of a Job that was sent for the first time. One that is open otherwise, or
+whose Records stand nowhere, is kept whole, as is the odd one that does not fit. Jobs are numbered
+as their Keys are first met, which is the order of every iteration.
 """
 
 from __future__ import annotations
@@ -15,25 +16,28 @@ from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from typing import TypeVar
 
 from retouch.dialects.base import Billed
+from retouch.ledger.charges import Charge
+from retouch.ledger.keys import Keys
 from retouch.ledger.lines import NOWHERE, POSITION_BYTES, Lines, Position
 from retouch.ledger.outcome import OnlyPicture, Outcome, State, Verdict, verdict_of
 from retouch.ledger.records import AnyRecord, Done, Reused, Started
 
-ENDED: tuple[State, ...] = ("done", "reused", "failed", "resolved")
-_CODES: dict[str, int] = {state: code for code, state in enumerate(ENDED, 1)}
+ON_FILE: tuple[State, ...] = ("done", "reused", "failed", "resolved", "sent")
+_CODES: dict[str, int] = {state: code for code, state in enumerate(ON_FILE, 1)}
 _WHOLE = 0  # the code of a Job that is kept whole
-_FAILED = _CODES["failed"]
+_DONE, _FAILED, _SENT = (_CODES[state] for state in ("done", "failed", "sent"))
 _BILLED: tuple[Billed | None, ...] = (None, "no", "yes", "unknown")
-_ROW = struct.Struct(f"<{POSITION_BYTES}s{POSITION_BYTES}sQqIHBBBB")
+_BEGIN, _END = f"<{POSITION_BYTES}s{POSITION_BYTES}sQ", "qIHBBBB"
 _PLACES = struct.Struct("<I")
-_ROW_BYTES = _ROW.size + _PLACES.size
+_ROW = struct.Struct(_BEGIN + _END)
+_NEW_ROW = struct.Struct(_BEGIN + _END + f"{_PLACES.size}x")
+_BEGIN_OF_ROW = struct.Struct(_BEGIN)
+_END_OF_ROW = struct.Struct("<" + _END)  # what is known once a Job has ended
+_FLAGS, _ROW_BYTES = _ROW.size - 1, _NEW_ROW.size
 _EMPTY_ROW = bytes(_ROW_BYTES)
 _DELIVERY = struct.Struct(f"<{POSITION_BYTES}sI?")
-_KEY_BYTES = 32
-_ODD_KEY = bytes(_KEY_BYTES)
 _NOWHERE = bytes(POSITION_BYTES)
 _IS_FINAL, _IS_CHARGED, _HAS_TASK, _REPLACES, _BILLED_SHIFT = 1, 2, 4, 8, 4
-_FIRST_SLOTS = 1 << 12
 _SUFFIX_CAP = 6  # characters: what follows a dot and is longer is no suffix
 _HASH_BITS = (1 << 64) - 1
 _NUMBER_BITS = 28  # of a number beside a short hash: 268 million Jobs
@@ -44,15 +48,14 @@ D = TypeVar("D")
 class Outcomes(Mapping[str, Outcome]):
     """Every Job that a Record is about; `put` says where one stands now."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: Lines, charges: Mapping[tuple[str, int], Charge]) -> None:
         self._lines = lines
+        self._charges = charges  # those that are open
+        self._keys = Keys()
         self._whole: dict[str, Outcome] = {}
+        self._sent: dict[str, tuple[int, Started]] = {}  # those that a row tells to be, by Key
         self._states = bytearray()
         self._rows = bytearray()
-        self._digits = bytearray()  # the Keys, 32 bytes each
-        self._odd: dict[str, int] = {}  # what is no SHA-256 in hex, by Key
-        self._odd_keys: dict[int, str] = {}
-        self._slots = array("I", bytes(4 * _FIRST_SLOTS))
         self._models = _Names()
         self._suffixes = _Names()
         self._deliveries = bytearray()
@@ -65,10 +68,10 @@ class Outcomes(Mapping[str, Outcome]):
         return len(self._states)
 
     def __iter__(self) -> Iterator[str]:
-        return map(self._key, range(len(self._states)))
+        return map(self._keys.key, range(len(self._states)))
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and (key in self._whole or self._find(key) >= 0)
+        return isinstance(key, str) and self._keys.find(key) >= 0
 
     def __getitem__(self, key: str) -> Outcome:
         found = self.get(key)
@@ -81,7 +84,7 @@ class Outcomes(Mapping[str, Outcome]):
         whole = self._whole.get(key)
         if whole is not None:
             return whole
-        number = self._find(key)
+        number = self._keys.find(key)
         return default if number < 0 else self._on_file(number)
 
     def items(self) -> ItemsView[str, Outcome]:
@@ -95,21 +98,22 @@ class Outcomes(Mapping[str, Outcome]):
     def numbered(self, numbers: Iterator[int]) -> Iterator[tuple[str, Outcome]]:
         """Jobs by their numbers."""
         for number in numbers:
-            key = self._key(number)
+            key = self._keys.key(number)
             yield key, self._whole.get(key) or self._on_file(number)
 
     def undecided(self) -> Iterator[tuple[str, Outcome]]:
         """All but the Jobs that surely are over: what is open, and what failed."""
-        return self.numbered(iter(self._merged(self._whole.values(), _FAILED)))
+        return self.numbered(iter(self._merged(self._whole.values(), _FAILED, _SENT)))
 
     def open(self) -> Iterator[tuple[str, Outcome]]:
-        """The Jobs that are kept whole: whatever is open is among them."""
-        return self.numbered(iter(self._merged(self._whole.values(), None)))
+        """The Jobs that are kept whole, or were sent: whatever is open is among them."""
+        return self.numbered(iter(self._merged(self._whole.values(), _SENT)))
 
     def of_state(self, state: State) -> Iterator[tuple[str, Outcome]]:
         """The Jobs in one state."""
         whole = [each for each in self._whole.values() if each.state == state]
-        return self.numbered(iter(self._merged(whole, _CODES.get(state))))
+        codes = [_CODES[state]] if state in _CODES else []
+        return self.numbered(iter(self._merged(whole, *codes)))
 
     def counts(self) -> Counter[str]:
         """How many Jobs are in each state."""
@@ -124,11 +128,11 @@ class Outcomes(Mapping[str, Outcome]):
         index = self._models.numbers.get(model)
         for number in range(len(self._states) - 1, -1, -1):
             code = self._states[number]
-            if code == _CODES["done"]:
+            if code == _DONE:
                 if _ROW.unpack_from(self._rows, number * _ROW_BYTES)[5] == index:
                     found.append(self._on_file(number))
             elif code == _WHOLE:
-                outcome = self._whole[self._key(number)]
+                outcome = self._whole[self._keys.key(number)]
                 if isinstance(outcome.decided, Done) and outcome.decided.model == model:
                     found.append(outcome)
             if len(found) == count:
@@ -145,7 +149,7 @@ class Outcomes(Mapping[str, Outcome]):
         found = [each.began for each in self._whole.values()]
         for number in range(len(self._states)):
             row = number * _ROW_BYTES
-            if self._states[number] and self._rows[row + _ROW.size - 1] & _REPLACES:
+            if self._states[number] and self._rows[row + _FLAGS] & _REPLACES:
                 found.append(self._on_file(number).began)
         terms = (each.terms for each in found if each is not None)
         return {each.replaces for each in terms if each is not None and each.replaces}
@@ -174,13 +178,14 @@ class Outcomes(Mapping[str, Outcome]):
                 if row[1] != _NOWHERE:
                     yield _shortened(row[2]) | number
 
-    def _merged(self, whole: Iterable[Outcome], code: int | None) -> list[int]:
+    def _merged(self, whole: Iterable[Outcome], *codes: int) -> list[int]:
         """The numbers of whole Jobs, and of those on file with a code, in order."""
         numbers = [each.number for each in whole]
-        at = -1 if code is None else self._states.find(code)
-        while at >= 0 and code is not None:
-            numbers.append(at)
-            at = self._states.find(code, at + 1)
+        for code in codes:
+            at = self._states.find(code)
+            while at >= 0:
+                numbers.append(at)
+                at = self._states.find(code, at + 1)
         return sorted(numbers)
 
     # --- one of them -----------------------------------------------------------------------
@@ -189,6 +194,8 @@ class Outcomes(Mapping[str, Outcome]):
         """Say where a Job stands now; its `number` where it is known, -1 for a new one."""
         if number < 0:
             number = self._add(key)
+        elif self._sent:
+            self._sent.pop(key, None)
         outcome.number = number
         if outcome.charge is None and outcome.decided_at:
             code = _CODES.get(outcome.state)
@@ -198,6 +205,39 @@ class Outcomes(Mapping[str, Outcome]):
                 return
         self._whole[key] = outcome
         self._states[number] = _WHOLE
+
+    def begin(self, record: Started, where: Position) -> bool:
+        """Note a Job's first Attempt, whose Charge is open; False where it is not the Job's first
+        Record, or stands nowhere, and `put` is to say it."""
+        if not where or record.attempt != 1:
+            return False
+        key = record.key
+        number = self._keys.add(key)
+        if number < 0:
+            return False
+        terms = record.terms
+        flags = _IS_CHARGED if terms is None or not terms.replaces else _IS_CHARGED | _REPLACES
+        words = hash((record.model, record.prompt, record.source)) & _HASH_BITS
+        self._states.append(_SENT)
+        self._rows += _NEW_ROW.pack(where, where, words, 0, 0, 0, 1, 0, 0, flags)
+        self._sent[key] = number, record
+        return True
+
+    def finish(self, record: Done, where: Position) -> bool:
+        """Note that a Job's first Attempt brought pictures, and its Charge is settled; False where
+        its row does not tell that it was sent, and `put` is to say it."""
+        sent = self._sent.get(record.key)
+        if sent is None or record.attempt != 1 or record.task is not None or not where:
+            return False
+        number = sent[0]
+        row = number * _ROW_BYTES
+        replaces = self._rows[row + _FLAGS] & _REPLACES
+        if not self._end(row, record, 1, _IS_CHARGED | replaces):
+            return False
+        self._rows[row : row + POSITION_BYTES] = where
+        self._states[number] = _DONE
+        del self._sent[record.key]
+        return True
 
     def deliver(self, number: int, record: AnyRecord, where: Position) -> None:
         """Note one more place that a Job's pictures were delivered to."""
@@ -241,8 +281,7 @@ class Outcomes(Mapping[str, Outcome]):
 
     def number(self, key: str) -> int:
         """A Job's number; -1: no Record is about it."""
-        whole = self._whole.get(key)
-        return self._find(key) if whole is None else whole.number
+        return self._keys.find(key)
 
     def _chain(self, number: int) -> Iterator[tuple[int, Position, bool]]:
         """A Job's deliveries, the latest first: their numbers, where they stand, whether each is
@@ -253,42 +292,60 @@ class Outcomes(Mapping[str, Outcome]):
             where, after, is_done = _DELIVERY.unpack_from(self._deliveries, index * _DELIVERY.size)
             yield index, NOWHERE if where == _NOWHERE else where, is_done
 
+    def _just_sent(self, number: int) -> Outcome:
+        """The Outcome of a Job whose first Attempt was begun and no more."""
+        key = self._keys.key(number)
+        began = self._sent[key][1]
+        outcome = Outcome("sent", 1, began, began, None, self._charges.get((key, 1)))
+        row = number * _ROW_BYTES
+        outcome.decided_at = outcome.began_at = bytes(self._rows[row : row + POSITION_BYTES])
+        outcome.number = number
+        return outcome
+
     # --- rows ------------------------------------------------------------------------------
 
     def _file(self, number: int, outcome: Outcome) -> bool:
-        """Write the row of a Job that has ended; whether it fits. Called for each: few calls."""
+        """Write the row of a Job that has ended; whether it fits."""
         decided, began, task = outcome.decided, outcome.began, outcome.task
         if began is not None and not outcome.began_at:
             return False
         if task is not None and getattr(decided, "task", None) != task:
             return False
-        stem_hash = suffix = size = words = model = 0
-        if type(decided) is Done:
-            model = self._models.number(decided.model)
-            pictures, flags = len(decided.files), _IS_CHARGED
-        else:
-            verdict = verdict_of(decided)
-            pictures = verdict.pictures
-            flags = verdict.is_final * _IS_FINAL | verdict.is_charged * _IS_CHARGED
-            flags |= _BILLED.index(verdict.billed) << _BILLED_SHIFT
-        if task is not None:
-            flags |= _HAS_TASK
-        if pictures == 1:
-            file = outcome.files[0] if type(decided) is not Done else decided.files[0]
-            stem, _, ending = file.path.rpartition(".")
-            if stem and len(ending) < _SUFFIX_CAP and file.bytes < 1 << 32:
-                suffix = self._suffixes.number(ending)
-                stem_hash, size = hash(stem), file.bytes
+        verdict = verdict_of(decided)
+        flags = verdict.is_final * _IS_FINAL | verdict.is_charged * _IS_CHARGED
+        flags |= _BILLED.index(verdict.billed) << _BILLED_SHIFT | (task is not None) * _HAS_TASK
+        words = 0
         if began is not None:
             words = hash((began.model, began.prompt, began.source)) & _HASH_BITS
             if began.terms is not None and began.terms.replaces:
                 flags |= _REPLACES
-        attempt = outcome.attempt
+        row = number * _ROW_BYTES
+        if not self._end(row, decided, outcome.attempt, flags):
+            return False
+        _BEGIN_OF_ROW.pack_into(
+            self._rows, row, outcome.decided_at, outcome.began_at or _NOWHERE, words
+        )
+        return True
+
+    def _end(self, row: int, decided: AnyRecord, attempt: int, flags: int) -> bool:
+        """Write what is known of a Job that has ended; whether it fits."""
+        stem_hash = suffix = size = model = pictures = 0
+        if isinstance(decided, Done | Reused):
+            files = decided.files
+            pictures = len(files)
+            if pictures == 1:
+                [file] = files
+                stem, _, ending = file.path.rpartition(".")
+                if stem and len(ending) < _SUFFIX_CAP and file.bytes < 1 << 32:
+                    suffix = self._suffixes.number(ending)
+                    stem_hash, size = hash(stem), file.bytes
+            if type(decided) is Done:
+                model = self._models.number(decided.model)
         if attempt > 0xFF or pictures > 0xFF or suffix > 0xFF or model > 0xFFFF:
             return False
-        _ROW.pack_into(
-            self._rows, number * _ROW_BYTES, outcome.decided_at, outcome.began_at or _NOWHERE,
-            words, stem_hash, size, model, attempt, pictures, suffix, flags,
+        _END_OF_ROW.pack_into(
+            self._rows, row + _BEGIN_OF_ROW.size,
+            stem_hash, size, model, attempt, pictures, suffix, flags,
         )  # fmt: skip
         return True
 
@@ -297,8 +354,10 @@ class Outcomes(Mapping[str, Outcome]):
         (
             decided_at, began_at, _, stem_hash, size, _, attempt, pictures, suffix, flags,
         ) = _ROW.unpack_from(self._rows, number * _ROW_BYTES)  # fmt: skip
+        if self._states[number] == _SENT:
+            return self._just_sent(number)
         outcome = Outcome.on_file(
-            ENDED[self._states[number] - 1],
+            ON_FILE[self._states[number] - 1],
             attempt,
             self._lines,
             (decided_at, NOWHERE if began_at == _NOWHERE else began_at),
@@ -313,56 +372,11 @@ class Outcomes(Mapping[str, Outcome]):
             outcome.only_picture = OnlyPicture(stem_hash, self._suffixes.name(suffix), size)
         return outcome
 
-    # --- Keys ------------------------------------------------------------------------------
-
-    def _key(self, number: int) -> str:
-        odd = self._odd_keys.get(number) if self._odd_keys else None
-        at = number * _KEY_BYTES
-        return self._digits[at : at + _KEY_BYTES].hex() if odd is None else odd
-
-    def _find(self, key: str) -> int:
-        """A Key's number; -1: it is not known. Whatever two Keys' hashes are, the Keys are
-        compared."""
-        slots, digits = self._slots, self._digits
-        mask = len(slots) - 1
-        slot = hash(key) & mask
-        while number := slots[slot]:
-            at = (number - 1) * _KEY_BYTES
-            if digits[at : at + _KEY_BYTES].hex() == key:
-                return number - 1
-            slot = slot + 1 & mask
-        return self._odd.get(key, -1) if self._odd else -1
-
     def _add(self, key: str) -> int:
-        """Number a Key that is not known."""
-        number = len(self._states)
-        raw = _raw(key)
+        """Number a Job whose Key is not known."""
         self._states.append(_WHOLE)
-        self._digits += raw or _ODD_KEY
         self._rows += _EMPTY_ROW
-        if raw is None:
-            self._odd[key], self._odd_keys[number] = number, key
-            return number
-        if 2 * number >= len(self._slots):
-            self._make_room()
-        slots = self._slots
-        mask = len(slots) - 1
-        slot = hash(key) & mask
-        while slots[slot]:
-            slot = slot + 1 & mask
-        slots[slot] = number + 1
-        return number
-
-    def _make_room(self) -> None:
-        """Four times as many slots: never more than half of them are taken."""
-        slots = self._slots = array("I", bytes(16 * len(self._slots)))
-        mask = len(slots) - 1
-        for number in range(len(self._states) - 1):
-            if number not in self._odd_keys:
-                slot = hash(self._key(number)) & mask
-                while slots[slot]:
-                    slot = slot + 1 & mask
-                slots[slot] = number + 1
+        return self._keys.add(key)
 
 
 class _Items(ItemsView[str, Outcome]):
@@ -401,17 +415,6 @@ class _Names:
     def name(self, number: int) -> str:
         """The name of a number."""
         return self._names[number - 1]
-
-
-def _raw(key: str) -> bytes | None:
-    """A Key's 32 bytes; None for what is no SHA-256 as it is written here."""
-    if len(key) != 2 * _KEY_BYTES:
-        return None
-    try:
-        raw = bytes.fromhex(key)
-    except ValueError:
-        return None
-    return raw if raw.hex() == key else None
 
 
 def _short(words: tuple[str, str, str]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -18,12 +19,13 @@ from retouch.errors import LedgerDamaged, StorageFailed
 from retouch.ledger.head import Head, read_head
 from retouch.ledger.lines import Position, position
 from retouch.ledger.records import VERSION, AnyRecord, decode
-from retouch.ledger.recovery import digest_of, is_beginning, is_torn_group
+from retouch.ledger.recovery import is_beginning, is_torn_group, prev_of
 from retouch.ledger.state import Replay
 from retouch.storage.durable import open_regular
 
 FIRST_PREV = "0" * 16
-_NOTHING_READ = (0, 0, FIRST_PREV, 0, False, 0, False)  # the fields of an End
+_NOTHING_READ = (0, 0, b"", 0, False, 0, False, 0)  # as an End, and where the last line begins
+_NO_RECORD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _BUFFER_BYTES = 1 << 18
 _KEY = b'"key":"'  # as records are written; a string's own quotes are escaped
 
@@ -55,12 +57,13 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._reached = _NOTHING_READ
-        self._begins = 0  # the byte at which the last line does
 
     @property
     def end(self) -> End:
         """How far the last reading came."""
-        return End(*self._reached)
+        lines, size, digest, torn, unfinished, group_offset, is_clean, _ = self._reached
+        prev = prev_of(digest) if digest else FIRST_PREV
+        return End(lines, size, prev, torn, unfinished, group_offset, is_clean)
 
     def __iter__(self) -> Iterator[AnyRecord]:
         head = read_head(self.path)  # before the ledger, which may be growing
@@ -80,7 +83,8 @@ class Reader:
 
     def where(self, base: int) -> Position:
         """Where the last Record stands; `base` is this ledger's among the parts of a state."""
-        return position(base, self._begins, self._reached[2])
+        reached = self._reached
+        return position(base, reached[7], reached[2])
 
     def of_keys(self, keys: Collection[str]) -> Iterator[tuple[int, AnyRecord]]:
         """The Records of these Keys, each with its line's number (from 1), out of what the last
@@ -105,33 +109,48 @@ class Reader:
 
     def _records(self, file: BinaryIO, head: Head | None) -> Iterator[AnyRecord]:
         """Every line costs a parse and a digest, and little else: there may be millions."""
-        prev, size, group_offset = FIRST_PREV, 0, 0
+        prev, number, size, group_offset = FIRST_PREV, 0, 0, 0
         run = at = ""
         head_lines = head.lines if head else 0
-        for number, line in enumerate(file, 1):
-            is_whole = line.endswith(b"\n")
-            body, filling = (line[:-1], 0) if is_whole else _unended(line)
-            try:
-                record = _parse(body, number - 1, prev)
-            except _Newer as newer:
-                raise self._newer(number, newer.version) from None
-            except _Bad as bad:
-                rest = self._rest(file, size)
-                before = (run, at) if number > 1 else None
-                is_cut = not is_whole and is_beginning(line)
-                if not is_cut and not is_torn_group(rest, size, prev, before):
-                    raise self._damaged(number, str(bad)) from None
-                self._reached = (number - 1, size, prev, len(rest), False, group_offset, False)
-                return
-            if record.at != at or record.run != run or number == 1:
-                run, at, group_offset = record.run, record.at, size
-            self._begins = size
-            prev, size = digest_of(body), size + len(line) - filling
-            is_end = number == head_lines
-            if is_end and head is not None and prev != head.digest:
-                raise self._damaged(number, "was changed since the ledger last ended")
-            self._reached = (number, size, prev, filling, not is_whole, group_offset, is_end)
-            yield record
+        for bodies, filling, is_whole in _bodies(file):
+            for body in bodies:
+                try:
+                    record = decode(body)
+                except _NO_RECORD as error:
+                    fault: str | None = self._no_record(number + 1, body, error)
+                else:
+                    fault = None
+                    if record.prev != prev or record.v != VERSION:
+                        fault = self._misplaced(number + 1, record)
+                if fault is not None:
+                    self._end_torn(file, fault, (run, at), is_cut=not is_whole)
+                    return
+                if record.at != at or record.run != run:
+                    run, at, group_offset = record.run, record.at, size
+                digest = sha256(body).digest()
+                prev = digest[:8].hex()
+                number += 1
+                begins, size = size, size + len(body) + is_whole
+                is_end = number == head_lines
+                if is_end and head is not None and prev != head.digest:
+                    raise self._damaged(number, "was changed since the ledger last ended")
+                self._reached = (
+                    number, size, digest, filling, not is_whole, group_offset, is_end, begins,
+                )  # fmt: skip
+                yield record
+
+    def _end_torn(
+        self, file: BinaryIO, fault: str, before: tuple[str, str], *, is_cut: bool
+    ) -> None:
+        """The next line has a fault: the reading ends before it, if the rest is what a crash may
+        leave. `before` is the group of the line before, `is_cut`: it has no newline."""
+        lines, size, digest, _, _, group_offset, *_ = self._reached
+        rest = self._rest(file, size)
+        prev = prev_of(digest) if digest else FIRST_PREV
+        is_cut = is_cut and is_beginning(rest)
+        if not is_cut and not is_torn_group(rest, size, prev, before if lines else None):
+            raise self._damaged(lines + 1, fault)
+        self._reached = (lines, size, digest, len(rest), False, group_offset, False, size)
 
     def _rest(self, file: BinaryIO, offset: int) -> bytes:
         try:
@@ -150,6 +169,24 @@ class Reader:
             f"`retouch salvage {self.path}` keep what is whole and hold what may have come after",
         )
 
+    def _no_record(self, number: int, body: bytes, error: Exception) -> str:
+        """What is wrong with a line that cannot be read. Raises LedgerDamaged for a newer one."""
+        newer = _newer_version(body)
+        if newer is not None:
+            raise self._newer(number, newer) from None
+        return f"not a record ({error})"
+
+    def _misplaced(self, number: int, record: AnyRecord) -> str:
+        """What is wrong with a Record that may not stand here. Raises LedgerDamaged for a newer
+        one."""
+        if record.v > VERSION:
+            raise self._newer(number, record.v)
+        if record.v != VERSION:
+            return f"not a record of version {VERSION}"
+        return (
+            f"does not follow line {number - 1}: it was changed" if number > 1 else "is not first"
+        )
+
     def _newer(self, number: int, version: int) -> LedgerDamaged:
         return LedgerDamaged(
             f"{self.path}:{number}: a newer retouch wrote this ledger (records of version "
@@ -158,16 +195,20 @@ class Reader:
         )
 
 
-class _Bad(Exception):
-    """A line that is no record, or not the one that must stand here."""
-
-
-class _Newer(Exception):
-    """A line that a newer retouch wrote, whole and in its place."""
-
-    def __init__(self, version: int) -> None:
-        super().__init__(version)
-        self.version = version
+def _bodies(file: BinaryIO) -> Iterator[tuple[list[bytes], int, bool]]:
+    """The lines of a file without their newlines, many at once; at last what no newline ends, and
+    how many zeros stand in its place (see `_unended`)."""
+    held: list[bytes] = []  # the pieces of a line that is not whole yet
+    while chunk := file.read(_BUFFER_BYTES):
+        first, *bodies = chunk.split(b"\n")
+        held.append(first)
+        if bodies:
+            bodies.insert(0, b"".join(held))
+            held = [bodies.pop()]
+            yield bodies, 0, True
+    if last := b"".join(held):
+        text, filling = _unended(last)
+        yield [text], filling, False
 
 
 def _key_of(line: bytes) -> bytes | None:
@@ -182,23 +223,6 @@ def _unended(line: bytes) -> tuple[bytes, int]:
     newline's place, which are counted."""
     text = line.rstrip(b"\0")
     return (text, len(line) - len(text)) if text.endswith(b"}") else (line, 0)
-
-
-def _parse(body: bytes, before: int, prev: str) -> AnyRecord:
-    try:
-        record = decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        newer = _newer_version(body)
-        if newer is not None:
-            raise _Newer(newer) from None
-        raise _Bad(f"not a record ({error})") from None
-    if record.v > VERSION:
-        raise _Newer(record.v)
-    if record.v != VERSION:
-        raise _Bad(f"not a record of version {VERSION}")
-    if record.prev != prev:
-        raise _Bad(f"does not follow line {before}: it was changed" if before else "is not first")
-    return record
 
 
 def _newer_version(body: bytes) -> int | None:

@@ -27,7 +27,12 @@ _BEGINNING = re.compile(rb'\{"event":"[a-z]+","v":1,"at":"([^"\\]{1,64})","run":
 
 def digest_of(line: bytes) -> str:
     """What the next line's `prev` must be."""
-    return hashlib.sha256(line).hexdigest()[:16]
+    return prev_of(hashlib.sha256(line).digest())
+
+
+def prev_of(digest: bytes) -> str:
+    """The same, from the line's SHA-256."""
+    return digest[:8].hex()
 
 
 def place_of(record: AnyRecord) -> Place:

@@ -47,10 +47,9 @@ class Spending:
         """Add to the totals what a Charge was settled at."""
         charge, paid, former = posting.charge, posting.paid, posting.former
         if former is not None and former.verdict == "charged":
-            was = former.paid.money if former.paid else None
-            self.totals.take_back(was, charge.model, charge.day)
+            self.totals.take_back(former.paid, charge.model, charge.day)
         if posting.verdict == "charged":
-            self.totals.pay(paid.money if paid else None, charge.model, charge.day)
+            self.totals.pay(paid, charge.model, charge.day)
 
     def counted(self, currency: str, model: str | None = None, day: str | None = None) -> Money:
         """What counts towards a budget: the confirmed, and what is unknown at its ceiling."""

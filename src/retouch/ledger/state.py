@@ -50,7 +50,7 @@ class Replay(Spending):
     def __init__(self) -> None:
         super().__init__()
         self.lines = Lines()
-        self.outcomes = Outcomes(self.lines)
+        self.outcomes = Outcomes(self.lines, self.open_charges)
         self.observed: dict[str, Observed] = {}
         self.accepted: dict[str, TaskAccepted] = {}
         self.lost_lines: int | None = 0
@@ -139,6 +139,8 @@ class Replay(Spending):
             observed.take(record.usage.input_tokens, record.usage.output_tokens, images)
 
     def _started(self, record: Started, _: Posting | None, where: Position) -> None:
+        if self.outcomes.begin(record, where):
+            return
         known = self.outcomes.get(record.key)
         if known is None or record.attempt >= known.attempt:
             charge = self._open[record.key, record.attempt]
@@ -158,11 +160,14 @@ class Replay(Spending):
         if posting is not None:
             self._decide(record, "unknown", where, record.task)
 
-    def _done(self, record: Done, _: Posting | None, where: Position) -> None:
-        if not where:
-            self._note_paths(record)
+    def _done(self, record: Done, posting: Posting | None, where: Position) -> None:
         if self.accepted:
             self.accepted.pop(record.key, None)
+        is_settled = posting is not None and posting.verdict == "charged"
+        if is_settled and self.outcomes.finish(record, where):
+            return
+        if not where:
+            self._note_paths(record)
         outcome = self._decide(record, "done", where, record.task)
         if outcome is not None:
             self.outcomes.undeliver(outcome.number)  # of what is superseded

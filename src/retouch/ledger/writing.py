@@ -23,6 +23,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import anyio
@@ -35,7 +36,7 @@ from retouch.ledger.parts import Keeps, Together, read_together
 from retouch.ledger.possession import Lost, Possession, refuse_displaced, set_aside, taken
 from retouch.ledger.reading import End, Reader
 from retouch.ledger.records import AnyRecord, RunBegins, Started, encode
-from retouch.ledger.recovery import digest_of
+from retouch.ledger.recovery import prev_of
 from retouch.ledger.spending import SharedSpending
 from retouch.ledger.state import Replay
 from retouch.storage.durable import require_regular, storage_failed, sync_folder, write_all
@@ -195,8 +196,9 @@ class Ledger:
         for record in records:
             one: AnyRecord = msgspec.structs.replace(record, at=at, run=self.run, prev=prev)
             line = encode(one)
-            prev = digest_of(line)
-            stamped.append((one, position(self._base, offset, prev)))
+            digest = sha256(line).digest()
+            prev = prev_of(digest)
+            stamped.append((one, position(self._base, offset, digest)))
             lines.append(line + b"\n")
             offset += len(line) + 1
         return stamped, lines, prev
