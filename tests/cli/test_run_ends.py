@@ -182,3 +182,26 @@ def test_what_cannot_be_meant_is_refused(
     assert "\x1b" not in told
     assert len(told) < 300
     assert not list(project.rglob("ledger.jsonl"))
+
+
+@pytest.mark.parametrize(("most", "is_written"), [(3, True), (2, False)])
+def test_a_gallery_that_would_take_long_is_left_to_be_asked_for(
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    *,
+    is_written: bool,
+) -> None:
+    """A run of many jobs ends when its last one does, and says what writes the pages; asked for,
+    they are written."""
+    monkeypatch.setattr("retouch.cli.pages.AT_RUN_END", most)
+    with serving(_pictures_then(QUOTA, 3)) as server:
+        _manifest(project, server.port)
+        assert main(["run", "m.yaml"]) == 0
+    told = capsys.readouterr().err
+    page = project / "outputs/m/report/index.html"
+    assert page.exists() == is_written
+    assert ("`retouch report MANIFEST --format html` writes it" in told) != is_written
+    assert main(["report", "m.yaml", "--format", "html"]) == 0
+    assert page.exists()

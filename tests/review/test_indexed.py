@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from retouch.cli.ledgers import Found
+from retouch.cli.pages import Subject, review_ledger, write_report
 from retouch.errors import LedgerDamaged
 from retouch.ledger import Reader
 from retouch.ledger.records import AnyRecord
@@ -24,6 +26,7 @@ from tests.support.ledgers import begins, file_of, key_of, many, unknown, write
 from tests.support.lives import Teller
 
 ABOUT = About("x", "x", is_virtual=False)
+NOTHING = Money(Decimal(0), "CNY")
 
 
 def whole(path: Path) -> Gallery:
@@ -55,7 +58,10 @@ def test_it_says_what_the_whole_ledger_says(
     teller = Teller(map(key_of, range(5)))
     for _ in range(60):
         teller.random_step(chance)
-    path = write(tmp_path / "ledger.jsonl", [begins(), *teller.records])
+    lines: list[AnyRecord] = [begins(), *teller.records]
+    run_line = 1 + chance.randrange(len(lines))
+    lines.insert(run_line, begins())
+    path = write(tmp_path / "ledger.jsonl", lines)
     one, other = whole(path), looked_up(path)
     assert list(other.each()) == list(one.each())
     assert other.lines == one.lines
@@ -65,7 +71,10 @@ def test_it_says_what_the_whole_ledger_says(
     for sums, expected in ((other.confirmed, confirmed), (other.unknown, open_)):
         said = {code: amount for code, amount in sums.items() if amount}
         assert said == {code: each.amount for code, each in expected.items() if each.amount}
-    lines: list[AnyRecord] = [begins(), *teller.records]
+    after = spent(each for each in one.charges.values() if each.line > run_line + 1)
+    for of_run, pair in ((False, (confirmed, open_)), (True, after)):
+        given = [each["CNY"] for each in pair if "CNY" in each]
+        assert other.counted("CNY", of_run=of_run) == total(given).get("CNY", NOTHING)
     for line in (0, 20, 50):
         later = [getattr(record, "key", None) for record in lines[line:]]
         last = dict.fromkeys(key for key in reversed(later) if key)
@@ -112,3 +121,16 @@ def test_memory_does_not_grow_with_the_ledger(tmp_path: Path) -> None:
         assert sum(gallery.counts.values()) == 2 * count
         assert gallery.unknown.get("CNY", Decimal(0)) > 0
     assert (held[1] - held[0]) / 3200 < 40  # bytes a Job; whole: more than a thousand
+
+
+def test_pages_take_little_more_memory_for_more_jobs(tmp_path: Path) -> None:
+    """All pages of a ledger: what a page holds of a Job, and no Record."""
+    peaks = []
+    for count in (500, 2500):
+        path = write(tmp_path / str(count) / "ledger.jsonl", [begins(), *many(count)])
+        subject = Subject(Found(path), "x", "x")
+        tracemalloc.start()
+        write_report(subject, review_ledger(subject, Marks()), Marks())
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (peaks[1] - peaks[0]) / 2000 < 1500  # bytes a Job; with its Records: five thousand

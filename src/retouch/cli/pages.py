@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from PIL import Image
 from tqdm import tqdm
@@ -23,6 +24,7 @@ from retouch.costs.allowance import Span
 from retouch.engine.forecast import LaneForecast, forecast_lanes
 from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Selection
+from retouch.ledger import read
 from retouch.ledger.state import Replay
 from retouch.money import Money
 from retouch.plan import Plan
@@ -33,9 +35,10 @@ from retouch.report.waste import WasteKind
 from retouch.review.charts import Durations
 from retouch.review.costs import GROUPINGS, Costs, Outlook, costs_of
 from retouch.review.document import About, Document
-from retouch.review.gallery import NOTHING_KNOWN, Gallery, gallery_of
+from retouch.review.gallery import NOTHING_KNOWN, Shown
 from retouch.review.indexed import IndexedGallery
 from retouch.review.known import known_of, words_of
+from retouch.review.live import Tails
 from retouch.review.marks import Marks, read_marks
 from retouch.review.measuring import Measuring
 from retouch.review.page import FOLDER, costs_alone, write_pages
@@ -44,6 +47,7 @@ from retouch.text import how_many
 
 MEASURED_SECONDS = 60.0
 NAMED = 3  # ledgers in a page's title
+AT_RUN_END = 100_000  # jobs: a thumbnail of a photo takes some 30 ms
 LOOKED_AT = 200  # finished jobs whose pictures are compared with their sources at a run's end
 
 
@@ -121,8 +125,9 @@ def review_ledger(
 
 
 def refresh_report(subject: Subject) -> Path | None:
-    """At a run's end: all pages, unless they are of this very ledger already; returns the
-    gallery's path if it was written. Raises StorageFailed, InputRefused, LedgerDamaged."""
+    """At a run's end: all pages, unless they are of this very ledger already or take too long;
+    returns the gallery's path if it was written. Raises StorageFailed, InputRefused,
+    LedgerDamaged."""
     index = subject.folder / FOLDER / "index.html"
     files = [each for each in subject.found.files if each.exists()]
     if not files:
@@ -131,8 +136,16 @@ def refresh_report(subject: Subject) -> Path | None:
         if index.stat().st_mtime_ns >= max(each.stat().st_mtime_ns for each in files):
             return None
     marks = read_marks(subject.folder)
+    reviewed = review_ledger(subject, marks)
+    jobs = sum(int(row["jobs"] or 0) for row in reviewed.review.totals)
+    if jobs > AT_RUN_END:
+        say(
+            f"a gallery of {how_many(jobs, 'job')} takes its time: "
+            "`retouch report MANIFEST --format html` writes it"
+        )
+        return None
     # The run has measured what it told of; the rest takes a `report`.
-    return write_report(subject, review_ledger(subject, marks), marks, measured_for=0)
+    return write_report(subject, reviewed, marks, measured_for=0)
 
 
 def write_report(
@@ -143,35 +156,39 @@ def write_report(
     report, outputs = subject.folder / FOLDER, Outputs(subject.folder)
     gallery = open_gallery(subject)
     note_blemishes(gallery, reviewed)
-    wanted = list(wanted_thumbnails(gallery, outputs))
-    with tqdm(
-        total=len(wanted), unit="thumbnail", leave=False, disable=not sys.stderr.isatty()
-    ) as bar:
-        Thumbnails(report).make_all(wanted, partial(bar.update, 1))
+    Thumbnails(report).make_all(wanted_thumbnails(gallery, outputs))
     about = about_of(subject, reviewed.review)
     measuring = Measuring(subject.cache, gallery.known, outputs)
-    _measure(measuring, gallery, measured_for)
+    if measured_for:
+        _measure(measuring, gallery, measured_for)
     with measuring.looking_up() as geometry:
         document = Document(gallery, marks, report, geometry=geometry).whole(about)
-    write_pages(report, about, document, costs(subject, reviewed, gallery))
+    write_pages(report, about, document, costs(subject, reviewed, gallery.counted))
     return report / "index.html"
 
 
-def note_blemishes(gallery: Gallery | IndexedGallery, reviewed: Reviewed) -> None:
+def note_blemishes(gallery: IndexedGallery, reviewed: Reviewed) -> None:
     """Tell the gallery what looking at pictures has shown."""
     for key, kinds in reviewed.looked.items():
         if kinds:
             gallery.blemish(key, frozenset(kinds))
 
 
-def _measure(measuring: Measuring, gallery: Gallery, seconds: float) -> None:
-    edits = [(each.words.source, file) for each in gallery.all_shown() for file in each.files]
-    with tqdm(
-        total=len(edits), unit="edit", leave=False, disable=not seconds or not sys.stderr.isatty()
-    ) as bar:
-        left = measuring.measure_all(edits, seconds, partial(bar.update, 1))
-    if left and seconds:
+def _measure(measuring: Measuring, gallery: IndexedGallery, seconds: float) -> None:
+    edits = (
+        (each.words.source, file) for each in _walk(gallery, "measuring") for file in each.files
+    )
+    left = measuring.measure_all(edits, seconds)
+    if left:
         say(f"how {how_many(left, 'edit')} lie over their sources was not measured; do this again")
+
+
+def _walk(gallery: IndexedGallery, what: str) -> Iterator[Shown]:
+    """Every Job, with a bar."""
+    count = sum(gallery.counts.values())
+    is_quiet = not sys.stderr.isatty()
+    shown = (each for each, _ in gallery.each())
+    yield from tqdm(shown, what, count, leave=False, unit="job", disable=is_quiet)
 
 
 def alone(reviewed: Reviewed, ledgers: Sequence[Found]) -> str:
@@ -187,10 +204,12 @@ def alone(reviewed: Reviewed, ledgers: Sequence[Found]) -> str:
     return costs_alone(about, content)
 
 
-def open_gallery(subject: Subject) -> Gallery:
+def open_gallery(subject: Subject) -> IndexedGallery:
     """The gallery of a ledger as it stands, with what its plan knows."""
-    plan = subject.plan
-    gallery = gallery_of(subject.found.reader, known_of(plan) if plan else NOTHING_KNOWN)
+    plan, tails = subject.plan, Tails(subject.found.path)
+    gallery = IndexedGallery(tails.ledgers, known_of(plan) if plan else NOTHING_KNOWN)
+    for _ in gallery.take(tails.read()):
+        pass
     if plan is not None:
         gallery.learn(words_of(plan, gallery.unnamed()))
     return gallery
@@ -202,17 +221,23 @@ def about_of(subject: Subject, review: Review) -> About:
     return About(subject.name, subject.command, review.is_virtual, jobs)
 
 
-def costs(subject: Subject, reviewed: Reviewed, gallery: Gallery) -> Costs:
+class Counted(Protocol):
+    """What counts towards a budget: of the latest run, or of all (see IndexedGallery)."""
+
+    def __call__(self, currency: str, *, of_run: bool) -> Money: ...
+
+
+def costs(subject: Subject, reviewed: Reviewed, counted: Counted) -> Costs:
     """The costs page's content."""
     return costs_of(
         reviewed.review,
         reviewed.durations,
-        outlook=outlook_of(subject, gallery),
+        outlook=outlook_of(subject, counted),
         command=subject.command,
     )
 
 
-def outlook_of(subject: Subject, gallery: Gallery) -> Outlook:
+def outlook_of(subject: Subject, counted: Counted) -> Outlook:
     """The budget, and what the Jobs that are left will likely cost, where a manifest says so.
 
     A budget for a run is compared with the latest run, one for all runs with the whole ledger.
@@ -220,7 +245,7 @@ def outlook_of(subject: Subject, gallery: Gallery) -> Outlook:
     workspace, plan = subject.workspace, subject.plan
     if workspace is None:
         return Outlook()
-    state = gallery.state
+    state = read(subject.found.path)
     forecasts = _forecasts(workspace, plan, state) if plan else None
     expected = _expected(forecasts or ())
     setting = workspace.loaded.manifest.run.budget
@@ -228,7 +253,7 @@ def outlook_of(subject: Subject, gallery: Gallery) -> Outlook:
     if setting is None or amount is None:
         return Outlook(expected=expected)
     is_of_all = setting.total is not None or state.runs == 1
-    counts = gallery.counted(setting.currency, after=0 if is_of_all else gallery.run_line)
+    counts = counted(setting.currency, of_run=not is_of_all)
     span: Span = "total" if setting.total is not None else "run"
     runway = next(
         (each for each in runways(workspace.loaded.manifest, Basis(state, utc_today(), forecasts))
@@ -258,12 +283,12 @@ def _expected(forecasts: Iterable[LaneForecast]) -> Mapping[str, Decimal]:
     return expected
 
 
-def wanted_thumbnails(gallery: Gallery, outputs: Outputs) -> Iterable[Wanted]:
+def wanted_thumbnails(gallery: IndexedGallery, outputs: Outputs) -> Iterator[Wanted]:
     """Every picture and source of the gallery by its digest, with how to read it."""
-    for outcome in gallery.state.outcomes.values():
-        for file in outcome.files:
+    for shown in _walk(gallery, "thumbnails"):
+        for file in shown.files:
             yield file.sha256, partial(outputs.read, file)
-    for name in gallery.sources:
+    for name in gallery.source_names():
         original = gallery.known.originals.get(name)
         if original is not None and original.path is not None:
             yield original.digest, original.to_show

@@ -20,6 +20,7 @@ from retouch.cli.pages import (
     subject_of,
 )
 from retouch.errors import InputRefused, RetouchError
+from retouch.money import Money
 from retouch.report.waste import WasteKind
 from retouch.review.costs import Costs
 from retouch.review.document import About
@@ -110,8 +111,13 @@ def _serve(subject: Subject, port: int, *, has_browser: bool) -> int:
         with suppress(RetouchError):  # whoever opens a page is told
             look()
 
+    def counted(currency: str, *, of_run: bool) -> Money:
+        with following.lock:
+            return gallery.counted(currency, of_run=of_run)
+
     def content() -> Costs:
-        return costs(subject, look(), open_gallery(subject))
+        following.refresh()
+        return costs(subject, look(), counted)
 
     review = ReviewServer(subject.folder, about, following, content, subject.cache)
     try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
@@ -237,16 +236,6 @@ class Gallery:
         for key, each in words.items():
             self._words.setdefault(key, each)
             self.sources.setdefault(each.source, len(self.sources))
-
-    def counted(self, currency: str, *, after: int = 0) -> Money:
-        """What Charges after a line count towards a budget: unknown ones at their ceiling."""
-        given = (
-            each.high if each.is_open else each.amount
-            for each in self.charges.values()
-            if each.line > after
-        )
-        sums = total(each for each in given if each is not None)
-        return sums.get(currency, Money(Decimal(0), currency))
 
     def shown(self, key: str) -> Shown | None:
         """One Job; None where nothing says what it was."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 
 from retouch.ledger.records import AnyRecord, FileRecord, RunBegins, RunEnds, Salvaged, Unsent
@@ -16,6 +16,7 @@ from retouch.money import EXACT, Money
 from retouch.review.gallery import NOTHING_KNOWN, Charge, Gallery, Known, Shown, Words
 from retouch.review.index import Index, files_of
 
+_NOTHING = Decimal(0)
 NEAR = 128  # Jobs held in memory: those in flight are asked for again soon
 
 
@@ -23,7 +24,8 @@ class IndexedGallery:
     """The Jobs of a ledger, by their places in it; `apply` takes the next Record.
 
     `counts` are Jobs by outcome, `confirmed` and `unknown` sums by currency, `refusals` the
-    Attempts of the latest run that were turned away and may be sent again.
+    Attempts of the latest run that were turned away and may be sent again; that run began at
+    `run_line`.
     """
 
     def __init__(self, ledgers: list[Path], known: Known = NOTHING_KNOWN) -> None:
@@ -33,8 +35,10 @@ class IndexedGallery:
         self.counts = Counter[str]()
         self.confirmed: dict[str, Decimal] = {}
         self.unknown: dict[str, Decimal] = {}
+        self.run_line = 0
         self.last_run: RunBegins | None = None
         self.last_end: RunEnds | None = None
+        self._of_run: dict[str, Decimal] = {}
         self._index = Index(ledgers)
         self._near: OrderedDict[str, Gallery] = OrderedDict()
         self._unnamed: set[str] = set()
@@ -54,6 +58,7 @@ class IndexedGallery:
         self.lines += 1
         if isinstance(record, RunBegins):
             self.last_run, self.last_end, self.refusals = record, None, 0
+            self.run_line, self._of_run = self.lines, {}
         elif isinstance(record, RunEnds):
             self.last_end = record
         elif not isinstance(record, Salvaged):
@@ -79,8 +84,11 @@ class IndexedGallery:
         if outcome is not None:
             self.counts[outcome.state] += sign
         for charge in job.charges.values():
+            high = charge.high if charge.is_open else None
             _add(self.confirmed, charge.amount, sign)
-            _add(self.unknown, charge.high if charge.is_open else None, sign)
+            _add(self.unknown, high, sign)
+            if charge.line > self.run_line:
+                _add(self._of_run, high or charge.amount, sign)
 
     def _job(self, key: str) -> Gallery:
         """One Job alone, from its own lines."""
@@ -101,6 +109,13 @@ class IndexedGallery:
         if key in self._blemishes:
             job.blemish(key, self._blemishes[key])
         return job
+
+    def counted(self, currency: str, *, of_run: bool) -> Money:
+        """What counts towards a budget, unknown Charges at their ceiling: of the latest run, or of
+        all."""
+        sums = (self._of_run,) if of_run else (self.confirmed, self.unknown)
+        with localcontext(EXACT):
+            return Money(sum((each.get(currency, _NOTHING) for each in sums), _NOTHING), currency)
 
     def unnamed(self) -> list[str]:
         """Keys of Jobs of which no Record says what they were."""

@@ -25,6 +25,7 @@ GeometryOf = Callable[[str, FileRecord], Geometry | None]
 """What was measured of an edit of a source (by its name); None: nothing yet."""
 
 _THREADS = 2
+_AT_ONCE = 8
 Edit = tuple[str, FileRecord]
 
 
@@ -54,28 +55,31 @@ class Measuring:
             self._remember(cache, (source, file), found)
             return found
 
-    def measure_all(
-        self, edits: Iterable[Edit], seconds: float, on_one: Callable[[], object]
-    ) -> int:
+    def measure_all(self, edits: Iterable[Edit], seconds: float) -> int:
         """Measure what was not, for so many seconds at most; returns how many are left over."""
-        deadline = time.monotonic() + seconds
-        with self._opened() as cache:
-            missing = [
-                (source, file)
-                for source, file in edits
-                if self._can_measure
+        deadline, left = time.monotonic() + seconds, 0
+        with (
+            self._opened() as cache,
+            ThreadPoolExecutor(_THREADS, thread_name_prefix="geometry") as pool,
+        ):
+            missing = self._missing(cache, edits)
+            while some := list(islice(missing, _AT_ONCE)):
+                if time.monotonic() >= deadline:
+                    left += len(some)
+                    continue
+                for edit, found in zip(some, pool.map(self._measured, some), strict=True):
+                    self._remember(cache, edit, found)
+        return left
+
+    def _missing(self, cache: GeometryCache, edits: Iterable[Edit]) -> Iterator[Edit]:
+        """What can be measured and was not."""
+        for source, file in edits:
+            if (
+                self._can_measure
                 and self._pair(source, file) is not None
                 and self._remembered(cache, source, file) is None
-            ]
-            waiting = iter(missing)
-            done = 0
-            with ThreadPoolExecutor(_THREADS, thread_name_prefix="geometry") as pool:
-                while time.monotonic() < deadline and (some := list(islice(waiting, 8))):
-                    for edit, found in zip(some, pool.map(self._measured, some), strict=True):
-                        self._remember(cache, edit, found)
-                        done += 1
-                        on_one()
-        return len(missing) - done
+            ):
+                yield source, file
 
     def _opened(self) -> GeometryCache:
         return GeometryCache(None) if self._root is None else GeometryCache.open(self._root)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from retouch.errors import InputRefused
 from retouch.job import KEY_DIGITS
-from retouch.review.gallery import Gallery, Shown
+from retouch.review.gallery import Jobs, Shown
 from retouch.storage.reading import UnreadableFile, read_regular
 from retouch.text import one_clean_line
 
@@ -19,22 +19,23 @@ _KEY = re.compile(rf"[0-9a-f]{{{KEY_DIGITS},64}}")
 _MAGIC = re.compile(r"[*?[]")
 
 
-def named(words: Iterable[str], gallery: Gallery) -> list[Place]:
+def named(words: Iterable[str], gallery: Jobs) -> list[Place]:
     """The Jobs (index None) and pictures that the words mean, each once.
 
     Raises InputRefused for a word that means none.
     """
-    jobs = [each for each in gallery.all_shown() if each.files]
-    places: dict[Place, None] = {}
-    for word in _spread(words):
-        found = list(_meant(word, jobs))
-        if not found:
+    wanted = list(_spread(words))
+    found: list[list[Place]] = [[] for _ in wanted]
+    for job, _ in gallery.each():
+        for word, places in zip(wanted, found, strict=True):
+            places.extend(_meant(word, job))
+    for word, places in zip(wanted, found, strict=True):
+        if not places:
             raise InputRefused(
                 f"{one_clean_line(word, 120)}: no picture is meant by this",
                 hint="write a key or its first 12 digits, a source, an output path, or a pattern",
             )
-        places.update(dict.fromkeys(found))
-    return list(places)
+    return list(dict.fromkeys(place for places in found for place in places))
 
 
 def _spread(words: Iterable[str]) -> Iterator[str]:
@@ -52,16 +53,15 @@ def _spread(words: Iterable[str]) -> Iterator[str]:
         yield from (line.strip() for line in text.splitlines() if line.strip())
 
 
-def _meant(word: str, jobs: Iterable[Shown]) -> Iterator[Place]:
-    for job in jobs:
-        if (_KEY.fullmatch(word) and job.key.startswith(word)) or _matches(job.words.source, word):
-            yield job.key, None
-        else:
-            yield from (
-                (job.key, index)
-                for index, file in enumerate(job.files)
-                if _matches(file.path, word)
-            )
+def _meant(word: str, job: Shown) -> Iterator[Place]:
+    if not job.files:
+        return
+    if (_KEY.fullmatch(word) and job.key.startswith(word)) or _matches(job.words.source, word):
+        yield job.key, None
+        return
+    yield from (
+        (job.key, index) for index, file in enumerate(job.files) if _matches(file.path, word)
+    )
 
 
 def _matches(text: str, word: str) -> bool:

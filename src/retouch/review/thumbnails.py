@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +22,7 @@ FOLDER = "thumbs"
 SIDE = 320  # px: a card is 168 CSS pixels wide, and most screens have up to two for each
 NAME_DIGITS = 32
 PIXEL_CAP = 120_000_000
+_AT_ONCE = 32
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
@@ -62,13 +64,20 @@ class Thumbnails:
             self._keep(path, small)
         return small
 
-    def make_all(self, wanted: Iterable[Wanted], on_made: Callable[[], object]) -> None:
-        """Make what is missing, on several threads: decoding lets other threads run."""
-        missing = {digest: read for digest, read in wanted if digest and not self.has(digest)}
+    def make_all(self, wanted: Iterable[Wanted]) -> None:
+        """Make what is missing, on several threads: decoding lets other threads run. None is held
+        but those that are being made."""
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "thumbnails") as pool:
+            making: deque[Future[bytes | None]] = deque()
             try:
-                for _ in pool.map(lambda each: self.make(*each), missing.items()):
-                    on_made()
+                for digest, read in wanted:
+                    if not digest or self.has(digest):
+                        continue
+                    making.append(pool.submit(self.make, digest, read))
+                    if len(making) >= _AT_ONCE:
+                        making.popleft().result()
+                while making:
+                    making.popleft().result()
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
