@@ -14,7 +14,7 @@ from retouch.dialects.bill import Bill, Line, Measure
 from retouch.ledger.records import AmountRecord, AnyRecord, UsageRecord
 from retouch.money import Money
 from retouch.reconcile.bill_cells import zone_of
-from retouch.reconcile.compare import reconcile
+from retouch.reconcile.compare import Whole, reconcile
 from retouch.reconcile.differences import Difference, Reconciliation
 from retouch.reconcile.hints import hints
 from retouch.reconcile.matching import is_itemised, offsets, unmatched
@@ -338,3 +338,23 @@ def test_two_unknowns_at_their_whole_ceilings_are_settled_at_them() -> None:
         found = reconcile(ours_of([*records, *doubts]), bill, "CNY")
         expected = [] if charged is None else [Money(Decimal(charged), "CNY")] * count
         assert [each.charged for each in found.verdicts] == expected
+
+
+@pytest.mark.parametrize(
+    ("day", "offset", "over"),
+    [
+        ("2025-10-02", "", "2025-10-03T06:00+00:00"),
+        ("2025-10-31", "+08:00", "2025-10-31T22:00+00:00"),
+        ("2025-12-31", "-03:00", "2026-01-01T09:00+00:00"),
+        ("2025-10", "", "2025-11-01T06:00+00:00"),
+        ("2025-12", "+08:00", "2025-12-31T22:00+00:00"),
+        ("2026-02", "", "2026-03-01T06:00+00:00"),
+    ],
+)
+def test_a_day_or_a_month_is_over_six_hours_after_its_end(day: str, offset: str, over: str) -> None:
+    """By the bill's own clock, and not a second before."""
+    end = datetime.fromisoformat(over)
+    zone = zone_of(offset)
+    assert Whole(end, zone).holds(day)
+    assert not Whole(end - timedelta(seconds=1), zone).holds(day)
+    assert Whole(end - timedelta(hours=6), zone, timedelta(0)).holds(day)

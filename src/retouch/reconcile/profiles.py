@@ -99,15 +99,16 @@ def _unit_named(cells: Cells, row: Mapping[str, str]) -> Cells:
     return cells
 
 
+_FOCUS_UNITS = {"requests": "requests", "images": "images", "tokens": "total_tokens"}
+
+
 def _focus(cells: Cells, row: Mapping[str, str]) -> Cells:
     """FOCUS: what is no Usage is a line of its own; ConsumedQuantity by its unit."""
-    category = row.get("chargecategory", "Usage")
+    category = row.get("chargecategory", "")
     if category.lower() not in ("usage", "purchase", ""):
         cells["category"] = category.lower()
     quantity, unit = cells.pop("quantity", ""), row.get("consumedunit", "").lower()
-    measure = {"requests": "requests", "images": "images", "tokens": "total_tokens"}.get(unit)
-    if quantity and measure:
-        cells[measure] = quantity
+    cells[_FOCUS_UNITS.get(unit, "quantity")] = quantity
     return cells
 
 

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timezone
 from decimal import Decimal
-from itertools import islice
 from typing import Any
 
 from retouch.dialects import DIALECTS
@@ -91,14 +90,14 @@ def _from_text(name: str, data: bytes, reading: Reading) -> Bill:
 
 def _usage_export(name: str, data: bytes, zone: timezone) -> Bill:
     """A usage export, in the form of the first dialect that can read it."""
-    refused: InputRefused | None = None
+    problems: list[Problem] = []
     for dialect in DIALECTS.values():
         if isinstance(dialect, KeepsUsage):
             try:
                 return dialect.read_usage(name, [data], zone)
             except InputRefused as error:
-                refused = refused or error
-    raise refused or InputRefused([Problem(name, 0, 0, "is no usage export", "give a CSV")])
+                problems += error.problems
+    raise InputRefused(problems)
 
 
 def decoded(name: str, data: bytes) -> str:
@@ -250,7 +249,7 @@ def _results(document: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], M
 def _object_rows(objects: Iterable[Any]) -> Rows:
     """A list of flat objects as a table: JSON logs of LiteLLM, new-api and others."""
     known = list(_objects(objects))
-    head = list(dict.fromkeys(key for each in islice(known, 1000) for key in each))
+    head = list(dict.fromkeys(key for each in known for key in each))
     rows = [[_cell(each.get(key)) for key in head] for each in known]
     return list(enumerate([head, *rows], 1))
 
