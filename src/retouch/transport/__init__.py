@@ -7,6 +7,7 @@ goes to the endpoints' own origins and nowhere else; results come from public ad
 
 from __future__ import annotations
 
+from retouch.transport import plainly as plainly  # isort: skip - before all that import httpx
 from retouch.transport.aside import held, restored, whole
 from retouch.transport.body import Pictures, Sending
 from retouch.transport.certificates import trusted
