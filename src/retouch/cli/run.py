@@ -53,6 +53,7 @@ from retouch.cli.workspace import (
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
 from retouch.engine.forecast import Planned
+from retouch.engine.late import LateCount, counted_late
 from retouch.engine.mirror import Mirror
 from retouch.engine.notices import Notices
 from retouch.engine.outputs import Outputs
@@ -219,7 +220,10 @@ class _Run:
             )
             outside = outside_plan(workspace, self.to_do, ledger.state)
             streams: tuple[JobStream, ...] = (*self.to_do.lanes, *outside.lanes)
-            lanes = [tally(lane, selection) for lane in streams]
+            late = [counted_late(lane, selection) for lane in streams]
+            lanes = [
+                each or tally(lane, selection) for lane, each in zip(streams, late, strict=True)
+            ]
             say_outside(outside)
             if not any(lane.has_work for lane in lanes) and not any(ledger.state.unanswered()):
                 return nothing_to_do(lanes)
@@ -242,6 +246,9 @@ class _Run:
                     ledger, selection, lanes, connection, budget, look=look, notices=notices
                 )
                 await ends(ledger, summary)
+                for lane in late:
+                    if lane is not None:
+                        lane.complete(selection)
             except RetouchError as error:
                 await tell_hook(notices, ledger.state, error, error.exit_code)
                 raise
@@ -272,7 +279,9 @@ class _Run:
         """Run the batch with progress and signals; what was kept is in the ledger whatever
         happens."""
         workspace = self.workspace
+        late = [lane for lane in lanes if isinstance(lane, LateCount)]
         jobs = sum(lane.to_send + lane.to_poll for lane in lanes)
+        jobs += sum(lane.expected for lane in late)
         held = sum(lane.held + lane.rejected for lane in lanes)
         async with open_transport(
             connection, concurrency=concurrency_of(workspace), connections=self.connections
@@ -300,6 +309,7 @@ class _Run:
                     ),
                     run_options=self.options.run_options,
                     observer=progress,
+                    late=late,
                 )
                 with Interrupts() as interrupts:
                     async with (

@@ -8,7 +8,7 @@ Tasks of earlier runs are polled before anything is sent.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import anyio
@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 from retouch.costs.pricing import ceiling_of
 from retouch.engine.context import Context, JobEnd, LaneTools, Resources
 from retouch.engine.job_run import run_job
+from retouch.engine.late import LateCount
 from retouch.engine.limiter import Stop
 from retouch.engine.outputs import Outputs
 from retouch.engine.pacing import PollPace
@@ -62,9 +63,11 @@ class Batch:
         resources: Resources,
         run_options: RunOptions,
         observer: Observer,
+        late: Sequence[LateCount] = (),
     ) -> None:
         self.summary = Summary(again=resources.sharing.again(resources.settings))
         self._lanes = tuple(lanes)
+        self._late = tuple(late)
         self._selection = selection
         self._run_options = run_options
         self._observer = observer
@@ -176,9 +179,15 @@ class Batch:
         polled = await self._feed_tasks(lane, tools, jobs)
         if polled is None:
             return
-        for job, choice in choices(lane, self._selection):
+        late = next((each for each in self._late if each.lane is lane), None)
+        for seen, found in enumerate(self._in_turn(lane, late)):
             if tools.stop:
                 return
+            if found is None:
+                if not seen % SEEN_AT_ONCE:
+                    await anyio.lowlevel.checkpoint()
+                continue
+            job, choice = found
             if polled and job.key in polled:
                 continue
             decision = await self._delivered(job, choice)
@@ -190,6 +199,12 @@ class Batch:
             elif not isinstance(decision, Poll | None):
                 self._pass(job, decision)
             await anyio.lowlevel.checkpoint()
+
+    def _in_turn(
+        self, lane: JobStream, late: LateCount | None
+    ) -> Iterator[tuple[Job, Choice] | None]:
+        """The lane's Jobs, each with what would be done about it."""
+        return choices(lane, self._selection) if late is None else late.choices(self._selection)
 
     async def _feed_tasks(
         self, lane: JobStream, tools: LaneTools, jobs: TaskGroup

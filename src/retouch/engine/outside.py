@@ -6,8 +6,9 @@ own: their Tasks are polled, the others are held and said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from retouch.dialects.base import Capabilities, Dialect
 from retouch.engine.selection import JobStream
@@ -16,6 +17,14 @@ from retouch.ledger.decision import Poll
 from retouch.ledger.on_file import JobOnFile, job_on_file
 from retouch.ledger.state import Replay, open_keys
 from retouch.manifest import Model
+
+
+@runtime_checkable
+class NamedStream(JobStream, Protocol):
+    """A stream of which the Jobs of some sources can be asked for."""
+
+    def jobs_of(self, names: Container[str]) -> Iterator[Job]:
+        """The Jobs whose source is so named, or none where that is not known quickly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,13 @@ def outside_of(
 ) -> Outside:
     """What is open and none of `lanes` names; `models` are the manifest's, by name."""
     left = open_keys(state)
+    lanes = tuple(lanes)
+    on_file = {key: job_on_file(key, state.outcomes[key], state.accepted.get(key)) for key in left}
+    names = frozenset(each.source.name for each in on_file.values() if each is not None)
+    for lane in lanes if names else ():
+        if isinstance(lane, NamedStream):  # few of a million Jobs: those of the sources on file
+            for job in lane.jobs_of(names):
+                left.pop(job.key, None)
     for lane in lanes:
         if not left:
             return Outside()
@@ -65,7 +81,7 @@ def outside_of(
             left.pop(job.key, None)
     by_model: dict[str, list[JobOnFile]] = {}
     for key in left:
-        known = job_on_file(key, state.outcomes[key], state.accepted.get(key))
+        known = on_file[key]
         if known is not None:
             by_model.setdefault(known.model, []).append(known)
     tasks = sum(isinstance(decision, Poll) for decision in left.values())

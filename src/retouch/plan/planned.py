@@ -7,10 +7,10 @@ million Jobs. The order is the same every time: sources outermost, then prompts,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
-from typing import Literal
+from typing import Literal, cast
 
 from retouch.dialects.base import Capabilities
 from retouch.errors import Problem
@@ -111,7 +111,37 @@ class Lane:
 
     def jobs(self) -> Iterator[Job]:
         """Every Job to be paid for once, in the same order every time; each Key once."""
-        return self._made(of_copies=False)
+        return cast("Iterator[Job]", self._made(of_copies=False))
+
+    def jobs_but(self, is_passed: Callable[[str], bool]) -> Iterator[Job | None]:
+        """`jobs`, with None in the place of each whose Key is passed over: no more than its Key is
+        made."""
+        return self._made(of_copies=False, is_passed=is_passed)
+
+    def some(self, count: int) -> Iterator[Job]:
+        """So many of `jobs` or a few more, from all over the lane; the last one comes first. None
+        where a source's Jobs hang on other sources."""
+        if self.repeated:
+            return
+        last = len(self.sources) - 1
+        each = max(1, self.jobs_count // max(1, len(self.sources)))
+        step = max(1, len(self.sources) * each // count)
+        for at in range(last, -1, -step):
+            yield from reversed([*self._of_sources([at]).jobs()])
+
+    def jobs_of(self, names: Container[str]) -> Iterator[Job]:
+        """Those of `jobs` whose source is so named. None where a source's Jobs hang on other
+        sources."""
+        if self.repeated:
+            return iter(())
+        named = [at for at, source in enumerate(self.sources) if source.name in names]
+        return self._of_sources(named).jobs()
+
+    def _of_sources(self, places: Sequence[int]) -> Lane:
+        """The lane of some of its sources alone."""
+        sources = tuple([self.sources[at] for at in places])
+        numbers = [self.numbers[at] for at in places] if self.numbers else places
+        return replace(self, sources=sources, numbers=numbers)
 
     def texts(self) -> Iterator[str]:
         """The prompts that are one text for every source."""
@@ -161,27 +191,37 @@ class Lane:
 
     def copies(self) -> Iterator[Job]:
         """The Jobs whose Key an earlier source's has: what that brings is delivered here too."""
-        return self._made(of_copies=True) if self.copies_count else iter(())
+        made = self._made(of_copies=True) if self.copies_count else iter(())
+        return cast("Iterator[Job]", made)
 
-    def _made(self, *, of_copies: bool) -> Iterator[Job]:
+    def _made(
+        self, *, of_copies: bool, is_passed: Callable[[str], bool] | None = None
+    ) -> Iterator[Job | None]:
         name, lane, repeats = self.model.model, self.name, range(self.repeat)
         requests = {
             placement: keyed_request(name, self.options, placement)
             for placement in self.placements.values()
         }
         for source, wanted in self.renderings():
-            paths = self.output.of(source.columns)
+            paths = None
             placement = self.placements[1 + len(source.images)]
             request, pictures = requests[placement], keyed_pictures(source)
             for each in wanted:
                 if each.is_copy != of_copies:
                     continue
-                output = paths.render(lane, each.prompt.id)
+                output = ""
                 for again in repeats:
+                    key = key_of((pictures, request, each.keyed), again, each.draw)
+                    if is_passed is not None and is_passed(key):
+                        yield None
+                        continue
+                    if not output:
+                        paths = paths or self.output.of(source.columns)
+                        output = paths.render(lane, each.prompt.id)
                     job = Job(
                         name, each.prompt, source, self.options, placement, again, output,
                         self.like, self.terms, each.draw, lane,
-                    ).keyed(key_of((pictures, request, each.keyed), again, each.draw))  # fmt: skip
+                    ).keyed(key)  # fmt: skip
                     yield self._standing(job) if self.rejected else job
 
     def _standing(self, job: Job) -> Job:

@@ -1,0 +1,197 @@
+"""The first request of a large plan: sent before its Jobs were gone through, and after everything
+wrong with it was told; of a run that goes on as of a new one."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from retouch.cli import main
+from retouch.engine import late
+from retouch.engine.selection import Selection
+from retouch.job import Job
+from retouch.ledger import Reader
+from retouch.ledger.records import Started
+from retouch.plan import checked, planned
+from retouch.plan.paths import SourcePaths
+from tests.support.provider import png
+from tests.support.raw_server import Peer, serving
+
+SOURCES = 24
+JOBS = SOURCES * 4
+FEW = 24  # of 96: what may have been made, chosen or rendered until the first request is there
+MANIFEST = """
+version: 1
+name: large
+provider: {{dialect: qiniu, base_url: "http://127.0.0.1:{port}/v1"}}
+inputs: [{{glob: "pictures/*.png"}}]
+prompts: [{{id: same, template: warmer}}, {{id: own, template: "snow on {{stem}}"}}]
+models:
+"""
+MODEL = "  - {{model: {name}, limits: {{concurrency: {at_once}}}, price: {price}}}\n"
+MODELS = ("gemini-2.5-flash-image", "gemini-3.0-pro-image-preview")
+PRICE = "{currency: CNY, per_image: 0.25}"
+MADE = json.dumps(
+    {"created": 1, "data": [{"b64_json": base64.b64encode(png()).decode()}], "usage": {}}
+).encode()
+
+
+def _project(folder: Path) -> Path:
+    (folder / "pictures").mkdir(parents=True)
+    for number in range(SOURCES):
+        path = folder / f"pictures/{number:03}.png"
+        Image.new("RGB", (32, 24), (number, 9, 9)).save(path)
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Pictures that stand still, a key; a lane is large from 10 Jobs on."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-0123456789abcdef")
+    monkeypatch.setattr(late, "LARGE", 10)
+    monkeypatch.setattr(late, "SAMPLE", 4)
+    return _project(tmp_path / "a")
+
+
+@contextmanager
+def _provider(
+    folder: Path, on_post: Callable[[int], tuple[bytes, str]], *, in_turn: bool = False
+) -> Iterator[list[str]]:
+    """A server that answers the n-th POST so; the manifest in `folder` names it, where `in_turn`
+    of one model and one request at a time. How many came."""
+    posts: list[str] = []
+
+    def serve(peer: Peer) -> None:
+        heard = peer.read_head()
+        peer.read_body(heard)
+        answer, status = b"{}", "404 Not Found"
+        if heard.head.startswith("POST "):
+            posts.append(heard.head)
+            answer, status = on_post(len(posts))
+        peer.answer(answer, status=status, headers="Connection: close\r\n")
+
+    with serving(serve) as server:
+        lanes = [
+            MODEL.format(name=name, at_once=1 if in_turn else 2, price=PRICE)
+            for name in MODELS[: 1 if in_turn else 2]
+        ]
+        text = MANIFEST.format(port=server.port) + "".join(lanes)
+        (folder / "large.yaml").write_text(text)
+        yield posts
+
+
+def _run(folder: Path, *words: str) -> int:
+    given = ["run", str(folder / "large.yaml"), "--outputs", str(folder / "outputs")]
+    return main([*given, "--no-report", *words])
+
+
+def _counting(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    counted: Counter[str] = Counter()
+
+    def noting(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*given: Any, **named: Any) -> Any:
+            counted[name] += 1
+            return real(*given, **named)
+
+        return noted
+
+    monkeypatch.setattr(planned, "Job", noting("jobs made", Job))
+    monkeypatch.setattr(Selection, "choose", noting("jobs looked up", Selection.choose))
+    monkeypatch.setattr(SourcePaths, "render", noting("paths rendered", SourcePaths.render))
+    return counted
+
+
+@pytest.mark.parametrize("done", [0, JOBS // 2])
+def test_it_leaves_before_the_plan_was_gone_through(
+    project: Path, monkeypatch: pytest.MonkeyPatch, done: int
+) -> None:
+    """A new run, and one of which half is done: few Jobs were made, looked up or given a path."""
+    with _provider(project, lambda _: (MADE, "200 OK")):
+        if done:
+            assert _run(project, "--limit", str(done)) == 0
+    counted = _counting(monkeypatch)
+    until_first: list[Counter[str]] = []
+
+    def answer(_: int) -> tuple[bytes, str]:
+        until_first.append(counted.copy())
+        return MADE, "200 OK"
+
+    with _provider(project, answer) as posts:
+        assert _run(project) == 0
+    assert len(posts) == JOBS - done
+    assert max(until_first[0].values()) <= FEW, until_first[0]
+    assert counted["jobs made"] >= JOBS - done
+
+
+def _after_a_bad_day(folder: Path, *words: str) -> int:
+    """Half is done with some failures, one picture is lost; then a run with these words."""
+
+    def first(number: int) -> tuple[bytes, str]:
+        if number % 11 == 5:
+            return (
+                b'{"error":{"message":"no","type":"content_policy_violation"}}',
+                "400 Bad Request",
+            )
+        if number % 11 == 7:
+            return b"", "502 Bad Gateway"
+        return MADE, "200 OK"
+
+    with _provider(folder, first, in_turn=True):
+        _run(folder, "--limit", "24")
+    lost = sorted((folder / "outputs/large/images").rglob("*.*"))[3]
+    lost.unlink()
+    with _provider(folder, lambda _: (MADE, "200 OK"), in_turn=True):
+        return _run(folder, *words)
+
+
+def _begun(folder: Path) -> list[str]:
+    """The Keys that were sent, in their order."""
+    records = Reader(folder / "outputs/large/ledger.jsonl")
+    return [record.key for record in records if isinstance(record, Started)]
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("--limit", "7"), ("--redo", "failed"), ("--redo", "missing"), ("--limit", "1")]
+)
+def test_a_lane_counted_late_is_run_as_one_counted_before(
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+) -> None:
+    """The same Jobs in the same order, the same words at the end and the same exit code."""
+    ended: list[tuple[object, ...]] = []
+    for folder, large in ((project, 10), (_project(tmp_path / "b"), 10**9)):
+        monkeypatch.setattr(late, "LARGE", large)
+        code = _after_a_bad_day(folder, *words)
+        said = re.sub(r"in \S+|\d+ in flight.*", "", capsys.readouterr().err)
+        ended.append((code, said.splitlines()[-6:], _begun(folder)))
+    assert ended[0] == ended[1]
+
+
+def test_what_is_wrong_with_the_last_source_is_told_before_any(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All others are known from before and go at a glance: nothing is sent all the same."""
+    monkeypatch.setattr(checked, "AT_ONCE", 8)
+    with _provider(project, lambda _: (MADE, "200 OK")) as posts:
+        assert _run(project, "--limit", "1") == 0
+        assert len(posts) == 1
+        last = project / f"pictures/{SOURCES - 1:03}.png"
+        last.write_bytes(last.read_bytes()[:-20])
+        capsys.readouterr()
+        assert _run(project) == 2
+        assert f"{SOURCES - 1:03}.png" in capsys.readouterr().err
+        assert len(posts) == 1
