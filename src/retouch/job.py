@@ -270,5 +270,15 @@ def key_of(parts: tuple[bytes, bytes, bytes], repeat: int, draw: int = 0, redone
         drawn = b'"draw":%d,' % draw if draw else b""
         again = b'"redone":%d,' % redone if redone else b""
         pictures, text = drawn + pictures, text + again
-    end = b'"repeat":%d,"schema":%d}' % (repeat, KEY_SCHEMA)
-    return hashlib.sha256(b"{" + pictures + request + text + end).hexdigest()
+    return digest_of(pictures + request, text, key_end(repeat)).hex()
+
+
+def key_end(repeat: int) -> bytes:
+    """The part of a Key that tells repeats apart."""
+    return b'"repeat":%d,"schema":%d}' % (repeat, KEY_SCHEMA)
+
+
+def digest_of(before: bytes, text: bytes, end: bytes) -> bytes:
+    """The Key of a Job as 32 bytes: of its pictures' and its request's part, joined, its text's,
+    and the end."""
+    return hashlib.sha256(b"{" + before + text + end).digest()

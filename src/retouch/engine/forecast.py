@@ -19,8 +19,8 @@ from retouch.engine.selection import (
     JobStream,
     LaneCount,
     Selection,
-    choices,
     counted_as_new,
+    left_to_choose,
 )
 from retouch.errors import LedgerDamaged, StorageFailed
 from retouch.job import Job
@@ -131,7 +131,7 @@ def _count(
 ) -> LaneCount:
     """Go once through the lane: what `count_lane` counts, with reasons told apart further."""
     counted = LaneCount(lane)
-    for job, choice in choices(lane, selection):
+    for job, choice in left_to_choose(counted, selection):
         if isinstance(choice, Send):
             reason = changes.reason(job, choice)
             counted.count(Send(choice.attempt, reason))

@@ -252,7 +252,7 @@ def _folders(path: str) -> tuple[tuple[str, ...], str]:
 
 def _leads_out(path: str) -> bool:
     """Whether a path may lead elsewhere: a ledger from another place may name anything."""
-    return path.startswith("/") or ".." in path.split("/")
+    return path.startswith("/") or (".." in path and ".." in path.split("/"))
 
 
 def _written_whole(folder: int, data: Buffer, stem: str, suffix: str, digest: str) -> str:

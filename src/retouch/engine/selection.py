@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -154,6 +154,16 @@ class Selection:
         """A Job that was charged, says the user, and whose pictures lie at its place."""
         files = self.strays.files(job)
         return Reuse(OWN_LEDGER, self.outputs.folder, files) if files else None
+
+    def is_done(self, digest: bytes, stem: str) -> bool:
+        """Whether a Job is done and its only picture lies whole at its place, as `choose` would
+        find: by its Key's 32 bytes and that place. What this does not tell, `choose` does."""
+        only = self.state.outcomes.only_picture(digest)
+        if only is None or hash(stem) != only.stem_hash:
+            return False
+        if self.redo.keys and digest.hex() in self.redo.keys:
+            return False
+        return self.outputs.is_there(f"{stem}.{only.suffix}", only.bytes)
 
     def choose_copy(self, job: Job) -> Skip | Reuse | None:
         """What to do about a further place of a Job; None while there is nothing to deliver."""
@@ -315,6 +325,15 @@ class LaneCount:
 
 
 @runtime_checkable
+class SiftedStream(JobStream, Protocol):
+    """A stream that passes over Jobs before they are made."""
+
+    def jobs_left(self, is_over: Callable[[bytes, str], bool]) -> Iterator[Job]:
+        """The Jobs but for those that are over, by their Key's 32 bytes and the place of their one
+        picture, without suffix."""
+
+
+@runtime_checkable
 class CountedStream(JobStream, Protocol):
     """A stream whose Jobs are counted before one is made."""
 
@@ -353,12 +372,28 @@ def choices(lane: JobStream, selection: Selection) -> Iterator[tuple[Job, Choice
         yield job, selection.choose(job)
 
 
+def left_to_choose(counted: LaneCount, selection: Selection) -> Iterator[tuple[Job, Choice]]:
+    """The same, but for Jobs that are plainly done: those are counted, and none is made."""
+    lane = counted.lane
+    if not isinstance(lane, SiftedStream):
+        yield from choices(lane, selection)
+        return
+
+    def is_over(digest: bytes, stem: str) -> bool:
+        is_done = selection.is_done(digest, stem)
+        counted.done += is_done
+        return is_done
+
+    for job in lane.jobs_left(is_over):
+        yield job, selection.choose(job)
+
+
 def tally(lane: JobStream, selection: Selection) -> LaneCount:
     """The lane's Jobs counted by what would be done about them."""
     if (new := counted_as_new(lane, selection)) is not None:
         return new
     counted = LaneCount(lane)
-    for _, choice in choices(lane, selection):
+    for _, choice in left_to_choose(counted, selection):
         counted.count(choice)
     counted.count_copies(selection)
     return counted

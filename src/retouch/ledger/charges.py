@@ -123,11 +123,6 @@ class Posting(msgspec.Struct, frozen=True, gc=False):
     is_again: bool = False
 
 
-def _as_recorded(record: Done | Failed, _: Charge) -> CostRecord | None:
-    """The cost that the ledger states."""
-    return record.cost
-
-
 @runtime_checkable
 class Seekable(Protocol):
     """A ledger that finds the Records of some Keys quicker than by reading it again."""
@@ -154,10 +149,10 @@ class Charges:
 
     `open` holds what is not settled, by key and attempt, `verdicts` what the user's word
     settled. `cost_of` tells what a charged Attempt
-    cost, where it is not what the ledger states.
+    cost, where it is not what the ledger states (None).
     """
 
-    def __init__(self, cost_of: CostOf = _as_recorded) -> None:
+    def __init__(self, cost_of: CostOf | None = None) -> None:
         self.open: dict[tuple[str, int], Charge] = {}
         self.verdicts: dict[tuple[str, int], Posting] = {}
         self._cost_of = cost_of
@@ -247,8 +242,9 @@ class Charges:
         charge, is_new = self._charge_of(record)
         if charge is None or charge.standing == "uncounted":
             return None
-        charge.task = record.task or charge.task
-        cost = self._cost_of(record, charge)
+        if record.task:
+            charge.task = record.task
+        cost = record.cost if self._cost_of is None else self._cost_of(record, charge)
         if cost is None and charge.bound is not None:
             charge.standing, charge.reason, charge.least = "uncounted", reason, record.least
             return Posting(charge, is_new, "uncounted")

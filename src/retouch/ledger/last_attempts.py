@@ -35,10 +35,11 @@ class LastAttempts:
     def open(self, key: str, attempt: int) -> None:
         """Note an Attempt that begins."""
         short = hash(key) & _KEY_BITS
-        known = self._latest.get(short, 0)
+        latest = self._latest
+        known = latest.get(short, 0)
         if attempt > known >> 1:
-            self._latest[short] = attempt << 1 | known & 1
-            if len(self._latest) >= LATEST:
+            latest[short] = attempt << 1 | known & 1
+            if len(latest) >= LATEST:
                 self._put_away()
 
     def charge(self, key: str, attempt: int) -> bool:

@@ -33,6 +33,8 @@ _ROW = struct.Struct(_BEGIN + _END)
 _NEW_ROW = struct.Struct(_BEGIN + _END + f"{_PLACES.size}x")
 _BEGIN_OF_ROW = struct.Struct(_BEGIN)
 _END_OF_ROW = struct.Struct("<" + _END)  # what is known once a Job has ended
+_ONLY = struct.Struct("<qI4xB")  # of that: its one picture
+_ENDS_AT = _BEGIN_OF_ROW.size
 _FLAGS, _ROW_BYTES = _ROW.size - 1, _NEW_ROW.size
 _EMPTY_ROW = bytes(_ROW_BYTES)
 _DELIVERY = struct.Struct(f"<{POSITION_BYTES}sI?")
@@ -97,6 +99,15 @@ class Outcomes(Mapping[str, Outcome]):
 
     def values(self) -> ValuesView[Outcome]:
         return _Values(self)
+
+    def only_picture(self, digest: bytes) -> OnlyPicture | None:
+        """The one picture of a Job that is done, by its Key's 32 bytes; None where it is not done,
+        or has more, or its row does not tell."""
+        number = self._keys.find_digest(digest)
+        if number < 0 or self._states[number] != _DONE:
+            return None
+        stem_hash, size, suffix = _ONLY.unpack_from(self._rows, number * _ROW_BYTES + _ENDS_AT)
+        return OnlyPicture(stem_hash, self._suffixes.name(suffix), size) if suffix else None
 
     # --- many of them ----------------------------------------------------------------------
 
@@ -349,7 +360,7 @@ class Outcomes(Mapping[str, Outcome]):
         if attempt > 0xFF or pictures > 0xFF or suffix > 0xFF or model > 0xFFFF:
             return False
         _END_OF_ROW.pack_into(
-            self._rows, row + _BEGIN_OF_ROW.size,
+            self._rows, row + _ENDS_AT,
             stem_hash, size, model, attempt, pictures, suffix, flags,
         )  # fmt: skip
         return True

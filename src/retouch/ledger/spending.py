@@ -45,11 +45,11 @@ class Spending:
 
     def _post(self, record: AnyRecord, posting: Posting) -> None:  # noqa: ARG002 - for who counts more
         """Add to the totals what a Charge was settled at."""
-        charge, paid, former = posting.charge, posting.paid, posting.former
+        begun, former = posting.charge.begun, posting.former
         if former is not None and former.verdict == "charged":
-            self.totals.take_back(former.paid, charge.model, charge.day)
+            self.totals.take_back(former.paid, begun.model, begun.at[:10])
         if posting.verdict == "charged":
-            self.totals.pay(paid, charge.model, charge.day)
+            self.totals.pay(posting.paid, begun.model, begun.at[:10])
 
     def counted(self, currency: str, model: str | None = None, day: str | None = None) -> Money:
         """What counts towards a budget: the confirmed, and what is unknown at its ceiling."""

@@ -62,7 +62,9 @@ class Replay(Spending):
 
     def apply(self, record: AnyRecord, where: Position = NOWHERE) -> Posting | None:
         """Take in one Record, and where it stands; what it did to its Attempt's Charge."""
-        posting = super().apply(record)
+        posting = self._charges.apply(record)
+        if posting is not None and (posting.verdict != "open" or posting.former is not None):
+            self._post(record, posting)
         take = _TAKEN.get(type(record))
         if take is not None:
             take(self, record, posting, where)

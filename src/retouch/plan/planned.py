@@ -20,7 +20,8 @@ from retouch.job import (
     Prompt,
     Source,
     Terms,
-    key_of,
+    digest_of,
+    key_end,
     keyed_pictures,
     keyed_request,
     keyed_text,
@@ -34,6 +35,9 @@ from retouch.plan.paths import OutputPaths
 from retouch.plan.prompts import Variant
 
 Identity = tuple[str | None, ...]
+IsOver = Callable[[bytes, str], bool]
+"""Whether nothing is left to do about a Job: by its Key's 32 bytes and the place of its picture,
+without suffix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,10 @@ class Lane:
         numbers = [self.numbers[at] for at in places] if self.numbers else places
         return replace(self, sources=sources, numbers=numbers)
 
+    def jobs_left(self, is_over: IsOver) -> Iterator[Job]:
+        """`jobs` without those that are over, of which none is made."""
+        return cast("Iterator[Job]", self._made(of_copies=False, is_over=is_over))
+
     def texts(self) -> Iterator[str]:
         """The prompts that are one text for every source."""
         return (plain_text(each.text) for each in self.prompts if each.text is not None)
@@ -195,9 +203,18 @@ class Lane:
         return cast("Iterator[Job]", made)
 
     def _made(
-        self, *, of_copies: bool, is_passed: Callable[[str], bool] | None = None
+        self,
+        *,
+        of_copies: bool,
+        is_passed: Callable[[str], bool] | None = None,
+        is_over: IsOver | None = None,
     ) -> Iterator[Job | None]:
-        name, lane, repeats = self.model.model, self.name, range(self.repeat)
+        name, lane, options, like, terms = (
+            self.model.model, self.name, self.options, self.like, self.terms
+        )  # fmt: skip
+        if self.rejected or terms.n != 1:
+            is_over = None
+        ends = [(again, str(again), key_end(again)) for again in range(self.repeat)]
         requests = {
             placement: keyed_request(name, self.options, placement)
             for placement in self.placements.values()
@@ -205,23 +222,26 @@ class Lane:
         for source, wanted in self.renderings():
             paths = None
             placement = self.placements[1 + len(source.images)]
-            request, pictures = requests[placement], keyed_pictures(source)
+            before = keyed_pictures(source) + requests[placement]
             for each in wanted:
                 if each.is_copy != of_copies:
                     continue
-                output = ""
-                for again in repeats:
-                    key = key_of((pictures, request, each.keyed), again, each.draw)
-                    if is_passed is not None and is_passed(key):
+                output, text, draw = "", each.keyed, each.draw
+                begin = b'"draw":%d,' % draw + before if draw else before
+                for again, number, end in ends:
+                    digest = digest_of(begin, text, end)
+                    if is_passed is not None and is_passed(digest.hex()):
                         yield None
                         continue
                     if not output:
                         paths = paths or self.output.of(source.columns)
                         output = paths.render(lane, each.prompt.id)
+                    if is_over is not None and is_over(digest, output.replace("{index}", number)):
+                        continue
                     job = Job(
-                        name, each.prompt, source, self.options, placement, again, output,
-                        self.like, self.terms, each.draw, lane,
-                    ).keyed(key)  # fmt: skip
+                        name, each.prompt, source, options, placement, again, output,
+                        like, terms, draw, lane,
+                    ).keyed(digest.hex())  # fmt: skip
                     yield self._standing(job) if self.rejected else job
 
     def _standing(self, job: Job) -> Job:
@@ -365,6 +385,9 @@ def _pictures(source: Source) -> int:
     return 1 + len(source.images) + (source.mask is not None)
 
 
+TEXTS_KNOWN = 256  # of one prompt; a label or two make few, a caption of each source many
+
+
 class Renderer:
     """One prompt of a lane, rendered for source after source.
 
@@ -372,10 +395,11 @@ class Renderer:
     Rendering of every source, where it hangs on none.
     """
 
-    __slots__ = ("_of_job", "_pieces", "fixed", "variant")
+    __slots__ = ("_known", "_of_job", "_pieces", "fixed", "variant")
 
     def __init__(self, variant: Variant, lane: str) -> None:
         self.variant = variant
+        self._known: dict[str, Rendering] = {}  # of the latest texts: many sources share one
         self._of_job = {"model": lane, "prompt": variant.id}
         self._pieces = [
             piece if isinstance(piece, str) else variant.values.get(piece.name, piece)
@@ -413,7 +437,15 @@ class Renderer:
 
     def of(self, source: Source) -> Rendering:
         """The prompt rendered for one source. KeyError for a name that has no value."""
-        return self.fixed or _rendering(self.variant.id, self.text(source))
+        if self.fixed is not None:
+            return self.fixed
+        text = self.text(source)
+        known = self._known.get(text)
+        if known is None:
+            if len(self._known) >= TEXTS_KNOWN:
+                self._known.clear()
+            known = self._known[text] = _rendering(self.variant.id, text)
+        return known
 
     def _value(self, name: str, columns: Mapping[str, str]) -> str:
         try:
