@@ -11,7 +11,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retouch.engine.budget import Cap, Purse
+from retouch.engine.budget import Cap, Purse, Reservation
 from retouch.errors import BudgetReached
 from retouch.money import Money
 
@@ -143,3 +143,91 @@ async def test_without_caps_everything_passes() -> None:
         assert budget.in_flight == {"a": 1}
         reservation.settle(None)
     assert (budget.in_flight, budget.reserved) == ({"a": 0}, {"a": Decimal(0), None: Decimal(0)})
+
+
+async def test_whoever_watches_is_told_of_each_cap_that_counts_more_or_refuses() -> None:
+    """And of no other: not of another model's, not of another day's."""
+    told: list[str] = []
+    caps = [
+        Cap("in total", cny(10)),
+        Cap("of a", cny(5), model="a"),
+        Cap("of b", cny(5), model="b"),
+        Cap("for a day", cny(10), day="2026-03-02"),
+    ]
+    budget = Purse(caps, today=lambda: "2026-03-02", watch=lambda cap: told.append(cap.name))
+    with budget.holding(await budget.reserve("a", cny(4))) as reservation:
+        assert not told
+        reservation.day = "2026-03-01"
+        reservation.settle(cny(3))
+    assert told == ["in total", "of a"]
+    with pytest.raises(BudgetReached, match=r"of a of 5\.00 CNY is reached") as refused:
+        await budget.reserve("a", cny(3))
+    assert (told[2:], refused.value.model, refused.value.hint) == (["of a"], "a", "")
+    assert [cap.is_full for cap in caps] == [False, True, False, False]
+
+
+async def test_a_reservation_is_its_models_and_its_attempts_and_holds_nothing_unpriced() -> None:
+    """However it was made: reserved, learnt or taken up again."""
+    budget = Purse([Cap("of a", cny(10), model="a")])
+    made = [
+        await budget.reserve("a", cny(2), ("key", 1)),
+        budget.resume("a", cny(3), "2026-03-01", ("key", 2)),
+        await budget.reserve_learning("a", lambda: cny(1), is_learnt=True, attempt=("key", 3)),
+        await budget.reserve("a", None, ("key", 4)),
+        budget.resume("a", None, None, ("key", 5)),
+    ]
+    assert [each.attempt for each in made] == [("key", number) for number in range(1, 6)]
+    assert [each.ceiling for each in made] == [2, 3, 1, 0, 0]
+    assert (budget.reserved, budget.in_flight) == ({None: 6, "a": 6}, {"a": 5})
+    for each in made:
+        budget.release(each)
+    assert (budget.reserved, budget.in_flight) == ({None: 0, "a": 0}, {"a": 0})
+    assert budget.caps[0].counted == 6  # what was not settled counts in full
+
+
+@pytest.mark.parametrize(
+    ("caps", "known", "alone"),
+    [
+        ([Cap("in total", cny(99))], False, True),
+        ([Cap("of a", cny(99), model="a")], False, True),
+        ([Cap("of b", cny(99), model="b")], False, False),  # nothing bounds this one
+        ([], False, False),
+        ([Cap("in total", cny(99))], True, False),
+    ],
+)
+async def test_only_what_is_bounded_and_not_learnt_goes_alone(
+    caps: list[Cap], known: bool, alone: bool
+) -> None:
+    """A model of which nothing was counted waits for its own first request, not for another's;
+    from then on it is learnt."""
+    budget = Purse(caps)
+
+    def begun() -> Reservation | None:
+        return budget.try_to_reserve("a", cny(1), is_learnt=known)
+
+    first = begun()
+    assert first is not None
+    assert budget.try_to_reserve("c", cny(1), is_learnt=False) is not None
+    assert (begun() is None) is alone
+    first.settle(None)
+    budget.release(first)  # it was not charged: nothing is learnt of it
+    second = begun()
+    if alone:
+        assert second is not None
+        assert begun() is None
+        second.settle(cny(1))
+        budget.release(second)
+        assert begun() is not None
+        assert begun() is not None
+
+
+def test_what_the_tightest_budget_of_the_run_leaves() -> None:
+    """Of the whole run's; what is counted and what is in flight are gone from it, never below
+    nothing; a model's own is not the run's."""
+    assert Purse([Cap("of a", cny(1), model="a")]).left is None
+    budget = Purse([Cap("in total", cny(10), Decimal(4)), Cap("for a day", cny(9), Decimal(2))])
+    assert budget.left == cny(6)
+    assert budget.try_to_reserve("a", cny(5), is_learnt=True) is not None
+    assert budget.left == cny(1)
+    budget.caps[0].counted = Decimal(8)
+    assert budget.left == cny(0)

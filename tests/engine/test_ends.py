@@ -134,7 +134,8 @@ WAYS = {
         {"on_unknown": AGAIN}, confirmed=TOKENS, unknown=CEILING, posts=2,
     ),
     "no picture": Way(
-        GEMINI, "failed", Failed, PAID | {"cost": TOKENS, "kind": "content"},
+        GEMINI, "failed", Failed,
+        PAID | {"cost": TOKENS, "kind": "content", "message": "the reply holds no picture"},
         {"mishaps": [EMPTY]}, confirmed=TOKENS,
     ),
     "no picture twice, though it was paid for again": Way(
@@ -228,6 +229,7 @@ def facts_of(record: AnyRecord, names: list[str]) -> dict[str, object]:
         "kind": lambda: error and error.kind,
         "status": lambda: error and error.status,
         "code": lambda: error and error.code,
+        "message": lambda: error and error.message,
         "images": lambda: usage and usage.images,
         "files": lambda: len(getattr(record, "files", ())),
     }

@@ -9,7 +9,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from retouch.engine.limiter import Limiter, Stop
+from retouch.engine.breaker import OUTAGE_AFTER
+from retouch.engine.limiter import LOOK_AGAIN_SECONDS, Limiter, Stop
+from retouch.engine.pacing import RETRY_FLOOR
 from retouch.errors import RetouchError
 from retouch.manifest import Limits
 from tests.support.sliding import fullest
@@ -213,3 +215,89 @@ async def test_an_overrun_halves_the_places_once_and_answers_bring_them_back() -
     for _ in range(200):
         limiter.answered()
     assert limiter.concurrency.limit == 8
+
+
+async def outage_of(limiter: Limiter) -> None:
+    """Enough requests in a row that are not served."""
+    for _ in range(OUTAGE_AFTER + 3):
+        permit = await limiter.permit(Stop())
+        assert permit is not None
+        with permit:
+            permit.leaves()
+            await anyio.sleep(0.1)
+            limiter.unserved(permit)
+
+
+async def test_in_an_outage_single_requests_pass_ever_more_rarely() -> None:
+    """Each probe that is not served doubles the pause before the next one."""
+    limiter = Limiter(Limits(concurrency=9))
+    await outage_of(limiter)
+    gaps = []
+    for _ in range(4):
+        began = anyio.current_time()
+        permit = await limiter.permit(Stop())
+        assert permit is not None
+        gaps.append(anyio.current_time() - began)
+        with permit:
+            permit.leaves()
+            await anyio.sleep(0.1)
+            assert limiter.unserved(permit)
+    assert gaps == pytest.approx([8, 16, 32, 60])
+
+
+async def test_only_one_request_probes_at_a_time() -> None:
+    """Of those that wait for their turn: the next one passes after another pause."""
+    limiter = Limiter(Limits(concurrency=9))
+    await outage_of(limiter)
+    began = anyio.current_time()
+    for number in (1, 2):
+        assert await limiter.permit(Stop()) is not None
+        assert anyio.current_time() - began == pytest.approx(number * 8)
+
+
+async def test_who_waits_for_the_next_probe_notices_soon_that_the_outage_is_over() -> None:
+    """An answer to another request comes meanwhile: they go on within seconds, not after it."""
+    limiter = Limiter(Limits(concurrency=9))
+    await outage_of(limiter)
+    for _ in range(3):
+        limiter.outage.unserved(anyio.current_time() + 1e6, 1e9)  # the next probe is a minute away
+    limiter._probe_later()
+    began = anyio.current_time()
+
+    async def answer() -> None:
+        await anyio.sleep(12)
+        limiter.served()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(answer)
+        assert await limiter.permit(Stop()) is not None
+    assert anyio.current_time() - began <= 12 + LOOK_AGAIN_SECONDS
+
+
+async def test_a_probe_is_within_the_retries_and_counts_as_none() -> None:
+    """In an outage every retry is a probe; before and after it they are a few and a tenth."""
+    limiter = Limiter(Limits(concurrency=9))
+    for _ in range(RETRY_FLOOR):
+        assert limiter.may_retry()
+    assert not limiter.may_retry()
+    await outage_of(limiter)
+    assert all(limiter.may_retry() for _ in range(99))
+    limiter.served()
+    assert limiter.may_retry()  # for the eight requests meanwhile
+    assert not limiter.may_retry()
+    for _ in range(2):
+        assert await limiter.permit(Stop()) is not None
+        assert not limiter.may_retry()
+    assert await limiter.permit(Stop()) is not None  # the eleventh
+    assert limiter.may_retry()
+    assert not limiter.may_retry()
+
+
+async def test_the_longest_penalty_holds() -> None:
+    """A shorter one that is asked for later takes nothing from it."""
+    limiter = Limiter(Limits(concurrency=9))
+    limiter.penalize(30)
+    limiter.penalize(5)
+    began = anyio.current_time()
+    assert await limiter.permit(Stop()) is not None
+    assert anyio.current_time() - began == pytest.approx(30)

@@ -3,6 +3,8 @@ not on file, and the next run sends it. In virtual time."""
 
 from __future__ import annotations
 
+import base64
+import json
 from collections import Counter
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
@@ -11,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from retouch.engine.budget import Cap, Purse
 from retouch.engine.context import Alone
 from retouch.engine.limiter import Limiter, Permit, Stop
-from retouch.errors import Interrupted
-from retouch.ledger.records import Started, TaskAccepted, Unsent
-from retouch.manifest import Limits, Model, Poll, RunSettings
+from retouch.errors import Interrupted, Refused, WorkRefused
+from retouch.job import Picture
+from retouch.ledger.records import AnyRecord, Failed, Started, TaskAccepted, Unknown, Unsent
+from retouch.manifest import Limits, Model, PayAgain, Poll, RunSettings, UpTo
 from retouch.money import Money
-from tests.support.provider import Message, Mishap, Provider, Receive, Send
+from tests.support.provider import Message, Mishap, Provider, Receive, Send, png
 from tests.support.workbench import GEMINI, KLING, Bench, TestLane, filed, lane
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
@@ -195,3 +199,178 @@ async def test_an_address_that_answers_is_asked_again(in_memory: Path, mishap: M
     work = Bench(in_memory, provider, fallback_urls=(OTHER,))
     assert (await work.run([lane(GEMINI, 1)])).exit_code == 0
     assert provider.hosts == [("POST", "127.0.0.1")] * 2
+
+
+async def stopping(work: Bench, given: TestLane, at: float, money: Purse) -> None:
+    """Run, and stop in order at so many seconds, for a reason that leaves no Task behind."""
+    async with anyio.create_task_group() as group:
+
+        async def stop() -> None:
+            await anyio.sleep(at)
+            assert work.batch is not None
+            work.batch.stop(WorkRefused("enough"))
+
+        group.start_soon(stop)
+        await work.run([given], budget=money)
+
+
+AGAIN = PayAgain(retry=1, up_to=UpTo(amount=Decimal(5), currency="CNY"))
+LOST = Mishap(502, b"<html>", (("content-type", "text/html"),), charged=True)
+EMPTY = Mishap(200, b'{"data": [], "usage": {"input_tokens": 3, "output_tokens": 9}}', charged=True)
+
+
+@pytest.mark.parametrize(
+    ("mishap", "settings", "ended", "last"),
+    [
+        (RATE, {}, "stopped", Unsent),
+        (LOST, {"on_unknown": AGAIN}, "unknown", Unknown),
+        (EMPTY, {"retry_empty": 2}, "failed", Failed),
+    ],
+    ids=["unsent", "lost", "empty"],
+)
+async def test_a_stop_before_another_attempt_leaves_the_job_as_the_last_one_did(
+    in_memory: Path, mishap: Mishap, settings: dict[str, Any], ended: str, last: type[AnyRecord]
+) -> None:
+    """The answer that would have been tried again comes when the run is being stopped: it is what
+    is told, and nothing more is sent, paid for or held."""
+    work = Bench(in_memory, Provider(seconds=10.0, mishaps=[mishap]), RunSettings(**settings))
+    money = purse()
+    await stopping(work, lane(GEMINI, 1), 5.0, money)
+    assert (type(work.records[-1]), len(work.provider.posts)) == (last, 1)
+    [end] = work.observer.ends
+    assert end.ended == ended
+    assert end.error == (None if ended == "stopped" else work.records[-1].error)  # type: ignore[union-attr]
+    assert nothing_is_held(money)
+    assert work.batch is not None
+    assert work.batch.summary.again.jobs == 0
+
+
+async def test_tasks_that_are_left_are_told_as_accepted(in_memory: Path) -> None:
+    """An interrupt leaves them at the server."""
+    work, money = Bench(in_memory, Provider(task_seconds=900.0)), purse()
+    await stopped_after(10.0, work, lane(KLING, 3), money)
+    assert [end.ended for end in work.observer.ends] == ["accepted"] * 3
+    assert money.caps[0].counted == Decimal("0.60")
+    assert nothing_is_held(money)
+
+
+FETCHED = Mishap(
+    200,
+    b'{"data": [{"url": "http://127.0.0.1/files/1.png"}], "usage": {"output_tokens": 1290}}',
+    charged=True,
+)
+
+
+class SlowFiles(Provider):
+    """Takes 20 s for each picture that is fetched."""
+
+    async def _answer(self, scope: Any, body: bytes) -> Any:
+        if scope["path"].startswith("/files/"):
+            await anyio.sleep(20)
+        return await super()._answer(scope, body)
+
+
+async def test_what_is_fetched_after_a_stop_is_said_with_how_long_it_may_take(
+    in_memory: Path,
+) -> None:
+    """A paid picture that only a URL leads to: waited for, and said."""
+    work = Bench(in_memory, SlowFiles(seconds=10.0, mishaps=[FETCHED]), RunSettings(timeout=70.0))
+    await stopping(work, lane(GEMINI, 1), 5.0, purse())
+    assert work.state.counts() == Counter(done=1)
+    assert "fetching a paid result: up to 70 s more" in work.observer.texts
+    (in_memory / "other").mkdir()
+    other = Bench(in_memory / "other", SlowFiles(mishaps=[FETCHED]))
+    await other.run([lane(GEMINI, 1)])
+    assert not any("fetching" in text for text in other.observer.texts)
+
+
+async def test_a_paid_result_that_is_broken_off_while_it_is_fetched_is_unknown(
+    in_memory: Path,
+) -> None:
+    """A second Ctrl-C: on file as unknown, the reply with its URL kept aside, and so told."""
+    work, money = Bench(in_memory, SlowFiles(mishaps=[FETCHED])), purse()
+    await work.run([lane(GEMINI, 1)], budget=money, scope=anyio.move_on_after(10))
+    [unknown] = work.records_of(Unknown)
+    assert unknown.error.kind == "network"
+    assert unknown.error.message == "stopped while its pictures were fetched"
+    [kept] = (in_memory / "quarantine").iterdir()
+    assert kept.read_bytes() == FETCHED.body
+    assert [end.ended for end in work.observer.ends] == ["unknown"]
+    assert unknown.ceiling is not None
+    assert money.caps[0].counted == unknown.ceiling.money.amount
+    assert nothing_is_held(money)
+
+
+@dataclass
+class NoLink:
+    """Can make no link, for this reason."""
+
+    why: Refused
+
+    async def of(self, picture: Picture, data: bytes) -> str:
+        raise self.why
+
+
+@pytest.mark.parametrize("why", [Refused("no bucket"), WorkRefused("no bucket for now")])
+async def test_where_no_link_can_be_had_nothing_is_sent(in_memory: Path, why: Refused) -> None:
+    """What may pass stops the lane that needs it; what is set up wrong stops the run; nothing is
+    on file, or held."""
+    (in_memory / "out").mkdir()
+    work, money = Bench(in_memory / "out", Provider(seconds=5.0), links=NoLink(why)), purse()
+    linked = msgspec.structs.replace(filed(in_memory), by_link=True)
+    given = lane(GEMINI, 3, file=linked, limits=ONE)
+    summary = await work.run([given, lane(KLING, 3, limits=ONE)], budget=money)
+    assert not [each for each in work.provider.posts if each.body["model"] == GEMINI]
+    assert [end.ended for end in work.observer.ends if end.job.model == GEMINI] == ["stopped"]
+    if isinstance(why, WorkRefused):
+        assert (summary.stopped, summary.lane_stops) == (None, {GEMINI: why})
+        assert work.state.counts() == Counter(done=3)
+    else:
+        assert summary.stopped is why
+        assert len(work.provider.posts) <= 1
+    assert nothing_is_held(money)
+
+
+async def test_a_limit_of_pictures_counts_each_picture_of_a_request(in_memory: Path) -> None:
+    """Four a minute and two a request: no minute sees more than two requests."""
+    work = Bench(in_memory, Provider())
+    limits = Limits(concurrency=8, images_per_minute=4)
+    await work.run([lane(GEMINI, 6, n=2, limits=limits)])
+    times = [seen.at for seen in work.provider.posts]
+    assert len(times) == 6
+    assert all(sum(at <= other < at + 60 for other in times) <= 2 for at in times)
+    assert times[-1] - times[0] < 200
+
+
+REFUSED = Mishap(400, b'{"error":{"message":"rejected by our safety system"}}')
+NO_TASK = Mishap(
+    200, b'{"task_id": "x", "status": "failed", "error": {"message": "could not be made"}}'
+)
+
+
+async def test_what_costs_nothing_and_is_each_jobs_own_stops_no_lane(in_memory: Path) -> None:
+    """Refused content is no loss, however often; tasks that fail alike are no shared mistake: the
+    server took each of them."""
+    work = Bench(in_memory, Provider(mishaps=[REFUSED] * 12), RunSettings(stop_after_losses=3))
+    summary = await work.run([lane(GEMINI, 14, limits=ONE)])
+    assert (summary.lane_stops, summary.ended) == ({}, Counter(failed=12, done=2))
+    (in_memory / "other").mkdir()
+    other = Bench(in_memory / "other", Provider(poll_mishaps=[NO_TASK] * 12))
+    summary = await other.run([lane(KLING, 14, limits=ONE)])
+    assert (summary.lane_stops, summary.ended) == ({}, Counter(failed=12, done=2))
+    assert all(each.final for each in other.records_of(Failed))
+
+
+async def test_a_large_reply_that_is_broken_in_part_is_kept_as_it_came(in_memory: Path) -> None:
+    """The picture that is whole is kept; the body, of which its letters were held aside, is put
+    into quarantine byte for byte."""
+    picture = png("x" * 400_000)
+    entries = [{"b64_json": base64.b64encode(picture).decode()}, {"b64_json": "@@"}]
+    body = json.dumps({"data": entries, "usage": {"output_tokens": 2580}}).encode()
+    work = Bench(in_memory, Provider(mishaps=[Mishap(200, body, charged=True)]))
+    await work.run([lane(GEMINI, 1, n=2)])
+    [outcome] = work.state.outcomes.values()
+    assert (outcome.state, len(outcome.files)) == ("done", 1)
+    assert (in_memory / outcome.files[0].path).read_bytes() == picture
+    [kept] = (in_memory / "quarantine").iterdir()
+    assert kept.read_bytes() == body

@@ -324,3 +324,84 @@ def test_a_reset_counts_for_what_is_used_up_and_where_nothing_better_is_said() -
     assert wait_asked(limits | {"retry-after": "3"}, None, NOW) == 3
     left = {"x-ratelimit-remaining-requests": "59", "x-ratelimit-reset-requests": "1s"}
     assert wait_asked(left, None, NOW) is None
+
+
+@pytest.mark.parametrize("used", [0.0, 40.0, 100.5, 101.0, 160.0, 1000.0])
+def test_a_correction_moves_the_next_request_by_what_it_differs(used: float) -> None:
+    """Spaced by what was expected, and then by what it was: a second for each ten of 600 a minute,
+    earlier as well as later; and the minute counts what it was."""
+    limit = RateLimit(600)
+    entry = limit.take(0.0, 100)
+    limit.leave(0.0, entry)
+    assert limit.wait_seconds(0.0, 1) == pytest.approx(10 * MARGIN)
+    limit.correct(0.0, entry, used)
+    spaced = used / 10 * MARGIN
+    assert limit.wait_seconds(0.0, 1) == pytest.approx(max(spaced, 60 * MARGIN * (used > 599)))
+    assert sum(window.held for window in limit._windows) == pytest.approx(used)
+
+
+def test_what_is_given_back_frees_its_own_room_and_no_other() -> None:
+    """Three are on their way; one that was not sent leaves room for as much as it took."""
+    limit = RateLimit(100)
+    entries = [limit.take(0.0, units) for units in (50, 20, 25)]
+    late = 100.0
+    assert limit.wait_seconds(late, 6) > 0
+    limit.give_back(entries[1])
+    assert limit.wait_seconds(late, 25) == 0
+    assert limit.wait_seconds(late, 26) > 0
+
+
+@pytest.mark.parametrize("seconds", [1, 90, 700, 3000])
+def test_a_wait_is_capped_however_it_is_told(seconds: int) -> None:
+    """By the cap that is given, in milliseconds as in seconds, by a date, in a body, by a limit."""
+    at = http_date(NOW + timedelta(seconds=seconds))
+    ways: list[tuple[dict[str, str], float | None]] = [
+        ({"retry-after-ms": str(seconds * 1000)}, None),
+        ({"retry-after": str(seconds)}, None),
+        ({"retry-after": at}, None),
+        ({"retry-after": at, "date": http_date(NOW)}, None),
+        ({}, seconds),
+        ({"x-ratelimit-reset-requests": f"{seconds}s"}, None),
+    ]
+    for headers, told in ways:
+        assert wait_asked(headers, told, NOW) == min(seconds, RETRY_AFTER_CAP_SECONDS)
+        assert wait_asked(headers, told, NOW, 2000) == min(seconds, 2000)
+
+
+def test_a_date_is_read_against_the_replys_own() -> None:
+    """Whose clock is years off; one that cannot be read says nothing of it."""
+    other = NOW + timedelta(days=999)
+    asked = {"retry-after": http_date(other + timedelta(seconds=30))}
+    assert retry_after_seconds(asked | {"date": http_date(other)}, NOW) == 30
+    assert retry_after_seconds(asked | {"date": "soon"}, other) == 30
+    assert retry_after_seconds(asked, other) == 30
+
+
+def test_the_longest_texts_that_are_read_have_64_letters() -> None:
+    """A number, a duration, a date; one more is none."""
+    number = "9" + "." + "0" * 62
+    assert retry_after_seconds({"retry-after": number}, NOW) == 9
+    assert retry_after_seconds({"retry-after": number + "0"}, NOW) is None
+    duration = "0" * 61 + "12s"
+    assert wait_asked({"x-ratelimit-reset-tokens": duration}, None, NOW) == 12
+    assert wait_asked({"x-ratelimit-reset-tokens": "0" + duration}, None, NOW) is None
+    date = http_date(NOW + timedelta(seconds=9))
+    padded = date.replace(" ", " " * (64 - len(date) + 1), 1)
+    assert len(padded) == 64
+    assert retry_after_seconds({"retry-after": padded}, NOW) == 9
+    longer = padded.replace(" ", "  ", 1)
+    assert retry_after_seconds({"retry-after": longer}, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("left", "seconds"), [("0", 12), ("-1", 12), ("0.5", None), ("1", None), ("many", 12)]
+)
+def test_only_a_limit_of_which_nothing_is_left_is_waited_for(
+    left: str, seconds: float | None
+) -> None:
+    """Whatever else stands in the headers of every reply."""
+    headers = {
+        "x-ratelimit-remaining-requests": left, "x-ratelimit-reset-requests": " 12s ",
+        "x-request-id": "99s",
+    }  # fmt: skip
+    assert wait_asked(headers, None, NOW) == seconds

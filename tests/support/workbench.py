@@ -18,6 +18,7 @@ from retouch.dialects.base import Capabilities, Dialect
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
 from retouch.engine.context import Alone, JobEnd, Resources
+from retouch.engine.links import Links
 from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Choice, Selection, open_shelves
 from retouch.engine.summary import RunOptions, Summary
@@ -160,6 +161,7 @@ class Bench:
     told: dict[str, Summary] = field(default_factory=dict)  # by run
     sharing: Alone = field(default_factory=Alone)
     fallback_urls: tuple[str, ...] = ()
+    links: Links | None = None
 
     async def run(
         self,
@@ -200,6 +202,7 @@ class Bench:
                     threads=self.threads,
                     keep_text=self.keep_text,
                     sharing=self.sharing,
+                    links=self.links,
                 ),
                 run_options=run_options or RunOptions(seed=7),
                 observer=self.observer,

@@ -451,8 +451,7 @@ class _Life:
         task: str | None = None,
     ) -> None:
         """A result that was paid for: `done` if anything of it could be kept."""
-        is_short = len(received.files) < min(len(produced.pictures), self.job.images_wanted)
-        if received.failed is not None and is_short:
+        if received.failed is not None:
             self.watch.watch_urls(received.failed, task)
             if task is not None or not received.files:
                 # Paid for and still at the server: the next run asks for a Task again, and what
