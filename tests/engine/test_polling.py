@@ -272,3 +272,30 @@ async def test_tasks_due_at_once_are_asked_for_evenly_and_none_is_starved() -> N
     seconds = [moments[1] for moments in asked.values() if len(moments) > 1]
     assert max(moments[0] for moments in asked.values()) <= min(seconds)
     assert max(took.values()) < count / A_SECOND + 8 * 2 * 1.2 + 1  # a turn, and the longest pause
+
+
+class Even(random.Random):
+    """Always the middle of what may be."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return (a + b) / 2
+
+
+async def test_a_task_is_asked_for_ever_more_rarely_up_to_a_cap() -> None:
+    """Each pause is half as long again as the one before, from the interval to eight times it."""
+    stop = Stop()
+    polls, asked = Polls(PollPace(2.0), 200.0, stop, Even()), list[float]()
+    began = anyio.current_time()
+
+    async def ask() -> Answer:
+        asked.append(anyio.current_time() - began)
+        return Answer(PENDING)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(polls.run)
+        assert isinstance(await polls.ending("task", ask), TimedOut)
+        group.cancel_scope.cancel()
+    gaps = [later - one for one, later in itertools.pairwise(asked)]
+    assert asked[0] == pytest.approx(2)
+    assert gaps[:-1] == pytest.approx([2, 3, 4.5, 6.75, 10.125, 15.1875, *[16] * 9])
+    assert asked[-1] == pytest.approx(200)

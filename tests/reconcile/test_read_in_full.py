@@ -52,6 +52,7 @@ def test_a_column_that_a_shape_can_do_without_may_be_left_out_or_cut_off(
         assert read([*fewer, name], rest) == empty
         if bare not in profile.signature:
             assert read(fewer, rest) == empty
+    assert read(names, cells)
 
 
 def test_a_page_of_costs_and_a_list_in_an_object_are_tables_too() -> None:
