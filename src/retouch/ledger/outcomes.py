@@ -346,7 +346,7 @@ class Outcomes(Mapping[str, Outcome]):
     def _end(self, row: int, decided: AnyRecord, attempt: int, flags: int) -> bool:
         """Write what is known of a Job that has ended; whether it fits."""
         stem_hash = suffix = size = model = pictures = 0
-        if isinstance(decided, Done | Reused):
+        if type(decided) is Done or type(decided) is Reused:  # a union is made anew each time
             files = decided.files
             pictures = len(files)
             if pictures == 1:

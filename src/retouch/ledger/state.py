@@ -86,10 +86,16 @@ class Replay(Spending):
     def _post(self, record: AnyRecord, posting: Posting) -> None:
         """As Spending does, and what was used."""
         super()._post(record, posting)
-        if posting.verdict in ("charged", "uncounted") and isinstance(record, Done | Failed):
-            kept = len(record.files) if isinstance(record, Done) else 0
-            self._observe(record, posting.charge, kept)
-            self.totals.count(record.usage, kept)
+        if posting.verdict not in ("charged", "uncounted"):
+            return
+        if type(record) is Done:  # as most are
+            kept = len(record.files)
+        elif type(record) is Failed:
+            kept = 0
+        else:
+            return
+        self._observe(record, posting.charge, kept)
+        self.totals.count(record.usage, kept)
 
     def _reused(self, record: Reused, _: Posting | None, where: Position) -> None:
         """One more place for finished work; what was kept before stands beside it."""
