@@ -33,8 +33,7 @@ def _of_path(path: str, column: str) -> str:
         case "label":
             return parent.rpartition("/")[2]
         case "stem":
-            at = name.rfind(".")  # as most: a dot after something else than dots
-            return name[:at] if at > 0 and name[0] != "." else name[: _suffix_at(name)]
+            return name[: _suffix_at(name)]
         case "suffix":
             return name[_suffix_at(name) :]
     raise KeyError(column)
@@ -55,14 +54,18 @@ def in_all(
 ) -> list[str]:
     """One column of many sources: of a folder's files all at once. `otherwise`: what stands for
     it where a source has none; KeyError for that without."""
-    if name in _OF_PATH and all(type(each) is Columns and each.is_of_path for each in columns):
-        paths = [each.path for each in columns if isinstance(each, Columns)]
-        match name:
-            case "name":
-                return [path[path.rfind("/") + 1 :] for path in paths]
-            case "parent":
-                return [path[: max(path.rfind("/"), 0)] for path in paths]
-        return [_of_path(path, name) for path in paths]
+    if name in _OF_PATH:
+        paths = Columns.paths_alone(columns)
+        if len(paths) == len(columns):
+            if name == "parent":
+                return [path.rpartition("/")[0] for path in paths]
+            names = [path[path.rfind("/") + 1 :] for path in paths]
+            if name == "name":
+                return names
+            ends = map(_suffix_at, names)
+            if name == "stem":
+                return [each[:end] for each, end in zip(names, ends, strict=True)]
+            return [each[end:] for each, end in zip(names, ends, strict=True)]
     if otherwise is None:
         return [each[name] for each in columns]
     return [each.get(name, otherwise) for each in columns]
@@ -71,7 +74,9 @@ def in_all(
 def _suffix_at(name: str) -> int:
     """Where a name's suffix begins: at its last dot, if more than dots stand before it."""
     at = name.rfind(".")
-    return at if at > 0 and name[:at].strip(".") else len(name)
+    if at > 0 and (name[0] != "." or name[:at].strip(".")):
+        return at
+    return len(name)
 
 
 def path_of_url(url: str) -> str:
@@ -149,11 +154,6 @@ class Columns(Mapping[str, str]):
         return f"Columns({dict(self)!r})"
 
     @property
-    def is_of_path(self) -> bool:
-        """Whether the path alone tells its built-in columns."""
-        return not (self._header or self._label)
-
-    @property
     def path(self) -> str:
         """The source's path, which the built-in columns are made of."""
         return self._path
@@ -162,6 +162,15 @@ class Columns(Mapping[str, str]):
     def header(self) -> tuple[str, ...]:
         """The names of the table's columns."""
         return self._header
+
+    @classmethod
+    def paths_alone(cls, columns: Sequence[Mapping[str, str]]) -> list[str]:
+        """The paths of those whose built-in columns these alone tell."""
+        return [
+            each._path
+            for each in columns
+            if isinstance(each, cls) and not each._header and not each._label
+        ]
 
     def take(self, size: tuple[int, int]) -> Columns:
         """These columns, which nobody else holds yet, with the picture's size."""

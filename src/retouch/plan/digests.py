@@ -21,6 +21,7 @@ from retouch.storage.remembered import Remembered, Row
 
 FRESH_NS = 50_000_000  # a younger file may be written again without its time changing
 _SCHEMA = 4
+_SIGN = 2**63
 _AT_ONCE = 2_000
 _COLUMNS = ("path", "role", "size", "mtime_ns", "ctime_ns", "inode", "sha256", "kind")
 
@@ -81,10 +82,11 @@ class DigestCache(Remembered):
         places = [path.encode("utf-8", "surrogateescape") for path in paths]
         rows = {row[0]: row for row in self.rows(places) if row[1] == "picture"}
         found: list[tuple[str, Facts] | None] = []
+        kinds = self._kinds
         for place, status in zip(places, statuses, strict=True):
             row, known = rows.get(place), None
-            if row is not None and row[2:6] == _stamp(status):
-                kind, sha256 = self._kind(row[7]), row[6]
+            if row is not None and row[2:6] == _stamp_of_file(status):
+                kind, sha256 = kinds.get(row[7]) or self._kind(row[7]), row[6]
                 known = (sha256, kind) if kind is not None and isinstance(sha256, str) else None
             found.append(known)
         return found
@@ -131,11 +133,12 @@ def _place(look: Looked) -> bytes:
 
 def _stamp(status: os.stat_result | Stamp) -> Stamp:
     """Size, times and inode of a file; what an object has in their place."""
-    if isinstance(status, os.stat_result):
-        return status.st_size, status.st_mtime_ns, status.st_ctime_ns, _inode(status)
-    return status
+    return _stamp_of_file(status) if isinstance(status, os.stat_result) else status
 
 
-def _inode(status: os.stat_result) -> int:
-    """The inode as SQLite can hold it: 64 bits with a sign."""
-    return status.st_ino - 2**64 if status.st_ino >= 2**63 else status.st_ino
+def _stamp_of_file(status: os.stat_result) -> Stamp:
+    """Its inode as SQLite can hold it: 64 bits with a sign."""
+    inode = status.st_ino
+    if inode >= _SIGN:
+        inode -= 2 * _SIGN
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode
