@@ -101,6 +101,19 @@ def test_the_records_of_some_keys_are_found_again(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("end", [b"", bytes(300)])
+def test_a_last_record_without_its_newline_is_found_again(tmp_path: Path, end: bytes) -> None:
+    """As a crash may leave it: it is whole."""
+    path = write(tmp_path / "ledger.jsonl", [started(1), done(1), started(2)])
+    path.write_bytes(path.read_bytes()[:-1] + end)
+    reader = Reader(path)
+    assert len(list(reader)) == 3
+    found = list(reader.of_keys({key_of(1), key_of(2)}))
+    assert [(line, getattr(each, "key", "")) for line, each in found] == [
+        (1, key_of(1)), (2, key_of(1)), (3, key_of(2)),
+    ]  # fmt: skip
+
+
 def test_records_written_otherwise_are_found_too(tmp_path: Path) -> None:
     """A line with blanks, and one with an escape in its Key: only their parse can tell."""
     path = write(tmp_path / "ledger.jsonl", [started(1), done(1)])

@@ -17,7 +17,7 @@ import pytest
 
 from retouch.errors import LedgerDamaged, StorageFailed
 from retouch.ledger import FIRST_PREV, Ledger, Reader, digest_of, open_ledger, read, writing
-from retouch.ledger.head import Head, read_head
+from retouch.ledger.head import Head, read_head, write_head
 from retouch.ledger.records import AnyRecord, ErrorRecord, Started, Unsent, encode
 from retouch.ledger.recovery import SECTOR_BYTES
 from retouch.ledger.state import replay
@@ -433,6 +433,52 @@ async def test_a_head_that_cannot_be_written_is_said_and_stops_nobody(
     told_once = "no room for it; the ledger is whole, only where it ended is not noted"
     assert set(said) == {told_once}
     assert len(list(Reader(path))) == 1
+
+
+async def test_the_head_is_renewed_every_half_minute_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with each group, nor twice; after a clock that went back at once."""
+    seconds = iter((0, 10, 20, 30, 59, 60, 61, 5, 6))
+    renewed: list[int] = []
+
+    def noted(path: Path, head: Head) -> None:
+        renewed.append(head.lines)
+        write_head(path, head)
+
+    def now() -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(seconds))
+
+    monkeypatch.setattr(writing, "write_head", noted)
+    path = tmp_path / "ledger.jsonl"
+    async with open_ledger(path, "r1", threads=in_place, now=now) as ledger:
+        for number in range(8):
+            await ledger.append(started(number))
+        assert renewed == [1, 4, 6, 8]
+        await ledger.append(started(8))
+    assert renewed == [1, 4, 6, 8, 9]
+    async with open_ledger(path, "r2", threads=in_place) as ledger:
+        await ledger.append(started(9))
+    assert renewed == [1, 4, 6, 8, 9, 10]
+
+
+async def test_a_hole_hides_no_line_that_was_swapped_after_it(tmp_path: Path) -> None:
+    """Of the lines that survive in a torn group each must follow the one before it."""
+    path = tmp_path / "ledger.jsonl"
+    data, offset = await two_groups(path, first=3, last=12)
+    ends = [at for at in range(offset, len(data)) if data[at : at + 1] == b"\n"]
+    inside = range(offset // SECTOR_BYTES + 1, ends[4] // SECTOR_BYTES)
+    torn = with_hole(data, offset, {next(
+        each for each in inside
+        if each * SECTOR_BYTES - data.rfind(b"\n", 0, each * SECTOR_BYTES) > 150
+    )})  # fmt: skip
+    path.write_bytes(torn)
+    read(path)
+    first, second, third = ends[-4:-1]
+    one, other = torn[first + 1 : second + 1], torn[second + 1 : third + 1]
+    path.write_bytes(torn[: first + 1] + other + one + torn[third + 1 :])
+    with pytest.raises(LedgerDamaged):
+        read(path)
 
 
 async def test_an_edit_that_chains_to_nothing_is_damage(tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ ROWS: list[tuple[str, str, tuple[str, str, str | None, str], dict[str, str]]] = 
      {"amount": "0.3"}),
     (AWS, "2026-10-02T00:00:00Z,0.3,M,EUR,Refund", ("2026-10-02", "M", "EUR", "refund"),
      {"amount": "0.3"}),
+    (AWS, "2026-10-02T00:00:00Z,0.3,M,EUR,", ("2026-10-02", "M", "EUR", ""), {"amount": "0.3"}),
+    (AZURE, "10/02/2026,M,0.3,EUR,", ("2026-10-02", "M", "EUR", ""), {"amount": "0.3"}),
     (AZURE, "10/02/2026,M,0.3,EUR,Usage", ("2026-10-02", "M", "EUR", ""), {"amount": "0.3"}),
     (AZURE, "2026-10-02,M,0.3,EUR,Tax", ("2026-10-02", "M", "EUR", "tax"), {"amount": "0.3"}),
 ]  # fmt: skip

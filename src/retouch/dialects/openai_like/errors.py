@@ -98,7 +98,7 @@ def tells_of_content(words: str) -> bool:
 
 def task_failed(document: Document, status: int, *, images: int | None) -> Rejected:
     """A Task that ended without pictures; billed only if the server counted some."""
-    error = error_in({k: v for k, v in document.items() if k != "status"})
+    error = error_in(document)
     message = error.message if error else ""
     refused = error is not None and (says(CONTENT_WORDS, message) or "1301" in error.names)
     return Rejected(

@@ -40,11 +40,11 @@ def status_url(task: str, endpoint: Endpoint) -> str:
     """Where to ask how the Task stands; ValueError for a handle no reply could have given."""
     queued = _QUEUE_HANDLE.fullmatch(task)
     if queued and _is_app(queued["app"]) and task_id(queued["id"]):
-        request_id = quote(queued["id"], safe="")
+        request_id = quote(queued["id"])  # no id holds a slash
         return f"{endpoint.root}/queue/{queued['app']}/requests/{request_id}/status"
     if task_id(task) is None:
         raise ValueError("not the id of a task: it was changed since it was recorded")
-    return f"{endpoint.base}/images/tasks/{quote(task, safe='')}"
+    return f"{endpoint.base}/images/tasks/{quote(task)}"
 
 
 def _is_app(app: str) -> bool:
