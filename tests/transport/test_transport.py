@@ -16,7 +16,7 @@ from retouch.dialects.base import Base64, Exchange, Raw, Request, Segment
 from retouch.errors import InputRefused
 from retouch.job import Picture
 from retouch.transport import ApiKey, Connection, DownloadFailed, Sending, Transport, open_transport
-from retouch.transport.body import PIECE_BYTES, Body
+from retouch.transport.body import PIECE_BYTES, SMALL_BYTES, Body
 from tests.support.raw_server import Peer, serving
 
 trio_testing = pytest.importorskip("trio.testing")
@@ -123,6 +123,32 @@ def test_the_announced_length_is_exact(sizes: list[tuple[int, str]]) -> None:
     assert sending.body_bytes == len(expected)
     assert anyio.run(read) == expected
     assert sending.sent_bytes == len(expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.tuples(st.integers(1, 30_000), st.booleans()), min_size=2, max_size=6),
+)
+def test_a_small_body_is_two_pieces_and_not_whole_before_the_last_is_asked_for(
+    sizes: list[tuple[int, bool]],
+) -> None:
+    """What breaks off while the first is written was surely not sent whole; a write each would
+    cost more than their bytes."""
+    pictures = {Picture(f"sha256:{at}"): bytes(size) for at, (size, _) in enumerate(sizes)}
+    segments: tuple[Segment, ...] = tuple(
+        Base64(picture) if encode else Raw(picture)
+        for picture, (_, encode) in zip(pictures, sizes, strict=True)
+    )
+    sending = Sending()
+    body = Body(post("http://x", segments), pictures, sending)
+
+    async def read() -> list[tuple[int, int]]:
+        return [(len(piece), sending.sent_bytes) async for piece in body]
+
+    seen = anyio.run(read)
+    small = sending.body_bytes <= SMALL_BYTES
+    assert len(seen) == 2 if small else len(seen) <= len(sizes)
+    assert all(sent < sending.body_bytes for _, sent in seen[:-1])
 
 
 async def test_what_reading_a_picture_raises_comes_through_before_anything_is_sent() -> None:

@@ -62,10 +62,6 @@ def mend_head(head: bytes) -> bytes:
 _LOST = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
-def _raw(stream: ByteStream) -> socket.socket:
-    return stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's
-
-
 def _may_be_head(begun: bytes) -> bool:
     return len(begun) <= HEAD_BYTES and begun[:5] == b"HTTP/"[: len(begun)]
 
@@ -73,8 +69,9 @@ def _may_be_head(begun: bytes) -> bool:
 class Wire(httpcore.AsyncNetworkStream):
     """A network stream that measures the reply it is reading."""
 
-    def __init__(self, inner: ByteStream, deadline: float) -> None:
+    def __init__(self, inner: ByteStream, raw: socket.socket, deadline: float) -> None:
         self._inner = inner
+        self._raw = raw
         self.begin_reply(deadline)
 
     def begin_reply(self, deadline: float) -> None:
@@ -210,7 +207,7 @@ class Wire(httpcore.AsyncNetworkStream):
 
     def is_readable(self) -> bool:
         """Whether something lies in the socket, or its other end has closed."""
-        number = _raw(self._inner).fileno()
+        number = self._raw.fileno()
         if number < 0:
             return True
         poll = select.poll()
@@ -257,7 +254,7 @@ class OneWire(httpcore.AsyncNetworkBackend):
         while True:
             try:
                 inner = await anyio.connect_tcp(host, port, local_host=local_address)
-                raw = _raw(inner)
+                raw = inner.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's
                 for option in socket_options:
                     raw.setsockopt(*option)
             except TimeoutError as late:
@@ -266,7 +263,7 @@ class OneWire(httpcore.AsyncNetworkBackend):
                 if not lacks_descriptor(error):
                     raise httpcore.ConnectError(str(error)) from error
             else:
-                self.wire = Wire(inner, self._deadline)
+                self.wire = Wire(inner, raw, self._deadline)
                 return self.wire
             await anyio.sleep(_LOOK_AGAIN_SECONDS)
 
