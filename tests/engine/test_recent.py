@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from retouch.engine import sending
-from retouch.engine.recent import EACH_BYTES, MOST_BYTES, READY_SECONDS, Recent
+from retouch.engine.memory import EACH_BYTES, MOST_BYTES, READY_SECONDS, Recent
 from retouch.job import Picture
 from retouch.manifest import Limits
+from retouch.pictures import payload
 from tests.support.provider import Provider
 from tests.support.virtual import run_in_virtual_time
 from tests.support.workbench import GEMINI, Bench, filed, lane
@@ -89,10 +89,9 @@ async def test_the_jobs_of_a_source_read_it_once(
 
     def counting(picture: Picture, read_object: object) -> bytes:
         read.append(picture)
-        return plain(picture, read_object)  # type: ignore[arg-type]
+        return payload(picture, read_object)  # type: ignore[arg-type]
 
-    plain = sending.payload
-    monkeypatch.setattr(sending, "payload", counting)
+    monkeypatch.setattr("retouch.engine.sending.payload", counting)
     made = lane(GEMINI, 6, limits=Limits(concurrency=1), file=filed(in_memory))
     provider = Provider(seconds=0.01)
     summary = await Bench(in_memory, provider).run([made])

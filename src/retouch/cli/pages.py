@@ -287,11 +287,12 @@ def wanted_thumbnails(gallery: IndexedGallery, outputs: Outputs) -> Iterator[Wan
     """Every picture and source of the gallery by its digest, with how to read it."""
     for shown in _walk(gallery, "thumbnails"):
         for file in shown.files:
-            yield file.sha256, partial(outputs.read, file)
+            yield Wanted(file.sha256, partial(outputs.read, file), file.bytes)
     for name in gallery.source_names():
         original = gallery.known.originals.get(name)
         if original is not None and original.path is not None:
-            yield original.digest, original.to_show
+            size = original.picture.bytes if original.picture else None
+            yield Wanted(original.digest, original.to_show, size or 0)
 
 
 def look_at(kept: Kept, found: Found) -> frozenset[WasteKind]:

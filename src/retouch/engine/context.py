@@ -13,12 +13,11 @@ from retouch.engine.breaker import Losses, Refusals
 from retouch.engine.budget import Purse
 from retouch.engine.limiter import Limiter, Stop
 from retouch.engine.links import Links
-from retouch.engine.memory import Memory
+from retouch.engine.memory import Memory, Recent
 from retouch.engine.mirror import Mirror
 from retouch.engine.outputs import Outputs
 from retouch.engine.paying_again import PayingAgain, paying_again
 from retouch.engine.polling import Polls
-from retouch.engine.recent import Recent
 from retouch.engine.recorder import NOTHING_PAID, Paid
 from retouch.errors import RetouchError
 from retouch.job import Job

@@ -15,7 +15,7 @@ cannot be had again is `failed`, with its bill.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -52,10 +52,10 @@ from retouch.engine.lane_watch import NO_HEADERS, LaneWatch
 from retouch.engine.limiter import Permit
 from retouch.engine.memory import Lease, bytes_to_send
 from retouch.engine.pacing import backoff_seconds, wait_asked
-from retouch.engine.polling import Ending, Stopped, TimedOut
+from retouch.engine.polling import Answer, Ending, Stopped, TimedOut
 from retouch.engine.recorder import NOTHING_PAID, Paid, Recorder, usage_record
 from retouch.engine.results import Received
-from retouch.engine.sending import Came, ask, fetch, lease, load, post
+from retouch.engine.sending import Came, ask, fetch, lease, load, post, room_for
 from retouch.errors import BudgetReached, Refused, StorageFailed, WorkRefused
 from retouch.job import Job, Picture
 from retouch.ledger.decision import PAY_AGAIN, Poll, Send
@@ -405,24 +405,8 @@ class _Life:
         self, attempt: int, task: str, reservation: Reservation, *, is_new: bool = False
     ) -> None:
         """Poll a Task to its end; asked once more when its result is not there or has expired."""
-        received: Received | None = None
-        ending: Ending = Stopped()
-        for _ in range(2):
-            asking = partial(ask, task, self._taker, self.lane, self.context)
-            ending = await self.lane.polls.ending(task, asking, is_new=is_new)
-            if not isinstance(ending, Produced):
-                break
-            received = None
-            with self.lane.stop.breaking_off():  # the Task is on file: the next run fetches it
-                async with lease(self.job, 0, self.context) as room:
-                    received = await fetch(self.job, attempt, ending, self.context, room)
-            if received is None:
-                ending = Stopped()
-                break
-            if not ending.pictures or (
-                received.files and not (received.failed and received.failed.expired)
-            ):
-                break
+        with closing(room_for(self.job, self.context)) as room:
+            ending, received = await self._asked_for(attempt, task, room, is_new=is_new)
         match ending:
             case Produced() if received is not None:
                 await self._produced(attempt, ending, received, reservation, task)
@@ -439,6 +423,34 @@ class _Life:
                 await self._unknown(attempt, error, task)
             case _:
                 self._end("accepted")
+
+    async def _asked_for(
+        self, attempt: int, task: str, room: Lease, *, is_new: bool
+    ) -> tuple[Ending, Received | None]:
+        """How the Task ended, and what was kept of its result."""
+        came = Came()
+
+        async def asking() -> Answer:
+            nonlocal came
+            answer, came = await ask(task, self._taker, self.lane, self.context, room)
+            return answer
+
+        received: Received | None = None
+        ending: Ending = Stopped()
+        for _ in range(2):
+            ending = await self.lane.polls.ending(task, asking, is_new=is_new)
+            if not isinstance(ending, Produced):
+                break
+            received = None
+            with self.lane.stop.breaking_off():  # the Task is on file: the next run fetches it
+                received = await fetch(self.job, attempt, ending, self.context, room, came=came)
+            if received is None:
+                return Stopped(), None
+            if not ending.pictures or (
+                received.files and not (received.failed and received.failed.expired)
+            ):
+                break
+        return ending, received
 
     # --- Ends of an Attempt: what it cost is settled, written and told
 

@@ -4,20 +4,26 @@ A lease is taken before a Job's files are read, first come first served; one tha
 the cap passes alone. It is given back when the files were sent. What a reply brings is paid for:
 it takes what is free, and what finds no room goes to the disk as it comes. So nobody who holds
 memory ever waits for more of it.
+
+Beside it some megabytes keep what the last Jobs needed for the next: the Jobs of a source follow
+one another, and the way to a thread and back costs more than what it does there for a small file.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
 
-from retouch.job import Job
+from retouch.job import Job, Picture
 from retouch.storage.gathered import Part
 
+MOST_BYTES = 8 << 20  # of all sources together
+EACH_BYTES = 1 << 20
+READY_SECONDS = 0.5  # how long what was seen of folders and of the disk's room is taken as so
 _PIXEL_BYTES = 8  # of a picture that is turned or converted: decoded, and written anew
 
 
@@ -133,3 +139,39 @@ def bytes_to_send(job: Job) -> int:
     files = {picture for picture in job.sent_pictures if picture.url is None}
     pixels = sum((f.width or 0) * (f.height or 0) for f in files if f.transforms)
     return sum(file.bytes or 0 for file in files) + pixels * _PIXEL_BYTES
+
+
+class Recent:
+    """Sources by what they are, each with the digest that it was planned with."""
+
+    def __init__(self) -> None:
+        self._pictures: OrderedDict[Picture, bytes] = OrderedDict()
+        self._bytes = 0
+        self._ready: dict[str, float] = {}  # when a folder was, by the backend's clock
+
+    def all_of(self, pictures: Collection[Picture], folder: str) -> dict[Picture, bytes] | None:
+        """These pictures' bytes; None unless all are here, and the folder was ready just now."""
+        if anyio.current_time() >= self._ready.get(folder, float("-inf")) + READY_SECONDS:
+            return None
+        found = {}
+        for picture in pictures:
+            data = self._pictures.get(picture)
+            if data is None:
+                return None
+            self._pictures.move_to_end(picture)
+            found[picture] = data
+        return found
+
+    def note(self, pictures: dict[Picture, bytes], folder: str, asked: float) -> None:
+        """These were read, and the folder was ready, not before `asked`."""
+        self._ready[folder] = asked
+        if len(self._ready) > 4096:
+            self._ready.clear()
+        for picture, data in pictures.items():
+            if len(data) > EACH_BYTES or picture in self._pictures:
+                continue
+            self._pictures[picture] = data
+            self._bytes += len(data)
+            while self._bytes > MOST_BYTES:
+                _, oldest = self._pictures.popitem(last=False)
+                self._bytes -= len(oldest)

@@ -127,10 +127,14 @@ async def post(
     if isinstance(verdict, Accepted) and holds_secret(verdict.task, context.secrets):
         error = ErrorRecord(kind="broken_reply", message="the task's id holds the API key")
         verdict = Uncertain(error, came.document)  # an id goes into the ledger and into paths
-    if isinstance(verdict, Produced) and came.aside:
-        pictures_told = tuple(_told(picture, came.aside) for picture in verdict.pictures)
-        verdict = replace(verdict, pictures=pictures_told)
-    return verdict, came
+    return (_produced(verdict, came) if isinstance(verdict, Produced) else verdict), came
+
+
+def _produced(produced: Produced, came: Came) -> Produced:
+    """A result whose pictures are as the server told them, but for those held aside."""
+    if not came.aside:
+        return produced
+    return replace(produced, pictures=tuple(_told(each, came.aside) for each in produced.pictures))
 
 
 def _told(
@@ -144,23 +148,29 @@ def _told(
     return EncodedPicture(restored(picture.base64, aside))
 
 
-async def ask(task: str, taker: Endpoint, lane: LaneTools, context: Context) -> Answer:
-    """One poll; whatever the network does is only a poll that must be repeated."""
+async def ask(
+    task: str, taker: Endpoint, lane: LaneTools, context: Context, room: Room
+) -> tuple[Answer, Came]:
+    """One poll, and the raw body of its reply; whatever the network does is only a poll that must
+    be repeated."""
     try:
         request = context.dialect.poll(task, taker)
     except ValueError as error:  # a ledger of another origin may hold any text as a Task's id
-        return Answer(Rejected("expired", None, None, f"not a task's id: {error}"))
+        return Answer(Rejected("expired", None, None, f"not a task's id: {error}")), Came()
     # A connection that hangs must not outlast the Task's own deadline.
     seconds = min(context.settings.timeout, lane.model.poll.timeout, POLL_SECONDS)
-    exchange = await context.transport.exchange(request, {}, timeout_seconds=seconds)
+    exchange = await context.transport.exchange(request, {}, timeout_seconds=seconds, room=room)
     if exchange.reply is None:
         message = exchange.error or "no answer"
-        return Answer(Rejected("network", exchange.status, None, message, retry_safe=True))
+        return Answer(Rejected("network", exchange.status, None, message, retry_safe=True)), Came()
     reading = context.dialect.read_poll(exchange.reply)
+    came = Came(exchange.reply.body, exchange.reply.aside)
+    if isinstance(reading, Produced):
+        reading = _produced(reading, came)
     wait = retry_after_seconds(exchange.reply.headers, context.wall_clock())
     if wait is None and isinstance(reading, Rejected):
         wait = capped_wait(reading.wait_seconds)
-    return Answer(reading, wait)
+    return Answer(reading, wait), came
 
 
 async def fetch(
@@ -196,3 +206,8 @@ async def fetch(
 def lease(job: Job, count: int, context: Context) -> AbstractAsyncContextManager[Lease]:
     """So many bytes of the run's memory for the Job, and files for what comes beyond."""
     return context.memory.lease(count, partial(context.outputs.part, job.output_path(0)))
+
+
+def room_for(job: Job, context: Context) -> Lease:
+    """Room for what replies about the Job bring, while nothing is sent; to be closed."""
+    return Lease(context.memory, 0, partial(context.outputs.part, job.output_path(0)))

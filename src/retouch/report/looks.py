@@ -33,8 +33,9 @@ def fingerprint(path: Path) -> Image.Image | None:
             return None
         with Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as picture:
             picture.draft("RGB", (CELLS * 2, CELLS * 2))
-            upright = ImageOps.exif_transpose(picture)
-            return upright.convert("RGB").resize((CELLS, CELLS), Image.Resampling.BOX)
+            ImageOps.exif_transpose(picture, in_place=True)
+            upright = picture if picture.mode == "RGB" else picture.convert("RGB")
+            return upright.resize((CELLS, CELLS), Image.Resampling.BOX)  # pixels copied once less
     except (
         UnreadableFile,
         OSError,

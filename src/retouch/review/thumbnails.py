@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, ImageOps
 
@@ -26,8 +27,16 @@ _AT_ONCE = 32
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
+LARGE_BYTES = 32_000_000  # of a file that is looked at alone: it is held whole, and unpacked
 Readable = Callable[[], bytes | None]
-Wanted = tuple[str, Readable]
+
+
+class Wanted(NamedTuple):
+    """A picture by its digest, how to read it, and how many bytes that is, as far as is known."""
+
+    digest: str
+    read: Readable
+    size: int = 0
 
 
 def thumbnail_name(digest: str) -> str:
@@ -66,18 +75,21 @@ class Thumbnails:
 
     def make_all(self, wanted: Iterable[Wanted]) -> None:
         """Make what is missing, on several threads: decoding lets other threads run. None is held
-        but those that are being made."""
+        but those that are being made, a large one alone."""
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "thumbnails") as pool:
             making: deque[Future[bytes | None]] = deque()
             try:
-                for digest, read in wanted:
+                for digest, read, size in wanted:
                     if not digest or self.has(digest):
+                        continue
+                    if size > LARGE_BYTES:
+                        _end(making)
+                        self.make(digest, read)
                         continue
                     making.append(pool.submit(self.make, digest, read))
                     if len(making) >= _AT_ONCE:
                         making.popleft().result()
-                while making:
-                    making.popleft().result()
+                _end(making)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
@@ -94,16 +106,21 @@ class Thumbnails:
                 part.unlink()
 
 
+def _end(making: deque[Future[bytes | None]]) -> None:
+    while making:
+        making.popleft().result()
+
+
 def _smaller(data: bytes) -> bytes | None:
     try:
         with Image.open(BytesIO(data), formats=_FORMATS) as picture:
             if picture.width * picture.height > PIXEL_CAP:
                 return None
             picture.draft("RGB", (SIDE, SIDE))
-            upright = ImageOps.exif_transpose(picture)
-            upright.thumbnail((SIDE, SIDE), reducing_gap=2.0)
-            has_alpha = "A" in upright.getbands() or "transparency" in upright.info
-            small = upright.convert("RGBA" if has_alpha else "RGB")
+            ImageOps.exif_transpose(picture, in_place=True)  # else all its pixels are copied
+            picture.thumbnail((SIDE, SIDE), reducing_gap=2.0)
+            has_alpha = "A" in picture.getbands() or "transparency" in picture.info
+            small = picture.convert("RGBA" if has_alpha else "RGB")
             written = BytesIO()
             small.save(written, "WEBP", quality=75, method=2)
             return written.getvalue()
