@@ -66,7 +66,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @contextmanager
 def _provider(
-    folder: Path, on_post: Callable[[int], tuple[bytes, str]], *, in_turn: bool = False
+    folder: Path,
+    on_post: Callable[[int], tuple[bytes, str]],
+    *,
+    in_turn: bool = False,
+    more: str = "",
 ) -> Iterator[list[str]]:
     """A server that answers the n-th POST so; the manifest in `folder` names it, where `in_turn`
     of one model and one request at a time. How many came."""
@@ -86,7 +90,7 @@ def _provider(
             MODEL.format(name=name, at_once=1 if in_turn else 2, price=PRICE)
             for name in MODELS[: 1 if in_turn else 2]
         ]
-        text = MANIFEST.format(port=server.port) + "".join(lanes)
+        text = MANIFEST.format(port=server.port) + "".join(lanes) + more
         (folder / "large.yaml").write_text(text)
         yield posts
 
@@ -179,6 +183,19 @@ def test_a_lane_counted_late_is_run_as_one_counted_before(
         said = re.sub(r"in \S+|\d+ in flight.*", "", capsys.readouterr().err)
         ended.append((code, said.splitlines()[-6:], _begun(folder)))
     assert ended[0] == ended[1]
+
+
+def test_what_is_done_is_brought_to_another_place_after_the_first_request(project: Path) -> None:
+    """Half is done when `output.path` changes: all pictures lie at the new places at the end, and
+    the other half alone was paid for."""
+    with _provider(project, lambda _: (MADE, "200 OK")):
+        assert _run(project, "--limit", str(JOBS // 2)) == 0
+    moved = "output: {path: 'new/{model}/{prompt}/{stem}-{index}'}\n"
+    with _provider(project, lambda _: (MADE, "200 OK"), more=moved) as posts:
+        assert _run(project) == 0
+    assert len(posts) == JOBS - JOBS // 2
+    there = (project / "outputs/large/images/new").rglob("*.*")
+    assert sum(path.is_file() for path in there) == JOBS
 
 
 def test_what_is_wrong_with_the_last_source_is_told_before_any(
