@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from retouch.dialects import DIALECTS
-from retouch.dialects.base import Endpoint, Rejected, Reply
+from retouch.dialects.base import Endpoint, Pending, Produced, Rejected, Reply, Unreadable
 from retouch.dialects.openai_like.errors import submit_refused, task_failed
 from retouch.job import Job, Members, Options, Picture, Prompt, Source, Terms
 
@@ -161,3 +162,52 @@ def test_a_redirect_says_its_status_and_where_it_leads() -> None:
             "bad_request", 301, None, "run",
         )  # fmt: skip
         assert found.message.startswith(f"the server redirects to {where}")
+
+
+def said(document: object, status: int = 200) -> Reply:
+    return Reply(status, {}, json.dumps(document).encode())
+
+
+def test_what_is_no_result_is_said_with_its_status() -> None:
+    """In full, for the charge is not known."""
+    assert OPENAI.read_submit(said({}, 201)) == Unreadable("the reply holds no pictures", 201)
+    neither = Unreadable("the reply holds neither pictures nor a task", 202)
+    assert QINIU.read_submit(said({"result": {"images": 3}}, 202)) == neither
+    broken = QINIU.read_submit(Reply(200, {}, b'data: {"type": "image_edit.partial_image"}\n\n'))
+    assert isinstance(broken, Unreadable)
+    assert broken.message.startswith("the stream ended without a completed picture (1 partial")
+    assert isinstance(QINIU.read_submit(said({"status": "failed", "usage": {}})), Unreadable)
+    polled = QINIU.read_poll(said({"error": {"message": "come again"}}, 400))
+    assert polled == Unreadable("come again", 400)
+
+
+@pytest.mark.parametrize(("status", "shown"), [(7, "7"), ("Paused", "paused"), ([], "list")])
+def test_a_status_that_nobody_knows_is_shown_and_waited_on(status: object, shown: str) -> None:
+    """A Task is not given up for a word."""
+    warning = f"unknown status {shown}: taken as not finished"
+    assert QINIU.read_poll(said({"status": status})) == Pending(shown, warning)
+
+
+def test_a_count_that_is_none_is_warned_of_beside_its_picture() -> None:
+    """What was refused of a usage is told."""
+    reply = said({"data": [{"b64_json": "AAAA"}], "usage": {"input_tokens": "x"}})
+    for dialect in (OPENAI, QINIU):
+        found = dialect.read_submit(reply)
+        assert isinstance(found, Produced)
+        assert found.warnings[0] == "the reply's input_tokens is not a count: 'x'"
+
+
+def test_what_a_model_takes_that_no_table_lists_is_not_bounded() -> None:
+    """Nor is its number of pictures said for it; the fields of pictures are no options."""
+    assert OPENAI.capabilities("gpt-image-2").maximum_prompt_characters == 32_000
+    assert OPENAI.capabilities("strange").maximum_prompt_characters is None
+    assert QINIU.capabilities("kling-v9").reserved == (
+        "image", "image_urls", "subject_image_list", "images",
+    )  # fmt: skip
+    for images in (1, 3):
+        assert QINIU.capabilities("kling-v9", images=images).known is False
+        pictures = [LINK] * images
+        job = replace(job_with(*pictures, mask=None), model="kling-v9")
+        body = QINIU.submit(job, ENDPOINT).body
+        document = json.loads(b"".join(each for each in body if isinstance(each, bytes)))
+        assert set(document) <= {"model", "prompt", "image", "subject_image_list"}

@@ -434,3 +434,9 @@ def test_the_writer_is_found_by_its_names_alone() -> None:
         AttributeError, match=r"module 'retouch\.ledger' has no attribute 'nothing'"
     ):
         retouch.ledger.nothing  # noqa: B018
+
+
+def test_a_job_that_no_record_is_about_is_sent_as_its_first_attempt() -> None:
+    """Whatever is to be redone."""
+    for redo in (Redo(), Redo(failed=True, unknown=True, missing=True, again=1)):
+        assert decide("0" * 64, None, redo) == Send(1, "new")
