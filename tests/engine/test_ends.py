@@ -47,6 +47,7 @@ CUT = Mishap(200, b'{"data": [{"b64_js', charged=True)
 GONE = Mishap(403, b"expired")
 EMPTY = told(200, {"data": [], "usage": USAGE}, charged=True)
 UNCOUNTED = told(200, {"data": [PICTURE]}, charged=True)
+BOTH_UNCOUNTED = told(200, {"data": [PICTURE, PICTURE]}, charged=True)
 NO_TASK = refused(404, "no such task")
 TASK_LOST = told(
     200, {"task_id": "image-0", "status": "failed", "quantity": 1, "error": {"message": "sorry"}}
@@ -83,7 +84,8 @@ FOR_NOW = FAILED | {"final": False}
 PAID = FAILED | {"billed": "yes", "ceiling": CEILING}
 WAYS = {
     "a picture": Way(
-        GEMINI, "done", Done, {"cost": TOKENS, "task": None, "files": 1}, confirmed=TOKENS
+        GEMINI, "done", Done, {"cost": TOKENS, "task": None, "files": 1, "warnings": ()},
+        confirmed=TOKENS,
     ),
     "two pictures": Way(
         GEMINI, "done", Done, {"cost": "0.542430", "files": 2}, n=2, confirmed="0.542430"
@@ -209,6 +211,14 @@ WAYS = {
         GEMINI, "done", Done, {"cost": "0.542430", "files": 2}, {"extra_pictures": 1}, n=2,
         confirmed="0.542430",
     ),
+    "two pictures that nobody counted": Way(
+        GEMINI, "done", Done, {"cost": "0.400000", "least": None, "files": 2},
+        {"mishaps": [BOTH_UNCOUNTED]}, n=2, confirmed="0.40", price=BY_PICTURE,
+    ),
+    "lost three times, though it was paid for again": Way(
+        GEMINI, "unknown", Unknown, {"task": None, "attempt": 3}, {"mishaps": [LOST] * 3},
+        {"on_unknown": AGAIN.model_copy(update={"retry": 2})}, unknown="1.6417485", posts=3,
+    ),
     "no picture, paid by the picture": Way(
         GEMINI, "failed", Failed, PAID | {"cost": None, "least": None, "ceiling": "0.200000"},
         {"mishaps": [EMPTY]}, unknown="0.20", price=BY_PICTURE,
@@ -321,6 +331,9 @@ async def test_ledger_budget_and_what_is_told_agree(in_memory: Path, name: str) 
         Counter([way.ended]),
         Counter({"studio": way.ended in ("done", "failed", "unknown")}),
     )
+    is_left = isinstance(last, Unknown) and last.task is not None
+    assert summary.unknown_with_task == is_left
+    assert summary.again.jobs == ("on_unknown" in way.settings)
     agree(work, purse, last, end)
     assert [each.attempt for each in purse.held] == [
         (job.key, number) for number in range(1, max(1, way.posts) + 1)
@@ -368,6 +381,25 @@ async def test_what_is_still_at_the_server_is_fetched_at_what_it_was_reserved(
     [held] = purse.held
     assert (held.attempt, held.ceiling) == ((job.key, 1), Decimal("0.20"))
     assert held.day == work.records_of(Started)[0].at[:10]
+
+
+async def test_a_task_that_a_later_run_finds_gone_stays_unknown_with_its_id(
+    in_memory: Path,
+) -> None:
+    """The service may know it again tomorrow: never final, never sent again."""
+    work = Bench(in_memory, Provider(task_seconds=900.0))
+    given = lane(KLING, 1, poll=Poll(interval=1.0, timeout=60.0))
+    await work.run([given])
+    work.provider.poll_mishaps = iter([NO_TASK])
+    await work.run([given])
+    last = work.records[-1]
+    assert facts_of(last, ["kind", "task", "attempt", "ceiling"]) == {
+        "kind": "expired", "task": "image-0", "attempt": 1, "ceiling": "0.200000"
+    }  # fmt: skip
+    assert isinstance(last, Unknown)
+    work.provider.finish_tasks()
+    assert (await work.run([given])).exit_code == 0
+    assert len(work.provider.posts) == 1
 
 
 async def test_what_was_paid_for_and_finds_no_disk_says_what_it_cost(
