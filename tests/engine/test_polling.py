@@ -299,3 +299,30 @@ async def test_a_task_is_asked_for_ever_more_rarely_up_to_a_cap() -> None:
     assert asked[0] == pytest.approx(2)
     assert gaps[:-1] == pytest.approx([2, 3, 4.5, 6.75, 10.125, 15.1875, *[16] * 9])
     assert asked[-1] == pytest.approx(200)
+
+
+@pytest.mark.parametrize(
+    ("reading", "said"),
+    [
+        (Pending("processing"), "processing"),
+        (PASSING, "try later"),
+        (GONE, "no such task"),
+        (Unreadable("an HTML page"), "an HTML page"),
+        (Produced((), Usage()), "done, without a picture"),
+    ],
+)
+async def test_what_was_said_last_is_told_when_the_time_is_over(
+    reading: PollReading, said: str
+) -> None:
+    """Of a Task that was accepted just now, and never ends."""
+    polls = Polls(PollPace(2.0), 20.0, Stop(), Even())
+
+    async def ask() -> Answer:
+        return Answer(reading)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(polls.run)
+        ended = await polls.ending("task", ask, is_new=True)
+        group.cancel_scope.cancel()
+    assert isinstance(ended, TimedOut)
+    assert ended.last_status == said
