@@ -4,6 +4,7 @@ words may stand: nothing that may have been paid for is sent without his word.""
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -409,3 +410,41 @@ def test_of_several_earlier_terms_the_nearest_tells_what_changed(in_memory: Path
     bare = msgspec.structs.replace(BEGUN, key=first.key, terms=None)
     changes = Changes(selection(in_memory, [bare]).state)
     assert changes.reason(JOB, Send(1, "new")) == "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class AsAPlanHasIt(InTwoPlaces):
+    """Counts its Jobs before one is made, and passes over what is over."""
+
+    rejected: frozenset[str] = frozenset()
+
+    @property
+    def jobs_count(self) -> int:
+        return 2  # with its further place
+
+    @property
+    def copies_count(self) -> int:
+        return 1
+
+    def asked(self, limit: int | None = None) -> Counter[tuple[int, int]]:
+        return Counter()
+
+    def jobs_left(self, is_over: Callable[[bytes, str], bool]) -> Iterator[Job]:
+        if not is_over(bytes.fromhex(self.given.key), self.given.output_path(0)):
+            yield self.given
+
+
+@pytest.mark.parametrize(
+    "history", [is_new, is_done, is_gone, is_elsewhere, is_unknown, is_failed, is_out, is_salvaged]
+)
+@pytest.mark.parametrize("redo", [NOTHING, KEY, MISSING])
+def test_a_lane_is_counted_alike_whether_its_jobs_are_made_or_not(
+    in_memory: Path, history: History, redo: Redo
+) -> None:
+    """A first run and a finished one are counted without a Job in hand: to the same numbers."""
+    records = history(in_memory)
+    one_by_one = tally(InTwoPlaces(JOB), selection(in_memory, records, redo))  # type: ignore[arg-type]
+    given: Any = AsAPlanHasIt(JOB)
+    at_once = tally(given, selection(in_memory, records, redo))
+    assert at_once.lane is given
+    assert replace(at_once, lane=one_by_one.lane) == one_by_one
