@@ -205,11 +205,17 @@ async def test_damage_that_touches_no_pixel_is_said_by_the_pictures_number(
 ) -> None:
     """Kept all the same."""
     remark = png("b").replace(b"seed\0b", b"seed\0c")  # its checksum is wrong now
-    got = await received(in_memory, encoded(png("a")), encoded(remark))
+    got = await received(in_memory, encoded(remark), encoded(png("a")), encoded(remark))
     assert got.is_whole
-    [warning] = got.warnings
-    assert warning.startswith("picture 1: ")
-    assert len(warning) > 15
+    assert [warning[:11] for warning in got.warnings] == ["picture 0: ", "picture 2: "]
+    assert len(got.warnings[0]) > 15
+
+
+async def test_more_pictures_than_were_asked_for_are_counted_and_not_kept(in_memory: Path) -> None:
+    """The first of them are."""
+    got = await received(in_memory, *(encoded(png(str(number))) for number in range(5)))
+    assert len(got.files) == 3
+    assert got.problems == ("5 pictures came, 3 were asked for: the others were not kept",)
 
 
 @pytest.mark.virtual_time
