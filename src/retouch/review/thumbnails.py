@@ -27,7 +27,7 @@ _AT_ONCE = 32
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
-LARGE_BYTES = 32_000_000  # of a file that is looked at alone: it is held whole, and unpacked
+LARGE_BYTES = 8_000_000  # of a file that is looked at alone: it is held whole, and unpacked
 Readable = Callable[[], bytes | None]
 
 
