@@ -7,7 +7,18 @@ goes to the endpoints' own origins and nowhere else; results come from public ad
 
 from __future__ import annotations
 
-from retouch.transport import plainly as plainly  # isort: skip - before all that import httpx
+import sys
+
+# httpx tells Python that its command line is there, which brings rich and pygments along: a fifth
+# of the time before a first request. Here, before all that import httpx, there is none.
+_COMMAND_LINE = "httpx._main"
+if "httpx" not in sys.modules:
+    sys.modules[_COMMAND_LINE] = None  # type: ignore[assignment]
+    try:
+        import httpx  # noqa: F401
+    finally:
+        del sys.modules[_COMMAND_LINE]
+
 from retouch.transport.aside import held, restored, whole
 from retouch.transport.body import Pictures, Sending
 from retouch.transport.certificates import trusted
