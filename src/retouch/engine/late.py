@@ -25,8 +25,8 @@ SAMPLE = 400  # Jobs looked at for how many are to be sent
 class PassedStream(CountedStream, Protocol):
     """A stream that can be gone through quickly, and looked into."""
 
-    def jobs_but(self, is_passed: Callable[[str], bool]) -> Iterator[Job | None]:
-        """The Jobs, with None in the place of each whose Key is passed over."""
+    def jobs_but(self, is_passed: Callable[[bytes], bool]) -> Iterator[Job | None]:
+        """The Jobs, with None in the place of each that is passed over by its Key's 32 bytes."""
 
     def some(self, count: int) -> Iterator[Job]:
         """So many of the Jobs or a few more, from all over the lane; the last one comes first."""

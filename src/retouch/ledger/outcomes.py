@@ -89,9 +89,10 @@ class Outcomes(Mapping[str, Outcome]):
         number = self._keys.find(key)
         return default if number < 0 else self._on_file(number)
 
-    def is_done(self, key: str) -> bool:
-        """Whether a Job surely is done: quicker than to ask where it stands."""
-        number = self._keys.find(key)
+    def is_done(self, digest: bytes) -> bool:
+        """Whether a Job surely is done, by its Key's 32 bytes: quicker than to ask where it
+        stands."""
+        number = self._keys.find_digest(digest)
         return number >= 0 and self._states[number] == _DONE
 
     def items(self) -> ItemsView[str, Outcome]:

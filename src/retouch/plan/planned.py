@@ -35,6 +35,8 @@ from retouch.plan.paths import OutputPaths
 from retouch.plan.prompts import Variant
 
 Identity = tuple[str | None, ...]
+IsPassed = Callable[[bytes], bool]
+"""Whether a Job is not wanted now: by its Key's 32 bytes."""
 IsOver = Callable[[bytes, str], bool]
 """Whether nothing is left to do about a Job: by its Key's 32 bytes and the place of its picture,
 without suffix."""
@@ -117,8 +119,8 @@ class Lane:
         """Every Job to be paid for once, in the same order every time; each Key once."""
         return cast("Iterator[Job]", self._made(of_copies=False))
 
-    def jobs_but(self, is_passed: Callable[[str], bool]) -> Iterator[Job | None]:
-        """`jobs`, with None in the place of each whose Key is passed over: no more than its Key is
+    def jobs_but(self, is_passed: IsPassed) -> Iterator[Job | None]:
+        """`jobs`, with None in the place of each that is passed over: no more than its Key is
         made."""
         return self._made(of_copies=False, is_passed=is_passed)
 
@@ -206,7 +208,7 @@ class Lane:
         self,
         *,
         of_copies: bool,
-        is_passed: Callable[[str], bool] | None = None,
+        is_passed: IsPassed | None = None,
         is_over: IsOver | None = None,
     ) -> Iterator[Job | None]:
         name, lane, options, like, terms = (
@@ -230,7 +232,7 @@ class Lane:
                 begin = b'"draw":%d,' % draw + before if draw else before
                 for again, number, end in ends:
                     digest = digest_of(begin, text, end)
-                    if is_passed is not None and is_passed(digest.hex()):
+                    if is_passed is not None and is_passed(digest):
                         yield None
                         continue
                     if not output:
