@@ -30,6 +30,7 @@ from retouch.ledger.state import Replay
 from retouch.manifest import Price
 from retouch.money import EXACT, Money, total
 from retouch.storage.part import WHOLE, part_of
+from retouch.threads import uncollected
 
 Listener = Callable[[Job, str], None]
 
@@ -131,15 +132,16 @@ def _count(
 ) -> LaneCount:
     """Go once through the lane: what `count_lane` counts, with reasons told apart further."""
     counted = LaneCount(lane)
-    for job, choice in left_to_choose(counted, selection):
-        if isinstance(choice, Send):
-            reason = changes.reason(job, choice)
-            counted.count(Send(choice.attempt, reason))
-            on_send(job, reason)
-            if limit is None or demand.jobs < limit:
-                demand.add(job)
-        else:
-            counted.count(choice)
+    with uncollected():
+        for job, choice in left_to_choose(counted, selection):
+            if isinstance(choice, Send):
+                reason = changes.reason(job, choice)
+                counted.count(Send(choice.attempt, reason))
+                on_send(job, reason)
+                if limit is None or demand.jobs < limit:
+                    demand.add(job)
+            else:
+                counted.count(choice)
     counted.count_copies(selection)
     counted.reasons = Counter(dict(sorted(counted.reasons.items())))
     return counted

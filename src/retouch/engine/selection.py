@@ -37,6 +37,7 @@ from retouch.ledger.records import FileRecord, TermsRecord, Unknown
 from retouch.ledger.state import Replay
 from retouch.ledger.terms import terms_of
 from retouch.manifest import Model
+from retouch.threads import uncollected
 
 OLDER_COPY = "older_copy"
 OWN_LEDGER = "ledger.jsonl"
@@ -393,8 +394,9 @@ def tally(lane: JobStream, selection: Selection) -> LaneCount:
     if (new := counted_as_new(lane, selection)) is not None:
         return new
     counted = LaneCount(lane)
-    for _, choice in left_to_choose(counted, selection):
-        counted.count(choice)
+    with uncollected():
+        for _, choice in left_to_choose(counted, selection):
+            counted.count(choice)
     counted.count_copies(selection)
     return counted
 

@@ -22,6 +22,7 @@ from retouch.ledger.records import VERSION, AnyRecord, decode
 from retouch.ledger.recovery import is_beginning, is_torn_group, prev_of
 from retouch.ledger.state import Replay
 from retouch.storage.durable import open_regular
+from retouch.threads import uncollected
 
 FIRST_PREV = "0" * 16
 _NOTHING_READ = (0, 0, b"", 0, False, 0, False, 0)  # as an End, and where the last line begins
@@ -239,7 +240,8 @@ def take_in(reader: Reader, state: Replay) -> int:
     reading raises."""
     base = state.lines.part(reader.path)
     apply, where = state.apply, reader.where
-    for record in reader:
-        apply(record, where(base))
+    with uncollected():
+        for record in reader:
+            apply(record, where(base))
     state.lines.reach(base, reader.end.size)
     return base

@@ -6,9 +6,7 @@ counts, each picture's limits, each prompt as rendered, each path. No Job is kep
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +32,7 @@ from retouch.plan.templates import TemplateError
 from retouch.plan.validation import check_paths, undefined
 from retouch.plan.warnings import Warnings
 from retouch.text import one_clean_line
+from retouch.threads import uncollected
 
 if TYPE_CHECKING:  # start-up: `plan` opens few buckets
     from retouch.storage.buckets import Buckets
@@ -52,21 +51,8 @@ def build(
 
     Everything wrong is in the Plan's `problems` and `bad_sources`; nothing is raised for it.
     """
-    with _uncollected():
+    with uncollected():
         return _built(loaded, dialect, outputs, cache, on_progress, buckets)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """A plan holds what it makes: to look for rubbish among 100,000 sources again and again finds
-    none, and takes a quarter of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _built(  # noqa: PLR0917 - build's own
