@@ -95,6 +95,8 @@ class Memory:
 class Lease:
     """What one Job holds of a Memory: a Room for its exchange."""
 
+    __slots__ = ("_came", "_memory", "_part", "_parts", "_to_send")
+
     def __init__(self, memory: Memory, count: int, part: Callable[[], Part]) -> None:
         self._memory = memory
         self._to_send = count
