@@ -21,7 +21,7 @@ from retouch.dialects.base import Endpoint, Request
 from retouch.engine.budget import Cap, Purse
 from retouch.engine.outputs import Outputs
 from retouch.engine.summary import RunOptions
-from retouch.errors import BudgetReached, Interrupted, StorageFailed
+from retouch.errors import BudgetReached, StorageFailed
 from retouch.job import Job
 from retouch.ledger.decision import Redo
 from retouch.ledger.records import Done, Failed, Started, TaskAccepted, Unknown, Unsent
@@ -318,15 +318,7 @@ async def test_interrupt_lets_requests_end_and_tasks_stay(in_memory: Path) -> No
     work = bench(in_memory, provider)
     lanes = [lane(GEMINI, 20, limits=Limits(concurrency=2)), lane(KLING, 3)]
 
-    async with anyio.create_task_group() as group:
-
-        async def interrupt() -> None:
-            await anyio.sleep(12)
-            assert work.batch is not None
-            work.batch.stop(Interrupted("interrupted"))
-
-        group.start_soon(interrupt)
-        summary = await work.run(lanes)
+    summary = await work.stopped(12, lanes)
     assert summary.exit_code == 130
     counts = work.state.counts()
     assert counts["accepted"] == 3
@@ -356,15 +348,7 @@ async def test_a_stop_waits_for_nothing_that_hangs(in_memory: Path, path: str) -
     stopped_at = 20.0
     began = anyio.current_time()
 
-    async with anyio.create_task_group() as group:
-
-        async def interrupt() -> None:
-            await anyio.sleep(stopped_at)
-            assert work.batch is not None
-            work.batch.stop(Interrupted("interrupted"))
-
-        group.start_soon(interrupt)
-        summary = await work.run(lanes)
+    summary = await work.stopped(stopped_at, lanes)
     assert summary.exit_code == 130
     assert anyio.current_time() - began < stopped_at + 1
     assert work.state.counts() == Counter(accepted=8)

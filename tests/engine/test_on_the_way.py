@@ -19,7 +19,7 @@ import pytest
 from retouch.engine.budget import Cap, Purse
 from retouch.engine.context import Alone
 from retouch.engine.limiter import Limiter, Permit, Stop
-from retouch.errors import Interrupted, Refused, WorkRefused
+from retouch.errors import Refused, WorkRefused
 from retouch.job import Picture
 from retouch.ledger.records import AnyRecord, Failed, Started, TaskAccepted, Unknown, Unsent
 from retouch.manifest import Limits, Model, PayAgain, Poll, RunSettings, UpTo
@@ -39,21 +39,6 @@ def purse() -> Purse:
 
 def nothing_is_held(money: Purse) -> bool:
     return not any(money.reserved.values()) and not any(money.in_flight.values())
-
-
-async def stopped_after(seconds: float, work: Bench, given: TestLane, money: Purse) -> float:
-    """Run until it was stopped in order at so many seconds; how many it took."""
-    began = anyio.current_time()
-    async with anyio.create_task_group() as group:
-
-        async def interrupt() -> None:
-            await anyio.sleep(seconds)
-            assert work.batch is not None
-            work.batch.stop(Interrupted("interrupted"))
-
-        group.start_soon(interrupt)
-        await work.run([given], budget=money)
-    return anyio.current_time() - began
 
 
 def at_the_rate(folder: Path) -> tuple[TestLane, RunSettings]:
@@ -87,8 +72,9 @@ async def test_a_stop_sends_nothing_of_what_waits(
     (in_memory / "out").mkdir()
     given, settings = place(in_memory)
     work, money = Bench(in_memory / "out", Slow(), settings), purse()
-    took = await stopped_after(10.0, work, given, money)
-    assert took == pytest.approx(30.0, abs=0.1)
+    began = anyio.current_time()
+    await work.stopped(10.0, [given], budget=money)
+    assert anyio.current_time() - began == pytest.approx(30.0, abs=0.1)
     assert len(work.provider.posts) == len(work.records_of(Started)) == 1
     assert work.state.counts() == Counter(done=1)
     ended = Counter(end.ended for end in work.observer.ends)
@@ -201,19 +187,6 @@ async def test_an_address_that_answers_is_asked_again(in_memory: Path, mishap: M
     assert provider.hosts == [("POST", "127.0.0.1")] * 2
 
 
-async def stopping(work: Bench, given: TestLane, at: float, money: Purse) -> None:
-    """Run, and stop in order at so many seconds, for a reason that leaves no Task behind."""
-    async with anyio.create_task_group() as group:
-
-        async def stop() -> None:
-            await anyio.sleep(at)
-            assert work.batch is not None
-            work.batch.stop(WorkRefused("enough"))
-
-        group.start_soon(stop)
-        await work.run([given], budget=money)
-
-
 AGAIN = PayAgain(retry=1, up_to=UpTo(amount=Decimal(5), currency="CNY"))
 LOST = Mishap(502, b"<html>", (("content-type", "text/html"),), charged=True)
 EMPTY = Mishap(200, b'{"data": [], "usage": {"input_tokens": 3, "output_tokens": 9}}', charged=True)
@@ -235,7 +208,7 @@ async def test_a_stop_before_another_attempt_leaves_the_job_as_the_last_one_did(
     is told, and nothing more is sent, paid for or held."""
     work = Bench(in_memory, Provider(seconds=10.0, mishaps=[mishap]), RunSettings(**settings))
     money = purse()
-    await stopping(work, lane(GEMINI, 1), 5.0, money)
+    await work.stopped(5.0, [lane(GEMINI, 1)], WorkRefused("enough"), budget=money)
     assert (type(work.records[-1]), len(work.provider.posts)) == (last, 1)
     [end] = work.observer.ends
     assert end.ended == ended
@@ -248,7 +221,7 @@ async def test_a_stop_before_another_attempt_leaves_the_job_as_the_last_one_did(
 async def test_tasks_that_are_left_are_told_as_accepted(in_memory: Path) -> None:
     """An interrupt leaves them at the server."""
     work, money = Bench(in_memory, Provider(task_seconds=900.0)), purse()
-    await stopped_after(10.0, work, lane(KLING, 3), money)
+    await work.stopped(10.0, [lane(KLING, 3)], budget=money)
     assert [end.ended for end in work.observer.ends] == ["accepted"] * 3
     assert money.caps[0].counted == Decimal("0.60")
     assert nothing_is_held(money)
@@ -275,7 +248,7 @@ async def test_what_is_fetched_after_a_stop_is_said_with_how_long_it_may_take(
 ) -> None:
     """A paid picture that only a URL leads to: waited for, and said."""
     work = Bench(in_memory, SlowFiles(seconds=10.0, mishaps=[FETCHED]), RunSettings(timeout=70.0))
-    await stopping(work, lane(GEMINI, 1), 5.0, purse())
+    await work.stopped(5.0, [lane(GEMINI, 1)], WorkRefused("enough"), budget=purse())
     assert work.state.counts() == Counter(done=1)
     assert "fetching a paid result: up to 70 s more" in work.observer.texts
     (in_memory / "other").mkdir()

@@ -17,7 +17,7 @@ import pytest
 from msgspec import structs
 
 from retouch.engine.budget import Cap, Purse
-from retouch.errors import BudgetReached, Interrupted, Refused
+from retouch.errors import BudgetReached, Refused
 from retouch.job import Picture
 from retouch.ledger import Reader
 from retouch.ledger.records import Failed
@@ -51,15 +51,7 @@ def money(amount: str) -> Money:
 
 async def interrupted_with_tasks(work: Bench, given: TestLane) -> None:
     """Run until every Task is out, then press Ctrl-C."""
-    async with anyio.create_task_group() as group:
-
-        async def interrupt() -> None:
-            await anyio.sleep(20)
-            assert work.batch is not None
-            work.batch.stop(Interrupted("interrupted"))
-
-        group.start_soon(interrupt)
-        await work.run([given])
+    await work.stopped(20, [given])
     assert set(work.state.counts()) == {"accepted"}
 
 

@@ -232,15 +232,7 @@ async def test_further_places_are_filled_though_money_ran_out_and_not_after_ctrl
     assert (summary.exit_code, summary.passed) == (6, Counter(reused=2))
     other = Bench(in_memory / "other", Provider(seconds=1.0))
     (in_memory / "other").mkdir()
-    async with anyio.create_task_group() as group:
-
-        async def interrupt() -> None:
-            await anyio.sleep(6)
-            assert other.batch is not None
-            other.batch.stop(Interrupted("interrupted"))
-
-        group.start_soon(interrupt)
-        summary = await other.run([given])
+    summary = await other.stopped(6, [given])
     assert summary.ended["done"] >= 1
     assert not summary.passed
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from retouch.engine.memory import EACH_BYTES, MOST_BYTES, READY_SECONDS, Recent
+from retouch.engine.memory import READY_SECONDS, RECENT_BYTES, RECENT_EACH_BYTES, Recent
 from retouch.job import Picture
 from retouch.manifest import Limits
 from retouch.pictures import payload
@@ -17,12 +17,14 @@ from tests.support.provider import Provider
 from tests.support.virtual import run_in_virtual_time
 from tests.support.workbench import GEMINI, Bench, filed, lane
 
-sizes = st.integers(0, EACH_BYTES + 2) | st.sampled_from([1, EACH_BYTES, EACH_BYTES + 1])
+sizes = st.integers(0, RECENT_EACH_BYTES + 2) | st.sampled_from(
+    [1, RECENT_EACH_BYTES, RECENT_EACH_BYTES + 1]
+)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(sizes, max_size=14))
-@example([EACH_BYTES] * (MOST_BYTES // EACH_BYTES + 3))
+@example([RECENT_EACH_BYTES] * (RECENT_BYTES // RECENT_EACH_BYTES + 3))
 def test_no_more_is_kept_than_the_cap_and_what_is_found_is_what_was_read(given: list[int]) -> None:
     """Whatever is read in whatever order; the newest stays, a large one is not kept."""
 
@@ -34,10 +36,10 @@ def test_no_more_is_kept_than_the_cap_and_what_is_found_is_what_was_read(given: 
             read[picture] = data
             recent.note({picture: data}, "a", anyio.current_time())
             found = recent.all_of([picture], "a")
-            assert found == ({picture: data} if size <= EACH_BYTES else None)
+            assert found == ({picture: data} if size <= RECENT_EACH_BYTES else None)
         kept = [found for each in read if (found := recent.all_of([each], "a"))]
         assert all(data is read[picture] for found in kept for picture, data in found.items())
-        assert sum(len(data) for found in kept for data in found.values()) <= MOST_BYTES
+        assert sum(len(data) for found in kept for data in found.values()) <= RECENT_BYTES
 
     run_in_virtual_time(main, seed=0)
 

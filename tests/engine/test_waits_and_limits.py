@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
-from retouch.errors import Interrupted, Refused
+from retouch.errors import Refused
 from retouch.job import Job
 from retouch.manifest import Limits, Poll, RunSettings
 from tests.support.provider import Mishap, Provider
@@ -96,15 +96,7 @@ async def test_a_stopped_lane_sends_no_retry(in_memory: Path) -> None:
     provider = Provider(seconds=1.0, mishaps=[told(429, {}, ("retry-after", "500"))] * 9)
     work = Bench(in_memory, provider)
     began = anyio.current_time()
-    async with anyio.create_task_group() as group:
-
-        async def interrupt() -> None:
-            await anyio.sleep(30)
-            assert work.batch is not None
-            work.batch.stop(Interrupted("interrupted"))
-
-        group.start_soon(interrupt)
-        await work.run([lane(GEMINI, 1, limits=ONE)])
+    await work.stopped(30, [lane(GEMINI, 1, limits=ONE)])
     assert anyio.current_time() - began == pytest.approx(30, abs=1)
     assert len(provider.posts) == 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from retouch.ledger.records import AnyRecord
 from retouch.money import Money, total
 from retouch.review import indexed
 from retouch.review.document import About, Document
-from retouch.review.gallery import Charge, Gallery, gallery_of
+from retouch.review.gallery import NOTHING_KNOWN, Charge, Gallery, Shown
 from retouch.review.indexed import IndexedGallery
 from retouch.review.live import Tail
 from retouch.review.marks import Marks
@@ -30,8 +30,28 @@ ABOUT = About("x", "x", is_virtual=False)
 NOTHING = Money(Decimal(0), "CNY")
 
 
-def whole(path: Path) -> Gallery:
-    return gallery_of(Reader(path))
+class Whole(Gallery):
+    """A ledger's Jobs, all held: what looking them up is compared with."""
+
+    known = NOTHING_KNOWN
+
+    def each(self) -> Iterator[tuple[Shown, Sequence[Charge]]]:
+        for key in self.state.outcomes:
+            if (shown := self.shown(key)) is not None:
+                yield shown, self.charges_of(key)
+
+    def source_names(self) -> Sequence[str]:
+        return list(self.sources)
+
+    def source_number(self, name: str) -> int:
+        return self.sources[name]
+
+
+def whole(path: Path) -> Whole:
+    gallery = Whole()
+    for record in Reader(path):
+        gallery.apply(record)
+    return gallery
 
 
 def looked_up(path: Path) -> IndexedGallery:

@@ -22,6 +22,7 @@ from retouch.engine.links import Links
 from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Choice, Selection, open_shelves
 from retouch.engine.summary import RunOptions, Summary
+from retouch.errors import Interrupted, RetouchError
 from retouch.job import Job, Picture, Prompt, Source, Terms
 from retouch.ledger import Reader, open_ledger
 from retouch.ledger.decision import NOTHING_REDONE, Redo
@@ -211,6 +212,28 @@ class Bench:
             with scope or anyio.CancelScope():
                 await self.batch.run()
             return self.batch.summary
+
+    async def stopped(
+        self,
+        seconds: float,
+        lanes: Sequence[TestLane],
+        reason: RetouchError | None = None,
+        *,
+        budget: Purse | None = None,
+    ) -> Summary:
+        """One run that is stopped in order after so many seconds: by Ctrl-C, if for no other
+        reason."""
+        async with anyio.create_task_group() as group:
+
+            async def stop() -> None:
+                await anyio.sleep(seconds)
+                assert self.batch is not None
+                self.batch.stop(reason or Interrupted("interrupted"))
+
+            group.start_soon(stop)
+            await self.run(lanes, budget=budget)
+        assert self.batch is not None
+        return self.batch.summary
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Transport]:

@@ -53,11 +53,11 @@ from retouch.cli.workspace import (
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
 from retouch.engine.forecast import Planned
-from retouch.engine.late import LateCount, counted_late
+from retouch.engine.late import LateCount, counted
 from retouch.engine.mirror import Mirror
 from retouch.engine.notices import Notices
 from retouch.engine.outputs import Outputs
-from retouch.engine.selection import JobStream, LaneCount, Selection, open_shelves, tally
+from retouch.engine.selection import JobStream, LaneCount, Selection, open_shelves
 from retouch.engine.summary import RunOptions, Summary
 from retouch.errors import InputRefused, Interrupted, RetouchError, StorageFailed
 from retouch.ledger import Ledger, open_ledger, read
@@ -220,10 +220,7 @@ class _Run:
             )
             outside = outside_plan(workspace, self.to_do, ledger.state)
             streams: tuple[JobStream, ...] = (*self.to_do.lanes, *outside.lanes)
-            late = [counted_late(lane, selection) for lane in streams]
-            lanes = [
-                each or tally(lane, selection) for lane, each in zip(streams, late, strict=True)
-            ]
+            lanes = [counted(lane, selection) for lane in streams]
             say_outside(outside)
             if not any(lane.has_work for lane in lanes) and not any(ledger.state.unanswered()):
                 return nothing_to_do(lanes)
@@ -246,8 +243,8 @@ class _Run:
                     ledger, selection, lanes, connection, budget, look=look, notices=notices
                 )
                 await ends(ledger, summary)
-                for lane in late:
-                    if lane is not None:
+                for lane in lanes:
+                    if isinstance(lane, LateCount):
                         lane.complete(selection)
             except RetouchError as error:
                 await tell_hook(notices, ledger.state, error, error.exit_code)

@@ -4,8 +4,7 @@ leased by a `Link`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from decimal import Decimal
 
 import anyio
@@ -213,16 +212,10 @@ class SharedLimiter(Limiter):
                 self.add_places(asking.answer.more, asking.answer.share)
         self.in_flight += slots
 
-    @contextmanager
-    def placed(self, slots: int = 1) -> Iterator[None]:
-        """Give back the places taken by `place` at the end of the block."""
-        try:
-            yield
-        finally:
-            self.in_flight -= slots
-            if self._asking is not None:
-                self._asking.is_dropped = True
-                self._asking.done.set()  # looks whether there is room now
+    def _wake(self) -> None:
+        if self._asking is not None:
+            self._asking.is_dropped = True
+            self._asking.done.set()  # looks whether there is room now
 
     def add_places(self, more: int, share: int) -> None:
         """So many places more are leased."""

@@ -8,7 +8,7 @@ Tasks of earlier runs are polled before anything is sent.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import anyio
@@ -180,10 +180,11 @@ class Batch:
         if polled is None:
             return
         late = next((each for each in self._late if each.lane is lane), None)
-        for seen, found in enumerate(self._in_turn(lane, late)):
+        turns = choices(lane, self._selection) if late is None else late.choices(self._selection)
+        for seen, found in enumerate(turns):
             if tools.stop:
                 return
-            if found is None:
+            if found is None:  # passed over for now
                 if not seen % SEEN_AT_ONCE:
                     await anyio.lowlevel.checkpoint()
                 continue
@@ -199,12 +200,6 @@ class Batch:
             elif not isinstance(decision, Poll | None):
                 self._pass(job, decision)
             await anyio.lowlevel.checkpoint()
-
-    def _in_turn(
-        self, lane: JobStream, late: LateCount | None
-    ) -> Iterator[tuple[Job, Choice] | None]:
-        """The lane's Jobs, each with what would be done about it."""
-        return choices(lane, self._selection) if late is None else late.choices(self._selection)
 
     async def _feed_tasks(
         self, lane: JobStream, tools: LaneTools, jobs: TaskGroup

@@ -100,8 +100,7 @@ class _Life:
         self.job, self.lane, self.context = job, lane, context
         self.log = Recorder(job, context.ledger, None, context.secrets)
         self.watch = LaneWatch(job, lane, context, self.log)
-        self._bound_by: tuple[int, int, tuple[int, int] | None] | None = None
-        self._bound: Money | None = None  # the ceiling, by these prices and counts
+        self._bound_by: tuple[object, ...] = ()  # the prices and counts that the ceiling is of
         self.ceiling = self._ceiling_now()
         self.began = anyio.current_time()
         self._endpoint = 0
@@ -119,13 +118,13 @@ class _Life:
         now = self.context.wall_clock()
         # The record is written a little later, perhaps at the next price.
         price, soon = self.lane.price_at(now), self.lane.price_at(now + SOON)
-        by = id(price), id(soon), seen  # prices are the manifest's own
-        if by != self._bound_by:
+        if (by := (price, soon, seen)) != self._bound_by:
             self._bound_by = by
-            self._bound = ceiling_of(self.job, price, self.lane.capabilities, observed)
-            if soon is not price:
-                later = ceiling_of(self.job, soon, self.lane.capabilities, observed)
-                self._bound = later if _is_dearer(later, self._bound) else self._bound
+            bounds = [
+                ceiling_of(self.job, each, self.lane.capabilities, observed)
+                for each in (price, soon)
+            ]
+            self._bound = bounds[1] if _is_dearer(bounds[1], bounds[0]) else bounds[0]
         self.ceiling = self._bound
         self.log.ceiling = as_amount(self.ceiling)
         return self.ceiling

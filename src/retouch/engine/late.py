@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from retouch.engine.selection import Choice, CountedStream, JobStream, LaneCount, Selection
+from retouch.engine.selection import Choice, CountedStream, JobStream, LaneCount, Selection, tally
 from retouch.job import Job
 from retouch.ledger.decision import Send
 
@@ -80,6 +80,11 @@ class LateCount(LaneCount):
         if not isinstance(self.lane, PassedStream):
             raise TypeError("only a lane that can be gone through quickly is counted late")
         return self.lane
+
+
+def counted(lane: JobStream, selection: Selection) -> LaneCount:
+    """The lane's Jobs by what would be done about them: now, or late."""
+    return counted_late(lane, selection) or tally(lane, selection)
 
 
 def counted_late(lane: JobStream, selection: Selection) -> LateCount | None:

@@ -21,8 +21,8 @@ import anyio
 from retouch.job import Job, Picture
 from retouch.storage.gathered import Part
 
-MOST_BYTES = 8 << 20  # of all sources together
-EACH_BYTES = 1 << 20
+RECENT_BYTES = 8 << 20  # of all sources together
+RECENT_EACH_BYTES = 1 << 20
 READY_SECONDS = 0.5  # how long what was seen of folders and of the disk's room is taken as so
 _PIXEL_BYTES = 8  # of a picture that is turned or converted: decoded, and written anew
 
@@ -144,7 +144,8 @@ def bytes_to_send(job: Job) -> int:
 
 
 class Recent:
-    """Sources by what they are, each with the digest that it was planned with."""
+    """The latest small sources, each with the digest that it was planned with, and when the
+    folders of their results were ready."""
 
     def __init__(self) -> None:
         self._pictures: OrderedDict[Picture, bytes] = OrderedDict()
@@ -170,10 +171,10 @@ class Recent:
         if len(self._ready) > 4096:
             self._ready.clear()
         for picture, data in pictures.items():
-            if len(data) > EACH_BYTES or picture in self._pictures:
+            if len(data) > RECENT_EACH_BYTES or picture in self._pictures:
                 continue
             self._pictures[picture] = data
             self._bytes += len(data)
-            while self._bytes > MOST_BYTES:
+            while self._bytes > RECENT_BYTES:
                 _, oldest = self._pictures.popitem(last=False)
                 self._bytes -= len(oldest)

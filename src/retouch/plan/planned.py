@@ -129,10 +129,7 @@ class Lane:
         where a source's Jobs hang on other sources."""
         if self.repeated:
             return
-        last = len(self.sources) - 1
-        each = max(1, self.jobs_count // max(1, len(self.sources)))
-        step = max(1, len(self.sources) * each // count)
-        for at in range(last, -1, -step):
+        for at in range(len(self.sources) - 1, -1, -max(1, self.jobs_count // count)):
             yield from reversed([*self._of_sources([at]).jobs()])
 
     def jobs_of(self, names: Container[str]) -> Iterator[Job]:

@@ -153,7 +153,7 @@ class Shown:
 
 
 class Jobs(Protocol):
-    """What the pages are made of: a ledger's Jobs, held in memory (`Gallery`) or looked up.
+    """What the pages are made of: a ledger's Jobs (see `IndexedGallery`).
 
     `lines` is how many of the ledger's lines are in it. Sources are numbered from 0 in the order
     in which they were first met.
@@ -176,16 +176,12 @@ class Jobs(Protocol):
 
 
 class Gallery:
-    """Everything to be shown of one ledger; `apply` takes the next Record.
+    """Everything to be shown of the Jobs whose Records it is given; `apply` takes the next one.
+    `sources` are the numbers of the sources by name."""
 
-    `sources` are the numbers of the sources by name; the latest run began at `run_line`.
-    """
-
-    def __init__(self, known: Known = NOTHING_KNOWN) -> None:
-        self.known = known  # may be replaced when the plan is known
+    def __init__(self) -> None:
         self.state = Replay()
         self.charges: dict[Place, Charge] = {}
-        self.run_line = 0
         self.sources: dict[str, int] = {}
         self.lines = 0
         self._ledgered = Charges()
@@ -199,8 +195,6 @@ class Gallery:
         self.lines = self.lines + 1 if line is None else line
         if isinstance(record, RunBegins | RunEnds | Salvaged):
             self.state.apply(record)
-            if isinstance(record, RunBegins):
-                self.run_line = self.lines
             return
         key = record.key
         earlier = self.state.outcomes.get(key)
@@ -222,10 +216,6 @@ class Gallery:
         charge = self.charges.get((key, outcome.attempt)) if outcome else None
         if charge is not None:
             charge.waste |= kinds
-
-    def unnamed(self) -> list[str]:
-        """Keys of Jobs of which no Record says what they were."""
-        return [key for key in self.state.outcomes if key not in self._words]
 
     def is_named(self, key: str) -> bool:
         """Whether anything says what a Job was."""
@@ -265,27 +255,9 @@ class Gallery:
             waste=frozenset[str]().union(*(each.waste for each in charges)),
         )
 
-    def all_shown(self) -> Iterator[Shown]:
-        """Every Job, in the order in which they were first met."""
-        every = (self.shown(key) for key in self.state.outcomes)
-        return (each for each in every if each is not None)
-
-    def each(self) -> Iterator[tuple[Shown, Sequence[Charge]]]:
-        """Every Job with its Charges, in the order in which they were first met."""
-        for shown in self.all_shown():
-            yield shown, self.charges_of(shown.key)
-
     def charges_of(self, key: str) -> list[Charge]:
         """A Job's Charges."""
         return [self.charges[key, each] for each in self._attempts.get(key, ())]
-
-    def source_names(self) -> Sequence[str]:
-        """Every source, by number."""
-        return list(self.sources)
-
-    def source_number(self, name: str) -> int:
-        """A source's number."""
-        return self.sources[name]
 
     # --- Charges ---------------------------------------------------------------------------
 
@@ -326,11 +298,3 @@ def _waste(record: AnyRecord, terms: TermsRecord | None) -> frozenset[str]:
 
 def _sums(amounts: Iterable[Money | None]) -> tuple[Money, ...]:
     return tuple(total(each for each in amounts if each is not None).values())
-
-
-def gallery_of(records: Iterable[AnyRecord], known: Known = NOTHING_KNOWN) -> Gallery:
-    """The gallery of a whole ledger. Raises what reading it raises."""
-    gallery = Gallery(known)
-    for record in records:
-        gallery.apply(record)
-    return gallery
