@@ -39,8 +39,16 @@ def assert_alike(state: Replay, whole: WholeReplay) -> None:
     keys = list(whole.outcomes)
     assert list(state.outcomes) == keys
     assert len(state.outcomes) == len(keys)
-    assert "nobody" not in state.outcomes
+    assert all(key in state.outcomes for key in keys)
+    assert [state.outcomes.number(key) for key in keys] == list(range(len(keys)))
+    for other in ("nobody", None, 7):
+        assert other not in state.outcomes
     assert state.outcomes.get("nobody") is None
+    assert state.outcomes.get("nobody", "nothing") == "nothing"
+    assert state.outcomes.number("nobody") == -1
+    with pytest.raises(KeyError, match="nobody"):
+        state.outcomes["nobody"]
+    assert not state.is_delivered("nobody")
     for (key, outcome), same in zip(state.outcomes.items(), state.outcomes.values(), strict=True):
         assert_same(key, outcome, whole.outcomes[key], state, whole)
         assert same == outcome == state.outcomes[key]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retouch.ledger.lines import NamedPaths
@@ -19,6 +20,7 @@ from retouch.ledger.records import (
     TaskAccepted,
     UsageRecord,
 )
+from retouch.ledger.spending import SharedSpending, Spending
 from retouch.ledger.state import Replay, replay
 from retouch.money import Money
 from tests.support.ledgers import FIRST, done, failed, file_of, key_of, started, unknown
@@ -190,6 +192,46 @@ def test_every_attempt_that_may_have_been_charged_counts_as_lost(
     assert replay(records).lost_attempts(key_of(1)) == unsure
 
 
+@settings(max_examples=60)
+@given(st.lists(st.tuples(BOUGHT, st.sampled_from((None, 0, 1, 7))), max_size=10),
+       st.integers(1, 7))  # fmt: skip
+def test_a_share_counts_its_own_part_and_its_share_of_the_others(
+    book: list[tuple[Bought, int | None]], shards: int
+) -> None:
+    """Of one model, currency and day, or of all; what cannot be divided is rounded up, and by less
+    than anybody pays. Spent and open are not told apart."""
+    shared, whole = SharedSpending(shards), {which: Spending() for which in (None, 0, 1, 7)}
+    for number, (each, which) in enumerate(book):
+        for record in each.records(number):
+            shared.of(which).apply(record)
+            whole[which].apply(record)
+    for currency in CURRENCIES:
+        for model in (None, *MODELS):
+            for day in (None, *{each.date for each, _ in book}):
+                asked = (currency, model, day)
+                own = whole[None].counted(*asked).amount
+                others = sum(Fraction(whole[which].counted(*asked).amount) for which in (0, 1, 7))
+                counted = shared.counted(*asked)
+                over = Fraction(counted.amount) - Fraction(own) - others / shards
+                assert counted.currency == currency
+                assert 0 <= over < Fraction(1, 10**12)
+                assert shared.spent(*asked) == counted.amount
+                assert shared.reserved(*asked) == 0
+        assert shared.spent_by_day(currency) == {}
+
+
+def test_a_share_of_a_large_amount_is_exact() -> None:
+    """More digits than Python's own Decimals keep, and a third that has no end."""
+    shared = SharedSpending(3)
+    for which, amount in ((0, "999999999999999999999.999999999999"), (1, "1.000000000001")):
+        shared.of(which).apply(started(1))
+        shared.of(which).apply(done(1, amount))
+    third = Decimal("333333333333333333333.666666666667")
+    assert shared.counted("CNY") == Money(third, "CNY")
+    shared.of(None).apply(done(2, "0.000000000001"))
+    assert shared.spent("CNY") == Decimal("333333333333333333333.666666666668")
+
+
 def reused(number: int, place: int) -> Reused:
     return Reused(key=key_of(number), source_ledger="other", files=(file_of(place),))
 
@@ -208,6 +250,7 @@ def test_each_place_is_counted_and_named_for_itself() -> None:
     assert state.places(key_of(1)) == [(file_of(n),) for n in (1, 11, 12)]
     assert state.done(key_of(1)) == done(1)
     assert (state.done(key_of(2)), state.done(key_of(4))) == (None, None)
+    assert state.places(key_of(4)) == []
     assert state.done(key_of(3)) == done(3)
     paths = {file_of(n).path for n in (1, 11, 12, 21, 22, 3)}
     assert names_just(state.recorded_paths(), paths)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from retouch.ledger.reading import Reader, take_in
-from retouch.ledger.records import AnyRecord, Salvaged
+from retouch.ledger.records import AnyRecord, RunBegins, RunEnds, Salvaged
 from retouch.ledger.spending import SharedSpending
 from retouch.ledger.state import Replay
 from retouch.storage.part import ledgers_in, part_of
@@ -192,7 +192,9 @@ def parts_of_attempts(
     is read after what it is a verdict on."""
     parts, found = Parts.of(path), dict[tuple[str, int], Path]()
     for record in parts:
-        place = (getattr(record, "key", ""), getattr(record, "attempt", 0))
+        if isinstance(record, RunBegins | Salvaged | RunEnds):  # of no Attempt
+            continue
+        place = (record.key, record.attempt)
         if place in places:
             found[place] = parts.here[0]
     return found

@@ -102,7 +102,7 @@ class Reader:
                 for number, line in enumerate(islice(file, self._reached[0]), 1):
                     key = _key_of(line)
                     if key is None or key in wanted:
-                        record = decode(_unended(line)[0] if number == self._reached[0] else line)
+                        record = decode(_unended(line)[0])  # the last may lack its newline
                         if getattr(record, "key", None) in keys:
                             yield number, record
         except OSError as error:

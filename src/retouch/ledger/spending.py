@@ -39,11 +39,11 @@ class Spending:
     def apply(self, record: AnyRecord) -> Posting | None:
         """Take in one Record; what it did to its Attempt's Charge."""
         posting = self._charges.apply(record)
-        if posting is not None and (posting.verdict != "open" or posting.former is not None):
-            self._post(record, posting)
+        if posting is not None:
+            self._pay(posting)
         return posting
 
-    def _post(self, record: AnyRecord, posting: Posting) -> None:  # noqa: ARG002 - for who counts more
+    def _pay(self, posting: Posting) -> None:
         """Add to the totals what a Charge was settled at."""
         begun, former = posting.charge.begun, posting.former
         if former is not None and former.verdict == "charged":
@@ -120,7 +120,7 @@ class SharedSpending:
         """As Replay's."""
         others = _sum(each.counted(currency, model, day).amount for each in self._others.values())
         with localcontext(EXACT):
-            share = (others / self._shards).quantize(_SHARE_DIGITS, ROUND_CEILING, EXACT)
+            share = (others / self._shards).quantize(_SHARE_DIGITS, ROUND_CEILING)
         return self.own.counted(currency, model, day) + Money(share, currency)
 
     def spent(self, currency: str, model: str | None = None, day: str | None = None) -> Decimal:

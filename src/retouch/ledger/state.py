@@ -84,8 +84,8 @@ class Replay(Spending):
                 self.last_end = record
 
     def _post(self, record: AnyRecord, posting: Posting) -> None:
-        """As Spending does, and what was used."""
-        super()._post(record, posting)
+        """Add up what it cost, and what was used."""
+        self._pay(posting)
         if posting.verdict not in ("charged", "uncounted"):
             return
         if type(record) is Done:  # as most are
