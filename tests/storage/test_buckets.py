@@ -90,6 +90,15 @@ def test_a_foreign_object_is_compared_by_its_bytes(any_s3: S3Server) -> None:
     assert put(any_s3, folder / "y.png") == "other"
 
 
+def test_an_empty_object_under_a_pictures_name_is_another(any_s3: S3Server) -> None:
+    """What an upload that was broken off may leave: told as other bytes, and kept."""
+    folder = any_s3.new_bucket()
+    assert put(any_s3, folder / "x.png", b"") == "new"
+    assert put(any_s3, folder / "x.png") == "other"
+    assert put(any_s3, folder / "x.png", b"") == "same"
+    assert any_s3.objects(folder) == {"x.png": b""}
+
+
 def test_listing_reading_in_part_and_what_is_not_there(s3: S3Server) -> None:
     """1,100 names over two pages; a beginning; nothing where there is nothing."""
     folder = s3.new_bucket()

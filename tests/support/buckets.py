@@ -162,6 +162,22 @@ def moto() -> Iterator[S3Server]:
 
 
 @contextmanager
+def moto_here() -> Iterator[S3Server]:
+    """moto's server in a thread of this process: up within a second."""
+    served: Any = import_module("moto.server")
+    quiet: Any = import_module("werkzeug.serving").WSGIRequestHandler
+    before, quiet.log_request = quiet.log_request, lambda *_: None
+    server = served.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield S3Server(f"http://{host}:{port}")
+    finally:
+        server.stop()
+        quiet.log_request = before
+
+
+@contextmanager
 def _process(words: list[str], folder: Path, endpoint: str) -> Iterator[S3Server]:
     running: list[subprocess.Popen[bytes]] = []
 
@@ -249,7 +265,7 @@ def broken(
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     httpd.daemon_threads = True
-    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+    thread = threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield S3Server(f"http://127.0.0.1:{httpd.server_port}"), state

@@ -50,6 +50,7 @@ SMALL = ("manifest.yaml", "plan.json", "prompts.jsonl", "review.jsonl")
 ABOUT = "mirror.json"
 TOKEN = ".mirror"  # noqa: S105 - of the folder, not of a person
 READ_CAP_BYTES = 512 * 1024 * 1024
+LOOK_BYTES = 8 * 1024 * 1024  # of a ledger's end that are looked through at once
 
 Say = Callable[[str], None]
 
@@ -119,13 +120,13 @@ class Mirror:
                 hint=f"run again there; or `retouch fetch {self.url} --to {self._folder.parent}` "
                 "goes on here, and holds what may have been sent",
             )
-        self._is_held = self._was_held = True
+        self._was_held = True
         try:
             self._sent = self._compared()
         except Refused:
             self._lease.release()
-            self._is_held = False
             raise
+        self._is_held = True
         about = msgspec.json.encode(About(name))
         self._bucket.put_over(self.url / ABOUT, about, "application/json")
 
@@ -146,7 +147,7 @@ class Mirror:
 
     def _compared(self) -> int:
         """How many bytes of the ledger here are there already. Raises Refused for another one."""
-        parts = ledger_parts(self._bucket, self.url).get(self._ledger, [])
+        parts = ledger_parts(self._bucket, self.url).get(self._ledger)
         if not parts:
             return 0
         last = parts[-1]
@@ -288,7 +289,6 @@ class Mirror:
             time.sleep(PAUSE_SECONDS)
 
     def _finished(self, *, quick: bool, compare: bool) -> Copied:
-        self._is_off = False
         copied = Copied(put=self.copied.put, other=self.copied.other)
         if self._is_abandoned:
             copied.left = ["the ledger's end"]
@@ -315,7 +315,7 @@ class Mirror:
         self.copied.put = copied.put
         return copied
 
-    def catch_up(self, copied: Copied, *, compare: bool = False) -> None:
+    def catch_up(self, copied: Copied, *, compare: bool) -> None:
         """Copy every picture that lies here and not there; `compare`: what lies there is held
         against the bytes here, too. Raises BucketFault where the mirror cannot be listed."""
         there = {each.url.key: each for each in self._bucket.list(self.url / "images")}
@@ -340,7 +340,7 @@ class Mirror:
             except OSError:
                 return path, "left"
 
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="mirror") as pool:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
             for path, put in pool.map(copy, wanted):
                 copied.put += put == "new"
                 copied.compared += put == "same"
@@ -414,19 +414,20 @@ def told(mirror: Mirror, copied: Copied) -> Iterator[str]:
 def _token_of(folder: Path) -> str:
     """What the outputs folder is known by; made when it is first mirrored, by one process."""
     path = folder / TOKEN
+    token = secrets.token_hex(16)
+    made = json.dumps({"token": token}).encode() + b"\n"
     for _ in range(2):
         try:
             known = json.loads(path.read_text(encoding="utf-8"))["token"]
             if isinstance(known, str) and known:
                 return known
         except FileNotFoundError:
-            keep_first(path, json.dumps({"token": secrets.token_hex(16)}).encode() + b"\n")
+            keep_first(path, made)
             continue
         except (OSError, ValueError, KeyError, TypeError):
             pass
         break
-    token = secrets.token_hex(16)
-    replace_whole(path, json.dumps({"token": token}).encode() + b"\n")
+    replace_whole(path, made)
     return token
 
 
@@ -448,14 +449,13 @@ def _size(path: Path) -> int:
 
 def _whole_lines(path: Path) -> int:
     """How many bytes of a ledger that nobody writes are whole lines."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            begin = max(0, size - READ_CAP_BYTES // 64)
-            file.seek(begin)
-            return begin + file.read().rfind(b"\n") + 1
-    except FileNotFoundError:
-        return 0
+    end = _size(path)
+    while end:
+        begin = max(0, end - LOOK_BYTES)
+        if at := _span(path, begin, end).rfind(b"\n") + 1:
+            return begin + at
+        end = begin
+    return 0
 
 
 def _files(folder: Path, below: str) -> Iterator[str]:
@@ -471,10 +471,7 @@ def _files(folder: Path, below: str) -> Iterator[str]:
 
 def _is_alike(there: Stat | None, path: Path) -> bool:
     """Whether an object has a file's size."""
-    try:
-        return there is not None and there.size == path.stat().st_size
-    except OSError:
-        return False
+    return there is not None and there.size == _size(path)
 
 
 def _is_same(there: Stat, data: bytes) -> bool:

@@ -18,7 +18,7 @@ from retouch.text import one_clean_line
 
 _KEY = re.compile(r"[0-9a-f]{12,64}")
 _KEY_PART = re.compile(r"[0-9a-f]{6,64}")  # of a key, among the few Charges that are open
-_LIST_CAP_BYTES = 64 * 1024 * 1024
+LIST_CAP_BYTES = 64 * 1024 * 1024
 
 
 def words_of(named: Sequence[str]) -> tuple[str, ...]:
@@ -30,10 +30,16 @@ def words_of(named: Sequence[str]) -> tuple[str, ...]:
             continue
         try:
             with Path(name[1:]).open("rb") as file:
-                text = file.read(_LIST_CAP_BYTES).decode("utf-8-sig")
+                data = file.read(LIST_CAP_BYTES + 1)
+            text = data.decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise InputRefused(f"{one_clean_line(name, 120)}: cannot be read: {reason}") from None
+        if len(data) > LIST_CAP_BYTES:
+            raise InputRefused(
+                f"{one_clean_line(name, 120)}: is larger than {LIST_CAP_BYTES:,} bytes",
+                hint="name the jobs in several files, one after the other",
+            )
         words += [line.strip() for line in text.splitlines() if line.strip()]
     return tuple(dict.fromkeys(words))
 
@@ -44,9 +50,11 @@ def keys_of(named: Sequence[str], lanes: Iterable[JobStream], option: str) -> fr
     names = _Names(words_of(named))
     if not names.words:
         return frozenset()
-    keys = frozenset(job.key for lane in lanes for job in lane.jobs() if names.take(job))
+    for lane in lanes:
+        for job in lane.jobs():
+            names.take(job)
     names.refuse(option)
-    return keys
+    return frozenset[str]().union(*map(names.keys_of, names.words))
 
 
 def charges_of(
@@ -61,14 +69,16 @@ def charges_of(
         found = [each for each in among if _KEY_PART.fullmatch(word) and each.key.startswith(word)]
         if len({each.key for each in found}) > 1:
             raise InputRefused(f"{word}: several keys begin so; write more digits")
+        found = found or [each for each in among if each.source == word]
         found = found or [each for each in among if each.source and fits(each.source, word)]
         if not found:
             planned = (
                 [job for lane in lanes() for job in lane.jobs()] if planned is None else planned
             )
             names = _Names((word,))
-            keys = {job.key for job in planned if names.take(job)}
-            found = [each for each in among if each.key in keys]
+            for job in planned:
+                names.take(job)
+            found = [each for each in among if each.key in names.keys_of(word)]
         if not found:
             raise InputRefused(
                 f"{one_clean_line(word, 80)}: names no job that is meant here",
@@ -85,40 +95,48 @@ def fits(text: str, word: str) -> bool:
 
 
 class _Names:
-    """The words, and which of them have named a Job so far."""
+    """The words, and the Jobs that they have named so far. What a word names exactly, it means: a
+    name that looks like a glob is not one as well."""
 
     def __init__(self, words: tuple[str, ...]) -> None:
         self.words = words
-        self._exact = {word: word for word in words}
+        self._exact = {word: [word] for word in words}
         for word in words:
             stem, suffix = posixpath.splitext(word)
             if suffix in SUFFIXES.values():
-                self._exact.setdefault(stem, word)
+                self._exact.setdefault(stem, []).append(word)
         self._keys = [word for word in words if _KEY.fullmatch(word)]
         self._globs = [
             (word, re.compile(fnmatch.translate(word)))
             for word in words
             if any(sign in word for sign in "*?[")
         ]
-        self._found: dict[str, set[str]] = {}
+        self._named: dict[str, set[str]] = {}
+        self._matched: dict[str, set[str]] = {}
 
-    def take(self, job: Job) -> bool:
-        """Whether any word names the Job."""
+    def take(self, job: Job) -> None:
+        """Note which words name the Job."""
         key = job.key
         outputs = [job.output_path(index) for index in range(job.images_wanted)]
-        said = {word for word in self._keys if key.startswith(word)}
-        said.update(self._exact[at] for at in (job.source.name, *outputs) if at in self._exact)
+        said = [word for word in self._keys if key.startswith(word)]
+        for at in (job.source.name, *outputs):
+            said += self._exact.get(at, ())
+        for word in said:
+            self._named.setdefault(word, set()).add(key)
         if self._globs:
             pictures = [path + suffix for path in outputs for suffix in SUFFIXES.values()]
             places = (job.source.name, *outputs, *pictures)
-            said.update(word for word, glob in self._globs if any(map(glob.match, places)))
-        for word in said:
-            self._found.setdefault(word, set()).add(key)
-        return bool(said)
+            for word, glob in self._globs:
+                if any(map(glob.match, places)):
+                    self._matched.setdefault(word, set()).add(key)
+
+    def keys_of(self, word: str) -> set[str]:
+        """The keys of the Jobs that a word names."""
+        return self._named.get(word) or self._matched.get(word) or set()
 
     def refuse(self, option: str) -> None:
         """Raises InputRefused for what names no Job, or is not clear."""
-        missed = [word for word in self.words if word not in self._found]
+        missed = [word for word in self.words if not self.keys_of(word)]
         if missed:
             shown = ", ".join(one_clean_line(word, 80) for word in missed[:3])
             more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
@@ -128,5 +146,5 @@ class _Names:
                 "of either, or @FILE of them",
             )
         for word in self._keys:
-            if len(self._found[word]) > 1:
+            if len(self.keys_of(word)) > 1:
                 raise InputRefused(f"{option} {word}: several keys begin so; write more digits")
