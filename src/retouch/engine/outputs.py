@@ -50,6 +50,7 @@ class Outputs:
 
     def __init__(self, folder: Path, secrets_in_replies: tuple[str, ...] = ()) -> None:
         self.folder = folder
+        self._root = f"{folder}/"
         self._secrets = secrets_in_replies
         self._durable: set[str] = set()  # folders that this process has made
 
@@ -170,7 +171,7 @@ class Outputs:
         if _leads_out(path):
             return False
         try:
-            status = os.lstat(f"{self.folder}/{path}")
+            status = os.lstat(self._root + path)
         except (OSError, ValueError):
             return False
         return stat.S_ISREG(status.st_mode) and status.st_size == size

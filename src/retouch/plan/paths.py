@@ -87,7 +87,9 @@ class OutputPaths:
 
     `index_is_told_apart`: equal paths but for the index are equal only if the indexes are.
     `crowded` holds the places of sources whose names differ in their suffix alone: they go by
-    `full`, which keeps it.
+    `full`, which keeps it. `is_job_then_source`: every path begins with the same number of parts
+    that hang on model and prompt alone, and goes on with those of the source alone, so that two are
+    equal only if both halves are.
     """
 
     parts: tuple[Template, ...]
@@ -96,7 +98,14 @@ class OutputPaths:
     full: tuple[Template, ...] = ()
     crowded: frozenset[str] = frozenset()
 
+    is_job_then_source: bool = field(init=False, repr=False, compare=False)
     _of_job: dict[tuple[object, ...], str] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        kinds = [_OF_A_JOB.isdisjoint(part.names) for part in self.parts]
+        of_job = [part for part, of_source in zip(self.parts, kinds, strict=True) if not of_source]
+        is_so = kinds == sorted(kinds) and all(_OF_A_JOB.issuperset(each.names) for each in of_job)
+        object.__setattr__(self, "is_job_then_source", is_so)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -105,6 +114,8 @@ class OutputPaths:
 
     def of(self, columns: Mapping[str, str]) -> SourcePaths:
         """The paths of one source's pictures. KeyError for a column the source does not have."""
+        if self.is_job_then_source and (tail := self.tail(columns)):
+            return SourcePaths((), columns, self._of_job, (self, tail))
         found: list[str | Template] = []
         for part in self._parts_of(columns):
             if part.parts == _PARENT:
@@ -118,19 +129,11 @@ class OutputPaths:
                 found.append(part)
         return SourcePaths(tuple(_runs(found)), columns, self._of_job)
 
-    @property
-    def is_job_then_source(self) -> bool:
-        """Whether every path begins with the same number of parts that hang on model and prompt
-        alone, and goes on with those of the source alone: so that two are equal only if both
-        halves are."""
-        kinds = [_OF_A_JOB.isdisjoint(part.names) for part in self.parts]
-        of_job = [part for part, of_source in zip(self.parts, kinds, strict=True) if not of_source]
-        return kinds == sorted(kinds) and all(_OF_A_JOB.issuperset(each.names) for each in of_job)
-
     def head(self, model: str, prompt: str) -> str:
         """What hangs on model and prompt, where that is what every path begins with."""
         of_job = [part for part in self.parts if not _OF_A_JOB.isdisjoint(part.names)]
-        return SourcePaths(tuple(_runs([*of_job, "x"])), {}).render(model, prompt)
+        done = [_as_folder(_rendered_for(part, _NOTHING, model, prompt)) for part in of_job]
+        return "".join(f"{folder}/" for folder in ["images", *done])
 
     def tail(self, columns: Mapping[str, str]) -> str:
         """What follows it: the source's own. KeyError for a column the source does not have."""
@@ -212,15 +215,23 @@ def _as_folder(part: str) -> str:
 class SourcePaths:
     """One source's paths: what hangs on the source alone is rendered, the rest waits.
 
-    `of_job` remembers, for all sources, what hangs on model and prompt alone.
+    `of_job` remembers, for all sources, what hangs on model and prompt alone; `halves`: what knows
+    that, and the source's own, where a path is no more than both.
     """
 
     runs: tuple[str | Run, ...]
     columns: Mapping[str, str]
     of_job: dict[tuple[object, ...], str] = field(default_factory=dict, repr=False, compare=False)
+    halves: tuple[OutputPaths, str] | None = None
 
     def render(self, model: str, prompt: str) -> str:
         """The path below the outputs folder, without suffix, `{index}` left for the picture's."""
+        if self.halves is not None:
+            paths, tail = self.halves
+            head = self.of_job.get((model, prompt))
+            if head is None:
+                head = self.of_job[model, prompt] = paths.head(model, prompt)
+            return head + tail
         return "/".join(
             [
                 run if isinstance(run, str) else self._run(run, at, model, prompt)
@@ -234,7 +245,7 @@ class SourcePaths:
         known = self.of_job.get(place)
         if known is not None:
             return known
-        done = [self._part(part, model, prompt) for part in run]
+        done = [_rendered_for(part, self.columns, model, prompt) for part in run]
         text = "/".join(
             [*map(_as_folder, done[:-1]), done[-1] if is_last else _as_folder(done[-1])]
         )
@@ -242,10 +253,12 @@ class SourcePaths:
             self.of_job[place] = text
         return text
 
-    def _part(self, part: Template, model: str, prompt: str) -> str:
-        if len(part.parts) == 1 and part.parts[0] in _WHOLE:
-            return fit_part(model if part.parts[0] == _WHOLE[0] else prompt)
-        return _rendered(part, self.columns, {"model": model, "prompt": prompt})
+
+def _rendered_for(part: Template, columns: Mapping[str, str], model: str, prompt: str) -> str:
+    """One part of a Job's path."""
+    if len(part.parts) == 1 and part.parts[0] in _WHOLE:
+        return fit_part(model if part.parts[0] == _WHOLE[0] else prompt)
+    return _rendered(part, columns, {"model": model, "prompt": prompt})
 
 
 def _rendered(part: Template, columns: Mapping[str, str], of_job: Mapping[str, str]) -> str:

@@ -30,7 +30,7 @@ from retouch.job import (
 )
 from retouch.manifest import Combine, Model
 from retouch.plan.choosing import drawn, fits
-from retouch.plan.columns import in_all
+from retouch.plan.columns import batched, in_all
 from retouch.plan.paths import OutputPaths
 from retouch.plan.prompts import Variant
 
@@ -297,8 +297,11 @@ class Lane:
             for source in self.sources:
                 yield source, for_all
             return
-        for source in self.sources:
-            yield source, _each_once([each.of(source) for each in fitting])
+        for sources in batched(self.sources):
+            columns = [source.columns for source in sources]
+            rows = zip(*[each.all(columns) for each in fitting], strict=True)
+            for source, row in zip(sources, rows, strict=True):
+                yield source, _each_once(row)
 
     @property
     def fits_all(self) -> bool:
@@ -330,7 +333,7 @@ class Lane:
         return ((draw, fitting[place]) for draw, place in enumerate(places))
 
 
-def _each_once(wanted: list[Rendering]) -> list[Rendering]:
+def _each_once(wanted: Sequence[Rendering]) -> Sequence[Rendering]:
     """Renderings without those whose text an earlier one has."""
     if len({each.prompt.text for each in wanted}) == len(wanted):
         return wanted
@@ -436,9 +439,15 @@ class Renderer:
 
     def of(self, source: Source) -> Rendering:
         """The prompt rendered for one source. KeyError for a name that has no value."""
+        return self.fixed or self._of_text(self.text(source))
+
+    def all(self, columns: Sequence[Mapping[str, str]]) -> list[Rendering]:
+        """The same for many sources, by their columns."""
         if self.fixed is not None:
-            return self.fixed
-        text = self.text(source)
+            return [self.fixed] * len(columns)
+        return list(map(self._of_text, self.texts(columns)))
+
+    def _of_text(self, text: str) -> Rendering:
         known = self._known.get(text)
         if known is None:
             if len(self._known) >= TEXTS_KNOWN:
