@@ -192,7 +192,7 @@ DID: list[tuple[str, list[AnyRecord], str, str, str]] = [
     ("not charged, by the user's word", [started(1), word(charged=False)], "open+ free", "", ""),
     ("the user's later word takes the place of the former",
      [started(1), word(amount=SAID), word(charged=False), word(amount=SAID)],
-     "open+ charged=0.4 free<charged charged=0.4!<free", "", ""),
+     "open+ charged=0.4 free<charged charged=0.4<free", "", ""),
     ("a word without an amount, and then one", [started(1), word(), word(amount=SAID)],
      "open+ open charged=0.4", "", ""),
     ("a word with an amount, and then one without", [started(1), word(amount=SAID), word()],

@@ -164,6 +164,20 @@ class Charges:
         take = _TAKEN.get(type(record))
         return None if take is None else take(self, record)
 
+    def begin(self, record: Begun) -> Charge:
+        """Open the Charge of an Attempt whose first Record this is."""
+        charge = self.open[record.key, record.attempt] = Charge(record)
+        self._last.open(record.key, record.attempt)
+        return charge
+
+    def bring(self, record: Done) -> Charge:
+        """Settle the Charge of an Attempt that was begun, and no more, by this one's cost."""
+        place = record.key, record.attempt
+        charge = self.open.pop(place)
+        charge.standing = "settled"
+        self._last.charge(*place)
+        return charge
+
     def follow(
         self, records: Iterable[AnyRecord], shared: int = 0
     ) -> Iterator[tuple[int, AnyRecord, Posting | None]]:
@@ -206,7 +220,7 @@ class Charges:
     def _started(self, record: Started) -> Posting:
         charge = self.open.get((record.key, record.attempt))
         if charge is None:
-            return Posting(self._open(record), True, "open")
+            return Posting(self.begin(record), True, "open")
         charge.standing = "unknown"
         return Posting(charge, False, "open")
 
@@ -287,12 +301,7 @@ class Charges:
             return charge, False
         if record.attempt <= self._last.last(record.key):
             return None, False
-        return self._open(record), True
-
-    def _open(self, record: Begun) -> Charge:
-        charge = self.open[record.key, record.attempt] = Charge(record)
-        self._last.open(record.key, record.attempt)
-        return charge
+        return self.begin(record), True
 
     def _settle(
         self,

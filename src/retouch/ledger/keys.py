@@ -25,6 +25,13 @@ class Keys:
     def __len__(self) -> int:
         return len(self._digests) // _KEY_BYTES
 
+    def expect(self, count: int) -> None:
+        """Make room for so many Keys before there are any: else it is made anew as they come."""
+        if not self._digests:
+            while self._mask < 2 * count:
+                self._mask = 4 * self._mask + 3
+            self._slots = array("I", bytes(4 * (self._mask + 1)))
+
     def key(self, number: int) -> str:
         """The Key of a number."""
         odd = self._odd_keys.get(number) if self._odd_keys else None

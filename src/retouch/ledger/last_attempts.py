@@ -1,7 +1,7 @@
-"""By Key the last Attempt and whether one was charged: of millions, in 8 bytes a Key.
+"""By Key the last Attempt and whether one was charged: of millions, in 16 bytes a Key.
 
-A Job's Records lie close together, so that the latest Keys are in a dict; now and then it becomes a
-sorted array of numbers. Only an Attempt after a Job's first looks into those: few are.
+What happens is written down in order, and looked at only when somebody asks: few do, of an Attempt
+after a Job's first, or of a Record that comes late.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 
-LATEST = 50_000
+LATEST = 100_000  # of what happened, not sorted yet
 _KEY_BITS = (1 << 56) - 1  # of a million Keys, with a chance of one in a million, two are alike
 _BYTE = 8
+_MOST = 127  # Attempts that a byte has room for, doubled
 
 
 class LastAttempts:
@@ -19,13 +20,18 @@ class LastAttempts:
     was charged; 0 for a Key that is not known."""
 
     def __init__(self) -> None:
-        self._latest: dict[int, int] = {}
+        self._log = array("Q")
+        self._looked = 0  # at so many of the log
+        self._latest: dict[int, int] = {}  # of these
         self._former: list[array[int]] = []
+        self._sorted = 0  # so many of the former
+        self._repeated: dict[int, int] = {}  # Keys of more than one Attempt, and their last
 
     def copy(self) -> LastAttempts:
         """The same, on its own from now on."""
         other = LastAttempts()
-        other._latest, other._former = dict(self._latest), list(self._former)
+        other._log, other._former = self._log[:], list(self._former)
+        other._sorted, other._repeated = self._sorted, dict(self._repeated)
         return other
 
     def last(self, key: str) -> int:
@@ -35,34 +41,43 @@ class LastAttempts:
     def open(self, key: str, attempt: int) -> None:
         """Note an Attempt that begins."""
         short = hash(key) & _KEY_BITS
-        latest = self._latest
-        known = latest.get(short, 0)
-        if attempt > known >> 1:
-            latest[short] = attempt << 1 | known & 1
-            if len(latest) >= LATEST:
-                self._put_away()
+        if attempt > 1:
+            self._repeated[short] = max(attempt, self._repeated.get(short, 0))
+            attempt = min(attempt, _MOST)
+        self._log.append(short << _BYTE | attempt << 1)
+        if len(self._log) >= LATEST:
+            self._put_away()
 
     def charge(self, key: str, attempt: int) -> bool:
         """Note that an Attempt was charged; whether one of the same Job was before."""
         short = hash(key) & _KEY_BITS
-        latest = self._latest.get(short, 0)
-        if latest & 1:
-            return True
-        self._latest[short] = (latest or attempt << 1) | 1
-        return attempt > 1 and bool(self._known(short, of_former=True) & 1)
+        is_again = False
+        if attempt > 1 or short in self._repeated:
+            is_again = bool(self._known(short) & 1)
+        self._log.append(short << _BYTE | min(attempt, _MOST) << 1 | 1)
+        return is_again
 
-    def _known(self, short: int, *, of_former: bool = False) -> int:
-        last = 0 if of_former else self._latest.get(short, 0)
-        charged = last & 1
-        for numbers in self._former:
+    def _known(self, short: int) -> int:
+        for number in self._log[self._looked :]:
+            of = number >> _BYTE
+            known, more = self._latest.get(of, 0), number & 0xFF
+            self._latest[of] = max(known, more) | (known | more) & 1
+        self._looked = len(self._log)
+        last = max(self._latest.get(short, 0), self._repeated.get(short, 0) << 1)
+        charged = self._latest.get(short, 0) & 1
+        for numbers in self._all_sorted():
             at = bisect_left(numbers, short << _BYTE)
-            if at < len(numbers) and numbers[at] >> _BYTE == short:
-                found = numbers[at] & 0xFF
-                last, charged = max(last, found), charged | found & 1
+            while at < len(numbers) and numbers[at] >> _BYTE == short:
+                last, charged = max(last, numbers[at] & 0xFE), charged | numbers[at] & 1
+                at += 1
         return last | charged
 
+    def _all_sorted(self) -> list[array[int]]:
+        for at in range(self._sorted, len(self._former)):
+            self._former[at] = array("Q", sorted(self._former[at]))
+        self._sorted = len(self._former)
+        return self._former
+
     def _put_away(self) -> None:
-        """What does not fit into a byte stays: nobody makes a hundred Attempts."""
-        fits = (short << _BYTE | known for short, known in self._latest.items() if known < 256)
-        self._former.append(array("Q", sorted(fits)))
-        self._latest = {short: known for short, known in self._latest.items() if known >= 256}
+        self._former.append(self._log)
+        self._log, self._latest, self._looked = array("Q"), {}, 0

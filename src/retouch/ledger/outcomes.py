@@ -223,6 +223,10 @@ class Outcomes(Mapping[str, Outcome]):
         self._whole[key] = outcome
         self._states[number] = _WHOLE
 
+    def expect(self, count: int) -> None:
+        """Make room for so many Jobs, before there are any."""
+        self._keys.expect(count)
+
     def begin(self, record: Started, where: Position) -> bool:
         """Note a Job's first Attempt, whose Charge is open; False where it is not the Job's first
         Record, or stands nowhere, and `put` is to say it."""

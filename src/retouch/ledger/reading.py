@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -28,6 +29,7 @@ FIRST_PREV = "0" * 16
 _NOTHING_READ = (0, 0, b"", 0, False, 0, False, 0)  # as an End, and where the last line begins
 _NO_RECORD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _BUFFER_BYTES = 1 << 18
+_JOB_BYTES = 1536  # of its lines, about
 _KEY = b'"key":"'  # as records are written; a string's own quotes are escaped
 
 
@@ -239,9 +241,12 @@ def take_in(reader: Reader, state: Replay) -> int:
     """Replay a ledger, one of the parts that `state` is of; its base among them. Raises what
     reading raises."""
     base = state.lines.part(reader.path)
-    apply, where = state.apply, reader.where
+    take = state.take
+    with suppress(OSError):
+        state.outcomes.expect(reader.path.stat().st_size // _JOB_BYTES)
     with uncollected():
         for record in reader:
-            apply(record, where(base))
+            reached = reader._reached
+            take(record, position(base, reached[7], reached[2]))
     state.lines.reach(base, reader.end.size)
     return base

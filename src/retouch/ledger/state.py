@@ -72,6 +72,24 @@ class Replay(Spending):
             self._of_run(record)
         return posting
 
+    def take(self, record: AnyRecord, where: Position) -> None:
+        """The same for who asks no more of it: what most Records say, a Job's first Attempt that
+        begins, or that brings pictures at a cost, is taken in a shorter way."""
+        if type(record) is Started:
+            if self.outcomes.begin(record, where):
+                self._charges.begin(record)
+                return
+        elif (
+            type(record) is Done and record.cost is not None and self.outcomes.finish(record, where)
+        ):
+            charge, kept = self._charges.bring(record), len(record.files)
+            begun = charge.begun
+            self.totals.pay(record.cost, begun.model, begun.at[:10])
+            self._observe(record, charge, kept)
+            self.totals.count(record.usage, kept)
+            return
+        self.apply(record, where)
+
     def _of_run(self, record: AnyRecord) -> None:
         """Take in what is about no Job."""
         match record:
