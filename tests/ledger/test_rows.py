@@ -195,7 +195,7 @@ def test_one_picture_is_known_without_its_record(
     for number, each in enumerate(lived):
         key, digest = key_of(number), bytes.fromhex(key_of(number))
         outcome = state.outcomes.get(key)
-        fits = each.attempt <= 255 and len(each.files) <= 255
+        fits = outcome is not None and outcome.attempt <= 255 and len(each.files) <= 255
         is_done = outcome is not None and outcome.state == "done" and fits
         assert state.outcomes.is_done(digest) == is_done
         only = expected_of(outcome) if outcome is not None and fits else None
