@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,190 @@ def test_a_file_that_cannot_be_written_harms_nothing(tmp_path: Path) -> None:
     _run(lambda: _spend(told.notices(tmp_path), _total(), costs=["9"]))
     assert told.at == ["80%"]
     assert len(told.said) == 1
+
+
+# --- Documents, whole ----------------------------------------------------------------------------
+
+
+def without_time(document: dict[str, Any]) -> dict[str, Any]:
+    """A document but for its moment, which is one of now."""
+    moment = datetime.strptime(document.pop("time"), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    assert abs(datetime.now(UTC) - moment) < timedelta(minutes=5)
+    return document
+
+
+def test_the_document_of_a_budget_says_all_of_it(tmp_path: Path) -> None:
+    """Which, of what model and day, how much, in amounts with six digits."""
+    told = Told()
+    cap = Cap(
+        "the budget of gemini", _cny("10"), counts_history=True, day="2026-11-29", model="gemini"
+    )
+    _run(lambda: _spend(told.notices(tmp_path), cap, costs=["8.25"]))
+    [found] = told.documents
+    assert without_time(found) == {
+        "event": "budget",
+        "at": "80%",
+        "text": "cats: 80 % of the budget of gemini are passed: 8.25 CNY of 10.00 CNY counted",
+        "manifest": "cats",
+        "run": "run-1",
+        "virtual": False,
+        "budget": {
+            "name": "the budget of gemini", "model": "gemini", "day": "2026-11-29",
+            "currency": "CNY", "limit": "10.000000", "counted": "8.250000", "left": "1.750000",
+        },
+    }  # fmt: skip
+    assert list(found) == ["event", "at", "text", "manifest", "run", "virtual", "budget"]
+
+
+def test_the_document_of_a_budget_that_is_reached(tmp_path: Path) -> None:
+    """Nothing is left of it, also where more was counted; virtual money is said to be."""
+    told = Told()
+    notices = told.notices(tmp_path, is_virtual=True)
+    _run(lambda: _spend(notices, _total("10.5"), costs=["1"]))
+    [found] = told.documents
+    assert without_time(found) == {
+        "event": "budget",
+        "at": "100%",
+        "text": "cats: the budget in total is reached: 10.50 CNY of 10.00 CNY counted "
+        "(virtual)",
+        "manifest": "cats",
+        "run": "run-1",
+        "virtual": True,
+        "budget": {
+            "name": "the budget in total", "model": None, "day": None, "currency": "CNY",
+            "limit": "10.000000", "counted": "10.500000", "left": "0.000000",
+        },
+    }  # fmt: skip
+
+
+def _ended(told: Told, folder: Path, ending: Ending) -> dict[str, Any]:
+    _run(lambda: told.notices(folder).end(ending))
+    return without_time(told.documents[-1])
+
+
+def test_the_document_of_an_end_says_all_of_it(tmp_path: Path) -> None:
+    """Every count and every currency; what is unknown beside what is confirmed."""
+    usd = Money(Decimal("1.5"), "USD")
+    ending = Ending(
+        "finished", 1, {"failed": 1200, "done": 3}, {"CNY": _cny("0.5"), "USD": usd},
+        {"CNY": _cny("0.2"), "USD": usd},
+    )  # fmt: skip
+    assert _ended(Told(), tmp_path, ending) == {
+        "event": "end",
+        "at": "end",
+        "text": "cats: finished: 3 done, 1,200 failed; 0.5000 CNY, 1.50 USD confirmed, up to "
+        "0.2000 CNY unknown, up to 1.50 USD unknown",
+        "manifest": "cats",
+        "run": "run-1",
+        "virtual": False,
+        "outcome": "finished",
+        "exit_code": 1,
+        "counts": {"failed": 1200, "done": 3},
+        "cost": {
+            "confirmed": {"CNY": "0.500000", "USD": "1.500000"},
+            "unknown_high": {"CNY": "0.200000", "USD": "1.500000"},
+        },
+        "reason": None,
+    }
+
+
+def test_the_document_of_an_end_without_work_and_of_one_with_a_reason(tmp_path: Path) -> None:
+    found = _ended(Told(), tmp_path, Ending("finished", 0, {}, {}, {}))
+    assert found["text"] == "cats: finished: no jobs; nothing confirmed"
+    assert (found["counts"], found["cost"]) == ({}, {"confirmed": {}, "unknown_high": {}})
+    reason = BudgetReached("the budget is reached")
+    found = _ended(Told(), tmp_path, Ending("stopped", 6, {"done": 1}, {}, {}, reason))
+    assert found["text"] == "cats: stopped (the budget is reached): 1 done; nothing confirmed"
+    assert (found["reason"], found["exit_code"]) == ("the budget is reached", 6)
+
+
+def test_what_was_told_is_on_file_by_budget_and_day(tmp_path: Path) -> None:
+    """In order; a day's marks give way to the next day's, another budget's stay, and all of it can
+    be read by people."""
+
+    def told_of(*caps: Cap) -> list[dict[str, Any]]:
+        _run(lambda: _spend(Told().notices(tmp_path), *caps, costs=[]))
+        text = (tmp_path / NOTIFIED_FILE).read_text()
+        assert text == json.dumps(json.loads(text), indent=2) + "\n"
+        found: list[dict[str, Any]] = json.loads(text)
+        return found
+
+    def mark(budget: str, limit: str, day: str | None, percent: int) -> dict[str, Any]:
+        return {"budget": budget, "limit": limit, "day": day, "percent": percent}
+
+    def daily(day: str) -> Cap:
+        return Cap("b", _cny("1"), Decimal("0.9"), counts_history=True, day=day)
+
+    first = [
+        mark("a", "10.000000 CNY", None, 80), mark("a", "10.000000 CNY", None, 100),
+        mark("b", "1.000000 CNY", "2026-11-29", 80),
+    ]  # fmt: skip
+    assert told_of(daily("2026-11-29"), _total("10", name="a")) == first
+    assert told_of(daily("2026-11-29"), _total("10", name="a")) == first
+    second = [*first[:2], mark("b", "1.000000 CNY", "2026-11-30", 80)]
+    assert told_of(daily("2026-11-30")) == second
+    assert told_of(_total("8.4", "10.5", name="a")) == [
+        *first[:2], mark("a", "10.500000 CNY", None, 80), second[2],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "{}", '[{"budget": 5}]', "[1]", "\x00"])
+def test_a_file_that_says_nothing_is_as_none(tmp_path: Path, text: str) -> None:
+    """And is written anew."""
+    (tmp_path / NOTIFIED_FILE).write_text(text)
+    told = Told()
+    _run(lambda: _spend(told.notices(tmp_path), _total(), costs=["9"]))
+    assert told.at == ["80%"]
+    assert json.loads((tmp_path / NOTIFIED_FILE).read_text()) == [
+        {"budget": "the budget in total", "limit": "10.000000 CNY", "day": None, "percent": 80}
+    ]
+
+
+def test_a_file_may_be_called_otherwise(tmp_path: Path) -> None:
+    told = Told()
+    notices = told.notices(tmp_path, file="notified.1-of-2.json")
+    _run(lambda: _spend(notices, _total(), costs=["9"]))
+    assert (tmp_path / "notified.1-of-2.json").exists()
+    assert not (tmp_path / NOTIFIED_FILE).exists()
+
+
+def test_a_notice_that_is_not_taken_is_said_in_one_line(tmp_path: Path) -> None:
+    """With the reason; the first alone."""
+
+    async def refused() -> str | None:
+        return f"hooks.example.com: HTTP 500\n{KEY}"
+
+    told = Told(refused)
+    _run(lambda: _spend(told.notices(tmp_path), _total(), costs=["8.5", "1.5"], wait=30))
+    [said] = told.said
+    assert said.startswith("run.notify: hooks.example.com: HTTP 500 ")
+    assert said.endswith("; the run goes on")
+    assert KEY not in said
+
+
+def test_a_notice_that_takes_too_long_is_said(tmp_path: Path) -> None:
+    told = Told(_never)
+    _run(lambda: told.notices(tmp_path).end(Ending("finished", 0, {}, {}, {})))
+    assert told.said == ["run.notify: not taken within 10 s; the run goes on"]
+
+
+@pytest.mark.parametrize(
+    ("counted", "limit", "is_told"),
+    [("7.999999", "10", False), ("8", "10", True), ("0", "0", False), ("0.8", "1", True)],
+)
+def test_a_threshold_is_passed_at_its_very_amount(
+    tmp_path: Path, counted: str, limit: str, is_told: bool
+) -> None:
+    """Of a budget of nothing none is."""
+    told = Told()
+    notices = told.notices(tmp_path, at=("80%",))
+    _run(lambda: _spend(notices, _total(counted, limit), costs=[]))
+    assert bool(told.documents) == is_told
+
+
+def test_thresholds_are_told_highest_first_and_lower_ones_never_after(tmp_path: Path) -> None:
+    """Whatever their order in the manifest, and each word once."""
+    told = Told()
+    notices = told.notices(tmp_path, at=("90%", "50%", "90%", "100%", "end"))
+    _run(lambda: _spend(notices, _total(), costs=["9", "0.5", "0.5"]))
+    assert told.at == ["90%", "100%"]

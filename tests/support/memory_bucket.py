@@ -11,7 +11,7 @@ import anyio
 
 from retouch.storage.bucket_errors import Action, BucketFault, Why
 from retouch.storage.bucket_url import BucketURL
-from retouch.storage.buckets import Bucket, Put, Stat, Traffic
+from retouch.storage.buckets import Bucket, Buckets, Put, Stat, Traffic
 
 FOLDER = BucketURL("s3", "box", "out/cats")
 Hinder = Callable[[str, str], None]
@@ -97,3 +97,15 @@ class MemoryBucket(Bucket):
     ) -> str:
         self._ask("write", url)
         return super().put_over(url, data, media_type, etag=etag)
+
+
+class OneBucket(Buckets):
+    """The buckets of a run that knows one."""
+
+    def __init__(self, bucket: MemoryBucket) -> None:
+        super().__init__()
+        self.bucket = bucket
+
+    def at(self, url: BucketURL) -> Bucket:
+        assert (url.scheme, url.bucket) == (FOLDER.scheme, FOLDER.bucket)
+        return self.bucket

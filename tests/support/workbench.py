@@ -19,6 +19,7 @@ from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
 from retouch.engine.context import Alone, JobEnd, Resources
 from retouch.engine.links import Links
+from retouch.engine.mirror import Mirror
 from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Choice, Selection, open_shelves
 from retouch.engine.summary import RunOptions, Summary
@@ -29,6 +30,7 @@ from retouch.ledger.decision import NOTHING_REDONE, Redo
 from retouch.ledger.records import AnyRecord
 from retouch.ledger.state import Replay, replay
 from retouch.manifest import Limits, Model, Poll, Price, RunSettings
+from retouch.storage.buckets import Buckets
 from retouch.threads import Threads, in_place
 from retouch.transport import ApiKey, Connection, Transport, open_transport
 from tests.support.provider import Provider, png
@@ -163,6 +165,8 @@ class Bench:
     sharing: Alone = field(default_factory=Alone)
     fallback_urls: tuple[str, ...] = ()
     links: Links | None = None
+    buckets: Buckets | None = None
+    mirror: Mirror | None = None
 
     async def run(
         self,
@@ -204,6 +208,8 @@ class Bench:
                     keep_text=self.keep_text,
                     sharing=self.sharing,
                     links=self.links,
+                    buckets=self.buckets,
+                    mirror=self.mirror,
                 ),
                 run_options=run_options or RunOptions(seed=7),
                 observer=self.observer,

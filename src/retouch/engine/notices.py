@@ -157,7 +157,7 @@ class Notices:
         await self._deliver("end", "end", text, document)
 
     async def _deliver_what_is_due(self) -> None:
-        while not self._is_closing:
+        while self._due or not self._is_closing:
             await self._wake.wait()
             self._wake = anyio.Event()
             while self._due:

@@ -1,0 +1,287 @@
+"""A lane that is counted while it is gone through: in the end its counts are those of counting it
+before, whatever the ledger says, and each Job's turn comes once, what is done already last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from retouch.engine import late
+from retouch.engine.late import LateCount, counted, counted_late
+from retouch.engine.outputs import Outputs
+from retouch.engine.selection import LaneCount, Selection, choices, tally
+from retouch.job import Job
+from retouch.ledger import read
+from retouch.ledger.decision import NOTHING_REDONE, Redo, Send, Skip
+from retouch.ledger.records import AnyRecord, FileRecord, Resolved, TaskAccepted
+from retouch.ledger.state import replay
+from retouch.manifest import Model
+from tests.support.ledgers import begins, done, failed, started, unknown, write
+from tests.support.workbench import GEMINI, TestLane, lane
+
+WHAT = ("new", "done", "gone", "failed", "billed", "unknown", "charged", "passing")
+KINDS = st.lists(st.sampled_from(WHAT), min_size=1, max_size=25)
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A lane that can be gone through quickly, as a plan's can."""
+
+    of: TestLane
+    copies_count: int = 0
+    rejected: frozenset[str] = frozenset()
+
+    @property
+    def model(self) -> Model:
+        return self.of.model
+
+    @property
+    def capabilities(self) -> Any:
+        return self.of.capabilities
+
+    @property
+    def jobs_count(self) -> int:
+        return self.of.jobs_count
+
+    def jobs(self) -> Iterator[Job]:
+        return self.of.jobs()
+
+    def copies(self) -> Iterator[Job]:
+        return iter(())
+
+    def asked(self, limit: int | None = None) -> Any:
+        raise NotImplementedError
+
+    def jobs_but(self, is_passed: Callable[[bytes], bool]) -> Iterator[Job | None]:
+        for job in self.of.jobs():
+            yield None if is_passed(bytes.fromhex(job.key)) else job
+
+    def some(self, count: int) -> Iterator[Job]:
+        step = max(1, self.jobs_count // count)
+        return iter(self.of.all_jobs[::-1][::step])
+
+
+def records_of(job: Job, what: str, folder: Path) -> list[AnyRecord]:
+    """What the ledger says of a Job."""
+    words: dict[str, Any] = {
+        "key": job.key, "model": job.model, "prompt": job.prompt.id, "source": job.source.name
+    }  # fmt: skip
+    began = started(0, **words)
+    path = f"{job.output_path(0)}.png"
+    if what == "done":
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(b"8 bytes.")
+    file = FileRecord(
+        path=path, sha256="0" * 64, bytes=8, media_type="image/png", width=1, height=1
+    )
+    charged = Resolved(key=job.key, attempt=1, verdict="charged", at=began.at)
+    said: dict[str, list[AnyRecord]] = {
+        "new": [],
+        "done": [began, done(0, files=(file,), **words)],
+        "gone": [began, done(0, files=(file,), **words)],
+        "failed": [began, failed(0, **words)],
+        "billed": [began, failed(0, "yes", **words)],
+        "passing": [began, failed(0, final=False, **words)],
+        "unknown": [began, unknown(0, **words)],
+        "charged": [began, unknown(0, **words), charged],
+    }
+    return said[what]
+
+
+def set_up(
+    what: list[str], folder: Path, redo: Redo = NOTHING_REDONE
+) -> tuple[Passed, Callable[[], Selection]]:
+    """A lane of Jobs of which the ledger says so, and how each is chosen about."""
+    jobs = lane(GEMINI, len(what))
+    given_records: list[AnyRecord] = [begins()]
+    for job, word in zip(jobs.all_jobs, what, strict=True):
+        given_records += records_of(job, word, folder)
+
+    write(folder / "ledger.jsonl", given_records)
+
+    def selection() -> Selection:
+        return Selection(read(folder / "ledger.jsonl"), Outputs(folder), redo=redo)
+
+    return Passed(jobs), selection
+
+
+def numbers(count: LaneCount) -> dict[str, Any]:
+    """A count, but for its lane and how it came to be."""
+    return {
+        each.name: getattr(count, each.name) for each in fields(LaneCount) if each.name != "lane"
+    }
+
+
+def late_of(passed: Passed) -> LateCount:
+    return LateCount(passed, _done=bytearray(passed.jobs_count))
+
+
+quick = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@quick
+@given(KINDS, st.integers(0, 60))
+def test_counted_late_is_counted_before(
+    tmp_path_factory: pytest.TempPathFactory, what: list[str], taken: int
+) -> None:
+    """However far a run came: to its end, or to some Job of either round."""
+    passed, selection = set_up(what, tmp_path_factory.mktemp("late"))
+    expected = numbers(tally(passed.of, selection()))
+    count = late_of(passed)
+    for _, found in zip(range(taken), count.choices(selection()), strict=False):
+        assert found is None or isinstance(found[0], Job)
+    count.complete(selection())
+    assert numbers(count) == expected
+    count.complete(selection())
+    assert numbers(count) == expected
+
+
+@quick
+@given(KINDS)
+def test_every_jobs_turn_comes_once_what_is_done_last(
+    tmp_path_factory: pytest.TempPathFactory, what: list[str]
+) -> None:
+    """In the plan's order, with the choices that looking at it before would make; None where one
+    was passed over; a count is whole when the last turn has come."""
+    passed, selection = set_up(what, tmp_path_factory.mktemp("late"))
+    chosen = {job.key: choice for job, choice in choices(passed.of, selection())}
+    is_done = [word in ("done", "gone") for word in what]
+    jobs = passed.of.all_jobs
+    expected: list[Any] = [
+        None if over else (job, chosen[job.key]) for job, over in zip(jobs, is_done, strict=True)
+    ]
+    expected += [(job, chosen[job.key]) for job, over in zip(jobs, is_done, strict=True) if over]
+    count = late_of(passed)
+    assert list(count.choices(selection())) == expected
+    assert numbers(count) == numbers(tally(passed.of, selection()))
+
+
+def test_each_job_is_counted_before_its_turn(tmp_path: Path) -> None:
+    """So that whoever is told of a Job finds it counted."""
+    passed, selection = set_up(["failed", "done", "passing", "done"], tmp_path)
+    count = late_of(passed)
+    seen = [(count.failed, count.done, count.to_send) for _ in count.choices(selection())]
+    assert seen == [(1, 0, 0), (1, 0, 0), (1, 0, 1), (1, 0, 1), (1, 1, 1), (1, 2, 1)]
+    assert count.has_work is True
+
+
+def test_a_lane_that_cannot_be_gone_through_quickly_is_not_counted_late(tmp_path: Path) -> None:
+    jobs = lane(GEMINI, 1)
+    selection = Selection(replay([begins()]), Outputs(tmp_path))
+    with pytest.raises(TypeError, match="only a lane that can be gone through quickly"):
+        next(iter(LateCount(jobs).choices(selection)))
+
+
+# --- Which lanes are ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(late, "LARGE", 4)
+
+
+BEGUN = ["done", "new", "done", "new"]
+
+
+@pytest.mark.usefixtures("_small")
+def test_a_large_lane_that_was_begun_is_counted_late(tmp_path: Path) -> None:
+    """Nothing of it is counted yet; how much is to be sent is told by a sample."""
+    passed, selection = set_up(BEGUN, tmp_path)
+    found = counted_late(passed, selection())
+    assert found is not None
+    assert numbers(found) == numbers(LaneCount(passed))
+    assert (found.expected, found.lane, found.has_work) == (2, passed, True)
+    assert len(list(found.choices(selection()))) == 6
+    again = counted(passed, selection())
+    assert isinstance(again, LateCount)
+    assert again.expected == 2
+
+
+@pytest.mark.usefixtures("_small")
+def test_how_many_are_expected_is_by_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of twelve Jobs four are looked at, of which three are to be sent: nine."""
+    monkeypatch.setattr(late, "SAMPLE", 4)
+    what = ["new"] * 12
+    what[5] = "done"
+    passed, selection = set_up(what, tmp_path)
+    found = counted_late(passed, selection())
+    assert found is not None
+    assert found.expected == 9
+    what[5], what[6] = "new", "done"
+    passed, selection = set_up(what, tmp_path / "other")
+    found = counted_late(passed, selection())
+    assert found is not None
+    assert found.expected == 12
+
+
+def _out(job: Job) -> list[AnyRecord]:
+    return [
+        started(0, key=job.key, model=job.model, prompt=job.prompt.id, source=job.source.name),
+        TaskAccepted(key=job.key, attempt=1, task="task-1", at=started(0).at),
+    ]
+
+
+@pytest.mark.usefixtures("_small")
+@pytest.mark.parametrize(
+    "why",
+    ["few", "copies", "rejected", "blank", "tasks", "missing", "keys", "slow", "none", "last done"],
+)
+def test_what_must_be_known_before_is_counted_before(tmp_path: Path, why: str) -> None:
+    """Fewer Jobs, further places, rejected pictures, a first run, Tasks that are out, what is asked
+    for again, a stream that knows no short way, and a last Job that is not to be sent."""
+    what = {"few": ["done", "done", "new"], "last done": ["new", "done", "new", "done"]}.get(
+        why, BEGUN
+    )
+    job = lane(GEMINI, 4).all_jobs[0]
+    redo = {
+        "missing": Redo(missing=True), "keys": Redo(keys=frozenset({job.key})),
+    }.get(why, NOTHING_REDONE)  # fmt: skip
+    passed, selection = set_up(what, tmp_path, redo)
+    chosen: Any = selection()
+    given_lane: Any = passed
+    if why == "copies":
+        given_lane = Passed(passed.of, copies_count=1)
+    elif why == "rejected":
+        given_lane = Passed(passed.of, rejected=frozenset({job.key}))
+    elif why == "blank":
+        chosen = Selection(replay([begins()]), Outputs(tmp_path / "nowhere"))
+    elif why == "tasks":
+        chosen = Selection(replay([begins(), *_out(job)]), Outputs(tmp_path))
+        assert chosen.state.tasks_out
+    elif why == "slow":
+        given_lane = passed.of
+    elif why == "none":
+        given_lane = _Nothing(passed.of)
+    assert counted_late(given_lane, chosen) is None
+
+
+class _Nothing(Passed):
+    """One whose Jobs hang on other sources: none can be looked at quickly."""
+
+    def some(self, count: int) -> Iterator[Job]:
+        return iter(())
+
+
+@pytest.mark.usefixtures("_small")
+def test_what_is_not_counted_late_is_counted(tmp_path: Path) -> None:
+    passed, selection = set_up(["new", "done", "new", "done"], tmp_path)
+    found = counted(passed, selection())
+    assert type(found) is LaneCount
+    assert (found.done, found.to_send) == (2, 2)
+
+
+def test_the_last_job_says_that_there_is_work(tmp_path: Path) -> None:
+    """What a run waits for: a Job that is sent."""
+    passed, selection = set_up(["done", "failed", "new"], tmp_path)
+    turns = [found for found in late_of(passed).choices(selection()) if found is not None]
+    assert [type(choice) for _, choice in turns] == [Skip, Send, Skip]

@@ -1,0 +1,189 @@
+"""What goes out for a Job: objects in buckets as they were planned or not at all, links in place of
+bytes; and pictures as they are made are in the mirror too. In virtual time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from retouch.engine.mirror import Copied, Mirror
+from retouch.job import Picture
+from retouch.ledger.records import Done, Failed
+from retouch.manifest import Limits
+from retouch.storage import bucket_lease
+from tests.support.memory_bucket import FOLDER, MemoryBucket, OneBucket, fault
+from tests.support.provider import Provider, png
+from tests.support.workbench import GEMINI, KLING, Bench, filed, lane
+
+pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
+DATA = png("in a bucket")
+ADDRESS = f"{FOLDER}/in.png"
+
+
+def in_bucket(digest: str = "", **more: object) -> Picture:
+    """A picture that lies in a bucket; by its SHA-256, if by nothing else."""
+    digest = digest or f"sha256:{hashlib.sha256(DATA).hexdigest()}"
+    return Picture(digest, media_type="image/png", object=ADDRESS, **more)  # type: ignore[arg-type]
+
+
+def work_with(folder: Path, data: bytes = DATA) -> Bench:
+    bucket = MemoryBucket()
+    bucket.place("in.png", data)
+    return Bench(folder, Provider(), buckets=OneBucket(bucket))
+
+
+def sent(work: Bench) -> str:
+    """What the provider was sent for the first Job."""
+    return json.dumps(work.provider.posts[0].body)
+
+
+def why_not(work: Bench) -> str:
+    """Why the one Job was not sent: nothing was, and it may be sent another time."""
+    assert not work.provider.posts
+    [record] = work.records_of(Failed)
+    assert (record.error.kind, record.final, record.billed) == ("bad_request", False, "no")
+    return record.error.message
+
+
+async def test_an_object_is_sent_whole_as_it_was_planned(in_memory: Path) -> None:
+    """By its SHA-256."""
+    work = work_with(in_memory)
+    await work.run([lane(GEMINI, 1, file=in_bucket())])
+    assert base64.b64encode(DATA).decode() in sent(work)
+    assert len(work.records_of(Done)) == 1
+
+
+async def test_an_object_is_known_by_its_etag_too(in_memory: Path) -> None:
+    """As a plan has it that read the beginning alone: with its size."""
+    work = work_with(in_memory)
+    assert work.buckets is not None
+    _, stat = work.buckets.at(FOLDER).get(FOLDER / "in.png", 10**6)
+    etag = stat.etag.strip('"')
+    await work.run([lane(GEMINI, 1, file=in_bucket(f"etag:{etag}:{len(DATA)}"))])
+    assert base64.b64encode(DATA).decode() in sent(work)
+    (in_memory / "other").mkdir()
+    other = work_with(in_memory / "other")
+    await other.run([lane(GEMINI, 1, file=in_bucket(f"etag:{etag}:{len(DATA) + 1}"))])
+    assert why_not(other) == (f"not sent: {ADDRESS} has changed since it was planned; run again")
+
+
+async def test_an_object_that_has_changed_is_not_sent(in_memory: Path) -> None:
+    work = work_with(in_memory, png("another"))
+    await work.run([lane(GEMINI, 1, file=in_bucket())])
+    assert why_not(work) == f"not sent: {ADDRESS} has changed since it was planned; run again"
+
+
+async def test_an_object_that_is_no_whole_picture_is_not_sent(in_memory: Path) -> None:
+    """Cut short, or something else; told as what it is."""
+    for number, data in enumerate((DATA[:-20], b"<html>hello")):
+        (in_memory / f"{number}").mkdir()
+        work = work_with(in_memory / f"{number}", data)
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        await work.run([lane(GEMINI, 1, file=in_bucket(digest))])
+        said = why_not(work)
+        assert said.startswith(f"not sent: {ADDRESS} is no whole picture: it is ")
+        assert said.endswith(", or cut short")
+
+
+async def test_an_object_is_turned_into_what_its_model_takes(in_memory: Path) -> None:
+    """A transform reads it whole; what is no picture is refused there."""
+    work = work_with(in_memory)
+    await work.run([lane(GEMINI, 1, file=in_bucket(transforms=("convert",)))])
+    assert len(work.records_of(Done)) == 1
+    assert base64.b64encode(DATA).decode() not in sent(work)
+
+
+@pytest.mark.parametrize("why", ["missing", "denied", "unreachable"])
+async def test_an_object_that_cannot_be_read_is_not_sent(in_memory: Path, why: str) -> None:
+    """The bucket's own words; another run may send it."""
+
+    def hinder(what: str, _key: str) -> None:
+        if what == "get":
+            raise fault(why)  # type: ignore[arg-type]
+
+    work = work_with(in_memory)
+    assert isinstance(work.buckets, OneBucket)
+    work.buckets.bucket.hinder = hinder
+    await work.run([lane(GEMINI, 1, file=in_bucket())])
+    assert why_not(work) == f"not sent: the store is {why}"
+
+
+async def test_an_object_that_nobody_can_reach_is_not_sent(in_memory: Path) -> None:
+    """A run that was given no buckets."""
+    work = Bench(in_memory, Provider())
+    await work.run([lane(GEMINI, 1, file=in_bucket())])
+    assert why_not(work) == (
+        "not sent: an object is to be read, and nobody says how its bucket is reached"
+    )
+
+
+async def test_an_object_is_read_once_for_jobs_that_follow_one_another(in_memory: Path) -> None:
+    """Its bytes are at hand for a moment."""
+    work = work_with(in_memory)
+    await work.run([lane(GEMINI, 5, file=in_bucket(), limits=Limits(concurrency=1))])
+    assert isinstance(work.buckets, OneBucket)
+    assert len(work.provider.posts) == 5
+    assert work.buckets.bucket.count("get", "in.png") < 5
+
+
+@dataclass
+class Linked:
+    """Makes links, and notes of what."""
+
+    asked: list[tuple[Picture, bytes]] = field(default_factory=list)
+
+    async def of(self, picture: Picture, data: bytes) -> str:
+        self.asked.append((picture, data))
+        return 'https://links.example.com/"x"?a=b'
+
+
+async def test_a_picture_that_goes_by_link_is_sent_as_one(in_memory: Path) -> None:
+    """The link stands where its bytes would, as JSON has it; they are handed to who makes it."""
+    (in_memory / "out").mkdir()
+    links = Linked()
+    work = Bench(in_memory / "out", Provider(), links=links)
+    picture = filed(in_memory)
+    by_link = Picture(**{
+        name: getattr(picture, name) for name in Picture.__struct_fields__ if name != "by_link"
+    }, by_link=True)  # fmt: skip
+    await work.run([lane(KLING, 1, file=by_link)])
+    assert json.loads(sent(work))["image"] == 'https://links.example.com/"x"?a=b'
+    assert links.asked == [(by_link, (in_memory / "filed.png").read_bytes())]
+
+
+async def test_without_a_way_to_make_links_nothing_that_needs_one_is_sent(
+    in_memory: Path,
+) -> None:
+    work = Bench(in_memory, Provider())
+    picture = filed(in_memory)
+    by_link = Picture(picture.digest, file=picture.file, media_type="image/png", by_link=True)
+    await work.run([lane(KLING, 1, file=by_link)])
+    assert why_not(work) == "not sent: a link to a picture is needed, and there is no `publish`"
+
+
+async def test_what_a_run_makes_is_in_its_mirror(
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every picture once it is kept; and what is taken over from elsewhere."""
+    monkeypatch.setattr(bucket_lease, "SETTLE_SECONDS", 0.0)
+    bucket = MemoryBucket()
+    folder = in_memory / "cats"
+    folder.mkdir()
+    mirror = Mirror(bucket, FOLDER, folder, say=lambda _: None)
+    mirror.begin("cats")
+    work = Bench(folder, Provider(), mirror=mirror)
+    await work.run([lane(GEMINI, 3, n=2)])
+    here = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in (folder / "images").rglob("*.png")
+    }
+    assert len(here) == 6
+    there = {name: data for name, data in bucket.objects().items() if name.startswith("images/")}
+    assert there == here
+    assert mirror.copied == Copied(put=6)
+    assert mirror.finish(quick=False) == Copied(put=6)
