@@ -148,7 +148,7 @@ async def test_a_task_is_polled_where_it_was_taken(in_memory: Path) -> None:
     """At an endpoint that the manifest names no more: said, told as accepted, nothing asked."""
     given = lane(KLING, 1)
     job = given.all_jobs[0]
-    words = {"key": job.key, "model": KLING, "prompt": "white", "source": "0.png"}
+    words: dict[str, Any] = {"key": job.key, "model": KLING, "prompt": "white", "source": "0.png"}
     taken = alone(job, endpoint="http://127.0.0.9/v1")
     write(in_memory / "ledger.jsonl", [begins(), started(0, **words), taken])
     work = Bench(in_memory, Provider())

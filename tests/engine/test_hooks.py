@@ -32,23 +32,47 @@ def test_a_late_command_is_killed_with_its_children(
     """A shell that waits for a child of its own: neither is left behind."""
     monkeypatch.setattr("retouch.engine.hooks.NOTICE_SECONDS", 1.0)
     kept = tmp_path / "pids"
-    hook = CommandHook(("sh", "-c", f"sleep 300 & echo $! $$ > {kept}; wait"), dict(os.environ))
+    hook = CommandHook(("sh", "-c", f"sleep 30 & echo $! $$ > {kept}; wait"), dict(os.environ))
     begin = time.monotonic()
     problem = anyio.run(hook, Notice(b"{}", "cats: 80 %"))
     assert problem == "sh did not end within 1 s and was killed"
-    assert time.monotonic() - begin < 60
+    assert time.monotonic() - begin < 25
     pids = [int(word) for word in kept.read_text().split()]
-    patience = time.monotonic() + 20
+    patience = time.monotonic() + 3
     while any(map(_is_alive, pids)) and time.monotonic() < patience:
         time.sleep(0.05)
     assert not any(map(_is_alive, pids))
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("size", [10, 1 << 20])
-def test_a_command_need_not_read_what_it_is_told(size: int) -> None:
+def test_a_command_need_not_read_what_it_is_told(size: int, backend: str) -> None:
     """It closes its stdin at once: no broken pipe reaches the run."""
     hook = CommandHook(("sh", "-c", "exec <&-; exit 0"), dict(os.environ))
-    assert anyio.run(hook, Notice(b"x" * size, "a line")) is None
+    assert anyio.run(hook, Notice(b"x" * size, "a line"), backend=backend) is None
+
+
+def test_a_command_that_is_broken_off_is_gone(tmp_path: Path) -> None:
+    """A run that is cancelled: it and its children, at once."""
+    kept = tmp_path / "pids"
+    hook = CommandHook(("sh", "-c", f"sleep 30 & echo $! $$ > {kept}; wait"), dict(os.environ))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(hook, Notice(b"{}", "a line"))
+            with anyio.fail_after(20):
+                while not (kept.exists() and kept.read_text().endswith("\n")):  # noqa: ASYNC110
+                    await anyio.sleep(0)
+            group.cancel_scope.cancel()
+
+    begin = time.monotonic()
+    anyio.run(main)
+    assert time.monotonic() - begin < 25
+    pids = [int(word) for word in kept.read_text().split()]
+    patience = time.monotonic() + 3
+    while any(map(_is_alive, pids)) and time.monotonic() < patience:
+        time.sleep(0.02)
+    assert not any(map(_is_alive, pids))
 
 
 def test_a_command_with_a_nul_byte_is_said() -> None:
@@ -61,7 +85,9 @@ def test_a_command_with_a_nul_byte_is_said() -> None:
 # --- Commands ------------------------------------------------------------------------------------
 
 
-def test_a_command_is_told_the_document_and_the_line(tmp_path: Path) -> None:
+def test_a_command_is_told_the_document_and_the_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """By standard input and by RETOUCH_TEXT, besides the environment it is given; in a session of
     its own, its output nowhere."""
     kept, line = tmp_path / "kept", tmp_path / "line"
@@ -74,6 +100,7 @@ def test_a_command_is_told_the_document_and_the_line(tmp_path: Path) -> None:
     hook = CommandHook(("sh", "-c", script), environment)
     assert anyio.run(hook, Notice(document, "cats: 80 %; $HOME")) is None
     assert kept.read_bytes() == document
+    assert capfd.readouterr() == ("", "")
     told, session = line.read_text().rsplit("|", 1)
     assert told == "cats: 80 %; $HOME|given"
     assert int(session) not in (0, os.getsid(0))

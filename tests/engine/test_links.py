@@ -331,7 +331,7 @@ def test_a_link_to_the_world_is_fine(host: str) -> None:
 # --- Rehearsed -----------------------------------------------------------------------------------
 
 
-def test_rehearsed_links_are_files_by_their_digest(tmp_path: Path) -> None:
+def test_the_links_of_a_rehearsal_are_files_by_their_digest(tmp_path: Path) -> None:
     """Written whole and once; the rehearsal service answers them below its root."""
     folder = tmp_path / "a/b"
     made = RehearsedLinks(folder, "http://127.0.0.1:9/links")

@@ -207,6 +207,7 @@ def test_a_file_that_cannot_be_written_harms_nothing(tmp_path: Path) -> None:
 
 def without_time(document: dict[str, Any]) -> dict[str, Any]:
     """A document but for its moment, which is one of now."""
+    assert document["time"].endswith("Z")
     moment = datetime.strptime(document.pop("time"), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     assert abs(datetime.now(UTC) - moment) < timedelta(minutes=5)
     return document

@@ -48,14 +48,15 @@ class CommandHook:
         """Why it did not end well, if it did not; killed with its children where it is late."""
         name = self.command[0]
         try:
-            process = await anyio.open_process(
-                self.command,
-                stdin=PIPE,
-                stdout=DEVNULL,
-                stderr=DEVNULL,
-                env={**self.environment, "RETOUCH_TEXT": notice.text},
-                start_new_session=True,
-            )
+            with anyio.CancelScope(shield=True):  # begun is known by its number, to be ended
+                process = await anyio.open_process(
+                    self.command,
+                    stdin=PIPE,
+                    stdout=DEVNULL,
+                    stderr=DEVNULL,
+                    env={**self.environment, "RETOUCH_TEXT": notice.text},
+                    start_new_session=True,
+                )
         except (OSError, ValueError) as error:
             return f"{name} cannot be started: {error}"
         code = None
@@ -63,17 +64,15 @@ class CommandHook:
             with anyio.move_on_after(NOTICE_SECONDS):
                 if process.stdin is not None:
                     # A command may ignore its standard input.
-                    with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+                    with suppress(anyio.BrokenResourceError, OSError):
                         await process.stdin.send(notice.document)
-                    with suppress(OSError):
                         await process.stdin.aclose()
                 code = await process.wait()
         finally:
             if code is None:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-            with anyio.CancelScope(shield=True):
-                await process.aclose()
+            await process.aclose()
         if code is None:
             return f"{name} did not end within {NOTICE_SECONDS:g} s and was killed"
         return f"{name} ended with {code}" if code else None

@@ -118,7 +118,7 @@ class RehearsedLinks:
 
 def refuse_unreachable(link: str) -> None:
     """Raises Refused for a link that leads to this machine or a private network."""
-    host = urlsplit(link).hostname or ""
+    host = str(urlsplit(link).hostname)
     try:
         is_private = not ip_address(host).is_global
     except ValueError:
@@ -136,7 +136,7 @@ def probe(link: str) -> str:
     """Why a link gives no picture, without the link; "" if it does. Blocks."""
     parts = urlsplit(link)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=PROBE_SECONDS)
+    connection = kind(str(parts.hostname), parts.port, timeout=PROBE_SECONDS)
     try:
         target = f"{parts.path}?{parts.query}"
         connection.request("GET", target, headers={"Range": "bytes=0-0", "Accept": "image/*"})

@@ -255,13 +255,12 @@ def _amounts(sums: Mapping[str, Money]) -> dict[str, str]:
 def _read(path: Path) -> set[_Mark]:
     """What was told by earlier runs; a file that cannot be read says nothing."""
     try:
-        return set(msgspec.json.decode(read_regular(path) or b"[]", type=list[_Mark]))
+        data = read_regular(path)
+        return set(msgspec.json.decode(data, type=list[_Mark])) if data else set()
     except (OSError, UnreadableFile, msgspec.MsgspecError):
         return set()
 
 
 def _write(path: Path, marks: set[_Mark]) -> None:
-    ordered = sorted(
-        marks, key=lambda each: (each.budget, each.limit, each.day or "", each.percent)
-    )
+    ordered = sorted(marks, key=lambda each: (each.budget, each.limit, each.percent))
     replace_whole(path, msgspec.json.format(msgspec.json.encode(ordered)) + b"\n")
