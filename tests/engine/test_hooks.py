@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from retouch.engine.hooks import CommandHook, URLHook
@@ -61,8 +62,8 @@ def test_a_command_that_is_broken_off_is_gone(tmp_path: Path) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(hook, Notice(b"{}", "a line"))
             with anyio.fail_after(20):
-                while not (kept.exists() and kept.read_text().endswith("\n")):  # noqa: ASYNC110
-                    await anyio.sleep(0)
+                while not (kept.exists() and kept.read_text().endswith("\n")):
+                    await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()
 
     begin = time.monotonic()
