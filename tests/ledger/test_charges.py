@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from retouch.ledger import Reader, last_attempts
 from retouch.ledger.charges import Charge, Charges, Posting
@@ -16,6 +17,7 @@ from retouch.ledger.last_attempts import LastAttempts
 from retouch.ledger.records import (
     AmountRecord,
     AnyRecord,
+    CostRecord,
     Done,
     ErrorRecord,
     Failed,
@@ -280,6 +282,41 @@ def test_the_records_of_some_keys_do_again_what_they_did(shared: int) -> None:
             begun = [i for i, r in enumerate(records) if isinstance(r, Started) and (
                 r.key, r.attempt) == (record.key, record.attempt)]  # fmt: skip
             assert whole.owns(record) == (begun[0] >= shared)
+
+
+def test_where_there_is_no_copy_nothing_is_shared() -> None:
+    """The first line counts too."""
+    records: list[AnyRecord] = [started(1), done(1)]
+    followed = list(Charges().follow(records))
+    assert [(line, told_of(posting)) for line, _, posting in followed] == [
+        (1, "open+"), (2, "charged=0.2715321"),
+    ]  # fmt: skip
+    again = list(Charges().again(records, {key_of(1)}))
+    assert again == [(record, posting) for _, record, posting in followed]
+
+
+def test_what_it_cost_may_be_told_by_another_price() -> None:
+    """By a word on the Record and its Charge, in the place of what the ledger says; where that has
+    none it is uncounted, or of unknown price."""
+    asked: list[tuple[object, Charge]] = []
+
+    def twice(record: Done | Failed, charge: Charge) -> CostRecord | None:
+        asked.append((record, charge))
+        cost = record.cost
+        return cost and replace(cost, amount=str(2 * Decimal(cost.amount)))
+
+    charges = Charges(twice)
+    records: list[AnyRecord] = [
+        started(1), done(1), started(2), failed(2, "yes"), started(3, ceiling=None),
+        done(3, cost=None), started(4), failed(4, "no"),
+    ]  # fmt: skip
+    did = [told_of(charges.apply(record)) for record in records]
+    assert did == [
+        "open+", "charged=0.5430642", "open+", "uncounted", "open+", "charged=None", "open+",
+        "free",
+    ]  # fmt: skip
+    assert [record for record, _ in asked] == [records[1], records[3], records[5]]
+    assert [charge.begun for _, charge in asked] == [records[0], records[2], records[4]]
 
 
 def test_many_attempts_are_put_away_and_found(monkeypatch: pytest.MonkeyPatch) -> None:

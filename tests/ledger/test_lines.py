@@ -262,6 +262,18 @@ def test_every_picture_that_a_line_names_is_on_record(
         assert sorted(known.paths()) == sorted([name for each in paths for name in each] * 2)
 
 
+def test_names_come_as_the_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece at a time: a ledger of gigabytes is never held whole."""
+    known = Lines()
+    laid(tmp_path / "a", [done(number) for number in range(20)], known)
+    monkeypatch.setattr(lines, "_CHUNK_BYTES", NEAR)
+    reads, names = Reads(monkeypatch), known.paths()
+    assert next(names) == "images/0.png"
+    assert len(reads.lengths) <= 2
+    assert list(names) == [f"images/{number}.png" for number in range(1, 20)]
+    assert sum(reads.lengths) == (tmp_path / "a").stat().st_size
+
+
 @given(st.lists(st.lists(WILD, max_size=6), max_size=4), st.lists(WILD, max_size=4))
 def test_names_are_known_by_their_hashes(parts: list[list[str]], others: list[str]) -> None:
     """As a list of them knows them, however they were taken in and whatever was asked between."""

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from retouch.errors import LedgerDamaged, LedgerTaken, Refused, StorageFailed
 from retouch.ledger import Ledger, Reader, digest_of, open_ledger, possession, read
 from retouch.ledger.head import Head, read_head
-from retouch.ledger.possession import Possession
+from retouch.ledger.possession import Lost, Possession, refuse_displaced, set_aside, taken
 from retouch.ledger.records import AnyRecord, Done, RunBegins, Started, Unknown
 from retouch.ledger.salvage import salvage
 from retouch.storage.durable import replace_whole
@@ -172,3 +172,134 @@ def test_whoever_took_the_folder_over_is_named(tmp_path: Path) -> None:
     os.close(descriptor)
     assert lost is not None
     assert (lost.how, lost.is_elsewhere) == (f"it was taken over by {rival.said}", False)
+
+
+def test_how_a_ledger_was_lost_is_seen_in_the_file_itself(tmp_path: Path) -> None:
+    """At its path, by its inode and by its length, which alone tells what is in no file any more;
+    and it is ours where it ends where we left it."""
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(b"0123456789")
+    descriptor = os.open(path, os.O_RDWR)
+    ours = Possession(descriptor, path)
+    found = {size: ours.lost(size) for size in (9, 10, 11)}
+    assert found == {
+        9: Lost("somebody else writes in it"),
+        10: None,
+        11: Lost("it was cut while the run wrote it", is_elsewhere=True, is_cut=True),
+    }
+    replaced = Lost("it was replaced while the run wrote it", is_elsewhere=True)
+    path.rename(tmp_path / "former")
+    path.symlink_to(tmp_path / "former")
+    assert ours.lost(10) == replaced
+    path.unlink()
+    path.write_bytes(b"0123456789")
+    assert ours.lost(10) == replaced
+    path.unlink()
+    assert ours.lost(10) == Lost("it was removed while the run wrote it", is_elsewhere=True)
+    os.close(descriptor)
+
+
+def test_what_the_user_is_told_says_how_it_goes_on() -> None:
+    """By where what stood in the ledger is now."""
+    path, aside = Path("out/ledger.1-of-2.jsonl"), Path("out/displaced-r.1-of-2.jsonl")
+    for lost, hint in (
+        (Lost("HOW"), f"let one run write in an outputs folder at a time; how this one ended is in "
+                      f"{aside}"),
+        (Lost("HOW", is_elsewhere=True),
+         f"what this run wrote is whole in {aside}: if no other run has written since, put it back "
+         "as ledger.1-of-2.jsonl"),
+        (Lost("HOW", is_elsewhere=True, is_cut=True),
+         f"what was cut off is lost, how this run ended is in {aside}: put it back as "
+         "ledger.1-of-2.jsonl and `retouch salvage` it"),
+    ):  # fmt: skip
+        told = taken(path, lost, aside)
+        assert (told.message, told.hint) == (f"{path}: HOW; nothing more was sent", hint)
+
+
+@pytest.mark.parametrize(
+    ("name", "ledger"),
+    [
+        ("displaced-r.1.jsonl", "ledger.jsonl"),
+        ("displaced-r.jsonl", "ledger.jsonl"),
+        ("displaced-r.1-of-2.jsonl", "ledger.1-of-2.jsonl"),
+        ("displaced-r.12-of-300.jsonl", "ledger.12-of-300.jsonl"),
+    ],
+)
+def test_the_end_that_lies_beside_a_ledger_is_named_with_its_place(
+    tmp_path: Path, name: str, ledger: str
+) -> None:
+    """Of several the first; whatever else lies there is none."""
+    for other in ("displaced-r.txt", "displaced.jsonl", "kept-displaced-r.jsonl"):
+        (tmp_path / other).touch()
+    refuse_displaced(tmp_path / "ledger.jsonl")
+    for each in (name, "displaced-s.jsonl", "displaced-t.jsonl"):
+        (tmp_path / each).touch()
+    with pytest.raises(LedgerDamaged) as told:
+        refuse_displaced(tmp_path / "ledger.2-of-2.jsonl")
+    assert told.value.message == (
+        f"{tmp_path / name}: a run lost its ledger, and wrote here how it ended"
+    )
+    assert told.value.hint == (
+        f"if nothing has been sent since, put it back as {ledger}; else move it away, and "
+        "`retouch resolve` what is unknown; nothing was sent"
+    )
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4, 1 << 20])
+def test_the_copy_holds_what_was_the_runs_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    """Of a part under that part's name, appended to and read; what was cut is not there."""
+    monkeypatch.setattr(possession, "_CHUNK_BYTES", chunk)
+    path, text = tmp_path / "ledger.1-of-2.jsonl", b"0123456789ab"
+    path.write_bytes(text)
+    descriptor, synced = os.open(path, os.O_RDWR), list[int]()
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
+    for run, size in (("whole", 12), ("some", 8), ("cut", 50), ("none", 0)):
+        copy, aside = set_aside(Possession(descriptor, path), size, run)
+        assert aside == tmp_path / f"displaced-{run}.1-of-2.jsonl"
+        assert aside.read_bytes() == text[:size]
+        assert {aside.stat().st_ino, tmp_path.stat().st_ino} <= set(synced)
+        os.lseek(copy, 0, os.SEEK_SET)
+        os.write(copy, b"more")
+        assert os.pread(copy, 99, 0) == aside.read_bytes() == text[:size] + b"more"
+        os.close(copy)
+        with pytest.raises(FileExistsError):
+            set_aside(Possession(descriptor, path), size, run)
+    os.close(descriptor)
+
+
+def test_a_copy_that_cannot_be_made_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full."""
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(b"0123456789")
+    descriptor = os.open(path, os.O_RDWR)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - they come and go
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        set_aside(Possession(descriptor, path), 10, "r")
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - the same
+    os.close(descriptor)
+
+
+def test_the_lock_is_the_ledgers_own(tmp_path: Path) -> None:
+    """Nobody else takes it while it is open, shared neither."""
+    path = tmp_path / "ledger.jsonl"
+    path.touch()
+    ours, theirs = (os.open(path, os.O_RDWR) for _ in range(2))
+    Possession(ours, path).take()
+    Possession(ours, path).take()
+    for how in (fcntl.LOCK_EX, fcntl.LOCK_SH):
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(theirs, how | fcntl.LOCK_NB)
+    with pytest.raises(Refused, match="another process has the ledger locked"):
+        Possession(theirs, path).take()
+    os.close(ours)
+    Possession(theirs, path).take()
+    os.close(theirs)

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from retouch.errors import LedgerDamaged, StorageFailed
 from retouch.ledger import FIRST_PREV, End, Reader, digest_of, reading
 from retouch.ledger.head import Head, head_path, read_head, write_head
-from retouch.ledger.records import AnyRecord, Reused, Unsent
+from retouch.ledger.records import AnyRecord, Reused, Unsent, decode
 from tests.support.ledgers import begins, done, file_of, key_of, started, write
 from tests.support.lives import ERROR
 
@@ -245,6 +245,33 @@ def test_records_are_found_as_far_as_the_last_reading_came(tmp_path: Path) -> No
     assert [number for number, _ in reader.of_keys(keys)] == [1, 2]
     path.unlink()
     assert list(reader.of_keys(keys)) == []
+
+
+def test_few_lines_are_parsed_for_a_few_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a million Jobs, seconds: those of the Keys, and what has none."""
+    path = write(tmp_path / "ledger.jsonl", [begins(), *map(started, range(50)), done(7)])
+    reader, times = Reader(path), 0
+    assert len(list(reader)) == 52
+
+    def counted(line: bytes) -> AnyRecord:
+        nonlocal times
+        times += 1
+        return decode(line)
+
+    monkeypatch.setattr(reading, "decode", counted)
+    assert [number for number, _ in reader.of_keys({key_of(7)})] == [9, 52]
+    assert times == 3
+
+
+@pytest.mark.parametrize("more", [b"XX", b"X", b"x", b"}", b"\0x", b"{"])
+def test_what_follows_a_last_line_without_newline_is_damage(tmp_path: Path, more: bytes) -> None:
+    """Only zeros may: somebody else wrote the rest."""
+    path = write(tmp_path / "ledger.jsonl", [started(1), started(2)])
+    path.write_bytes(path.read_bytes()[:-1] + more)
+    with pytest.raises(LedgerDamaged, match=r"jsonl:2: not a record"):
+        list(Reader(path))
 
 
 def test_a_disk_that_refuses_is_said_with_the_ledger(

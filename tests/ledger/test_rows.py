@@ -296,6 +296,13 @@ def test_whatever_three_records_say_of_a_job_that_was_begun(tmp_path: Path) -> N
             key for key, each in whole.outcomes.items()
             if isinstance(decide(key, each, lost=whole.lost_attempts(key)), Hold)  # type: ignore[arg-type]
         ]  # fmt: skip
+        assert list(state.unsettled()) == [
+            charge
+            for charge in whole.open_charges.values()
+            if charge.standing in ("unknown", "uncounted")
+            if not whole.outcomes[charge.key].is_polled
+            or whole.outcomes[charge.key].attempt != charge.attempt
+        ]
         assert state.totals == whole.totals
         assert state.counts() == whole.counts()
         assert +state.place_counts() == +whole.place_counts()

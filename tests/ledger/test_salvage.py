@@ -40,6 +40,7 @@ def the_one(found: Salvage) -> Unknown:
     (held,) = found.held
     assert held.error.code == SALVAGED
     assert held.error.kind == "broken_reply"
+    assert held.error.message == "named after the damage of a ledger that was salvaged"
     return held
 
 

@@ -281,11 +281,21 @@ DECISIONS: list[tuple[str, list[AnyRecord], list[Any]]] = [
      [HOLD, SEND, SEND, SEND]),
     ("failed, may pass, billed", [started(), failed(final=False, billed="yes")],
      [FAILED, SEND, FAILED, SEND]),
+    ("failed for good, perhaps billed", [started(), failed(billed="unknown")],
+     [HOLD, SEND, HOLD, SEND]),
+    ("failed for good, billed, nobody counted", [started(), failed(billed="yes")],
+     [FAILED, SEND, FAILED, SEND]),
+    ("failed for good, perhaps billed, the user says so",
+     [started(), failed(billed="unknown"), resolved()], [FAILED, SEND, FAILED, SEND]),
+    ("failed for good, perhaps billed, the user says not",
+     [started(), failed(billed="unknown"), resolved(charged=False)],
+     [FAILED, SEND, FAILED, SEND]),
     ("resolved: charged", [started(), unknown(), resolved()],
      [Skip("charged"), Skip("charged"), Skip("charged"), SEND]),
     ("resolved: not charged", [started(), unknown(), resolved(charged=False)], [SEND] * 4),
     ("done", [started(), done()], [Skip("done")] * 3 + [SEND]),
     ("unsent", [started(), UNSENT], [SEND] * 4),
+    ("delivered from elsewhere", [REUSED], [Skip("reused")] * 3 + [Send(1, "")]),
 ]  # fmt: skip
 
 
@@ -299,6 +309,7 @@ def test_what_is_done_again_is_what_was_asked_for(
     for redo, expected in zip(REDO.values(), decisions, strict=True):
         decided = decide("k", outcome, redo)
         if isinstance(decided, Send):
+            assert decided.reason == ("asked for" if redo.keys else outcome.state)
             decided = Send(decided.attempt, "")
         assert decided == expected
 

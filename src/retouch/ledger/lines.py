@@ -97,8 +97,8 @@ class Lines:
         for path, size in zip(self._paths, self._sizes, strict=True):
             rest = b""
             for chunk in self._chunks(path, size):
-                whole, newline, rest = (rest + chunk).rpartition(b"\n")
-                yield from _named(whole if newline else b"")
+                whole, _, rest = (rest + chunk).rpartition(b"\n")
+                yield from _named(whole)
             yield from _named(rest)
 
     def _body(self, part: int, offset: int) -> bytes:
@@ -157,9 +157,8 @@ class NamedPaths:
     among them is taken for one that is with a chance of one in 10^13."""
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
-        self._hashes = array("q")
+        self._hashes = array("q", map(hash, paths))
         self._is_sorted = False
-        self.add(paths)
 
     def add(self, paths: Iterable[str]) -> None:
         """Take in some more."""
@@ -191,4 +190,4 @@ class NamedPaths:
 def _named(lines: bytes) -> Iterator[str]:
     """The paths in whole lines. A quote within a string is escaped, so that none is mistaken."""
     for found in _PATH.findall(lines):
-        yield msgspec.json.decode(b'"%b"' % found) if b"\\" in found else found.decode()
+        yield msgspec.json.decode(b'"%b"' % found)

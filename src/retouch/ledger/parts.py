@@ -119,7 +119,7 @@ def in_order(
     """The Records of parts in their one order, each with its part's number and what it came with.
     When one is given, its part was read no further than it."""
     timed = (_timed(number, part) for number, part in enumerate(parts))
-    for _, number, beside, record in heapq.merge(*timed, key=lambda each: each[:2]):
+    for _, number, beside, record in heapq.merge(*timed):  # of no two the number is the same
         yield number, beside, record
 
 

@@ -104,7 +104,7 @@ class Reader:
                 for number, line in enumerate(islice(file, self._reached[0]), 1):
                     key = _key_of(line)
                     if key is None or key in wanted:
-                        record = decode(_unended(line)[0])  # the last may lack its newline
+                        record = decode(_unended(line))  # the last may lack its newline
                         if getattr(record, "key", None) in keys:
                             yield number, record
         except OSError as error:
@@ -210,8 +210,8 @@ def _bodies(file: BinaryIO) -> Iterator[tuple[list[bytes], int, bool]]:
             held = [bodies.pop()]
             yield bodies, 0, True
     if last := b"".join(held):
-        text, filling = _unended(last)
-        yield [text], filling, False
+        text = _unended(last)
+        yield [text], len(last) - len(text), False
 
 
 def _key_of(line: bytes) -> bytes | None:
@@ -221,11 +221,11 @@ def _key_of(line: bytes) -> bytes | None:
     return None if begin < len(_KEY) or b"\\" in key else key
 
 
-def _unended(line: bytes) -> tuple[bytes, int]:
+def _unended(line: bytes) -> bytes:
     """A last line without newline; if it is a whole record, without the zeros that stand in the
-    newline's place, which are counted."""
+    newline's place."""
     text = line.rstrip(b"\0")
-    return (text, len(line) - len(text)) if text.endswith(b"}") else (line, 0)
+    return text if text.endswith(b"}") else line
 
 
 def _newer_version(body: bytes) -> int | None:
