@@ -213,6 +213,7 @@ DID: list[tuple[str, list[AnyRecord], str, str, str]] = [
 def told_of(posting: Posting | None) -> str:
     if posting is None:
         return "-"
+    assert type(posting.is_new) is type(posting.is_again) is bool
     paid = f"={posting.paid.amount if posting.paid else None}"
     return "".join(
         (

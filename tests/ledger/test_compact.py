@@ -244,6 +244,22 @@ def test_a_record_that_was_changed_since_it_was_replayed_is_damage(tmp_path: Pat
     assert state.outcomes[key_of(1)].began is not None  # its own line is as it was
 
 
+def test_every_place_of_a_job_is_read_back_from_the_ledger(tmp_path: Path) -> None:
+    """None of them is kept: where the ledger was emptied, nothing answers."""
+    path = tmp_path / "ledger.jsonl"
+    records: list[AnyRecord] = [
+        Reused(key=key_of(number), source_ledger="other", files=(file_of(10 * number + at),))
+        for number in (1, 2)
+        for at in (1, 2, 3)
+    ]
+    state = replayed(path, records)
+    path.write_bytes(b"")
+    for number in (1, 2):
+        with pytest.raises(LedgerDamaged):
+            state.places(key_of(number))
+    assert len(state.recorded_paths()) == 0
+
+
 CHANGES: list[tuple[str, Callable[[Path], object]]] = [
     ("cut", lambda path: os.truncate(path, 700)),
     ("emptied", lambda path: path.write_bytes(b"")),

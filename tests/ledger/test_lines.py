@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from retouch.errors import LedgerDamaged, StorageFailed
 from retouch.ledger import Reader, lines
 from retouch.ledger.lines import NOWHERE, Lines, NamedPaths, Position
-from retouch.ledger.records import AnyRecord
+from retouch.ledger.records import AnyRecord, Done, Started
 from tests.support.ledgers import done, file_of, started, write
 
 NEAR, AHEAD = 1_000, 20_000
@@ -168,6 +168,27 @@ def test_a_line_that_was_changed_is_named_with_its_number(
     for number, place in enumerate(places[1:], 3):
         with pytest.raises(LedgerDamaged, match=rf"a:{number}: "):
             known.read(place)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"", b"\0", bytes(700)])
+def test_a_last_line_is_read_back_whatever_stands_for_its_newline(
+    tmp_path: Path, end: bytes
+) -> None:
+    """As a crash may leave it; what somebody else wrote after it makes it another line."""
+    path = write(tmp_path / "a", [started(1), done(1)])
+    text = path.read_bytes()[:-1]
+    for more in (end, end + b"x", b"XX"):
+        path.write_bytes(text + end)
+        known, reader = Lines(), Reader(path)
+        base = known.part(path)
+        places = [reader.where(base) for _ in reader]
+        path.write_bytes(text + more)
+        assert isinstance(known.read(places[0]), Started)
+        if more == end or b"\n" in more:
+            assert isinstance(known.read(places[1]), Done)
+        else:
+            with pytest.raises(LedgerDamaged, match=r"a:2: was changed"):
+                known.read(places[1])
 
 
 def test_what_is_no_record_any_more_is_damage_though_its_digest_is_right(tmp_path: Path) -> None:

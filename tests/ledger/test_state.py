@@ -426,6 +426,12 @@ def test_sent_again_within_what_may_be_lost_is_the_next_attempt() -> None:
     assert decide("k", lost, Redo(again=2), 2) == Send(3, PAY_AGAIN)
     assert decide("k", lost, Redo(again=1), 2) == Hold(2)
     assert decide("k", lost, Redo(again=0), 0) == Hold(2)
+    assert decide("k", lost, Redo(again=1), 0) == Send(3, PAY_AGAIN)
+    assert decide("k", lost, Redo(again=1), 1) == Send(3, PAY_AGAIN)
+    unsure = replay([started(), failed(final=False, billed="unknown")]).outcomes["k"]
+    assert decide("k", unsure, Redo(again=1), 0) == Send(2, PAY_AGAIN)
+    assert decide("k", unsure, Redo(again=0), 0) == Hold(1)
+    assert decide("k", unsure, Redo(again=1), 2) == Hold(1)
     unsent = replay([started(), unknown(), started(2), replace(UNSENT, attempt=2)]).outcomes["k"]
     assert decide("k", unsent, Redo(), 1) == Hold(2)
     assert decide("k", unsent, Redo(again=1), 1) == Send(3, PAY_AGAIN)

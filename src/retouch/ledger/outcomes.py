@@ -30,12 +30,12 @@ _BILLED: tuple[Billed | None, ...] = (None, "no", "yes", "unknown")
 _BEGIN, _END = f"<{POSITION_BYTES}s{POSITION_BYTES}sQ", "qIHBBBB"
 _PLACES = struct.Struct("<I")
 _ROW = struct.Struct(_BEGIN + _END)
-_NEW_ROW = struct.Struct(_BEGIN + _END + f"{_PLACES.size}x")
 _BEGIN_OF_ROW = struct.Struct(_BEGIN)
 _END_OF_ROW = struct.Struct("<" + _END)  # what is known once a Job has ended
 _ONLY = struct.Struct("<qI4xB")  # of that: its one picture
 _ENDS_AT = _BEGIN_OF_ROW.size
-_FLAGS, _ROW_BYTES = _ROW.size - 1, _NEW_ROW.size
+_FLAGS, _ROW_BYTES = _ROW.size - 1, _ROW.size + _PLACES.size
+_SENT_ROW = struct.Struct(f"{_BEGIN}{_FLAGS - _ENDS_AT}xB{_PLACES.size}x")
 _EMPTY_ROW = bytes(_ROW_BYTES)
 _DELIVERY = struct.Struct(f"<{POSITION_BYTES}sI?")
 _NOWHERE = bytes(POSITION_BYTES)
@@ -122,9 +122,9 @@ class Outcomes(Mapping[str, Outcome]):
         """All but the Jobs that surely are over: what is open, and what failed."""
         return self.numbered(iter(self._merged(self._whole.values(), _FAILED, _SENT)))
 
-    def open(self) -> Iterator[tuple[str, Outcome]]:
-        """The Jobs that are kept whole, or were sent: whatever is open is among them."""
-        return self.numbered(iter(self._merged(self._whole.values(), _SENT)))
+    def whole(self) -> Iterable[Outcome]:
+        """The Jobs that are kept whole: those with a Task that is out are among them."""
+        return self._whole.values()
 
     def of_state(self, state: State) -> Iterator[tuple[str, Outcome]]:
         """The Jobs in one state."""
@@ -177,7 +177,7 @@ class Outcomes(Mapping[str, Outcome]):
             self._sorted = array("Q", sorted(self._by_words()))
         short = _short((model, prompt, source))
         at = bisect_left(self._sorted, short)
-        while at < len(self._sorted) and self._sorted[at] - short < 1 << _NUMBER_BITS:
+        while at < len(self._sorted) and _shortened(self._sorted[at]) == short:
             number = self._sorted[at] & ((1 << _NUMBER_BITS) - 1)
             began = next(self.numbered(iter((number,))))[1].began
             if began and (began.model, began.prompt, began.source) == (model, prompt, source):
@@ -237,10 +237,10 @@ class Outcomes(Mapping[str, Outcome]):
         if number < 0:
             return False
         terms = record.terms
-        flags = _IS_CHARGED if terms is None or not terms.replaces else _IS_CHARGED | _REPLACES
+        flags = bool(terms is not None and terms.replaces) * _REPLACES
         words = hash((record.model, record.prompt, record.source)) & _HASH_BITS
         self._states.append(_SENT)
-        self._rows += _NEW_ROW.pack(where, where, words, 0, 0, 0, 1, 0, 0, flags)
+        self._rows += _SENT_ROW.pack(where, where, words, flags)
         self._sent[key] = number, record
         return True
 
@@ -372,11 +372,11 @@ class Outcomes(Mapping[str, Outcome]):
 
     def _on_file(self, number: int) -> Outcome:
         """The Outcome that a row tells of."""
+        if self._states[number] == _SENT:
+            return self._just_sent(number)
         (
             decided_at, began_at, _, stem_hash, size, _, attempt, pictures, suffix, flags,
         ) = _ROW.unpack_from(self._rows, number * _ROW_BYTES)  # fmt: skip
-        if self._states[number] == _SENT:
-            return self._just_sent(number)
         outcome = Outcome.on_file(
             ON_FILE[self._states[number] - 1],
             attempt,

@@ -300,7 +300,7 @@ class Replay(Spending):
     @property
     def tasks_out(self) -> int:
         """How many Tasks are on file that a run would still ask for."""
-        return sum(outcome.is_polled for _, outcome in self.outcomes.open())
+        return sum(outcome.is_polled for outcome in self.outcomes.whole())
 
     def unanswered(self) -> Iterator[tuple[str, Outcome]]:
         """Jobs whose last Attempt was begun and never answered for: after a crash, unknown."""
