@@ -116,7 +116,7 @@ class Lived:
             "unknown": [lost],
             "polled": [*task, lost],
         }  # fmt: skip
-        return [*before, *(task if self.task and self.end in ("done", "failed") else ()),
+        return [*before, *(task if self.task == "t" and self.end in ("done", "failed") else ()),
                 *ends[self.end]]  # fmt: skip
 
 
