@@ -71,6 +71,8 @@ def _may_be_empty(over: ast.expr) -> bool:
         return False
     if isinstance(over, ast.Name):
         return not over.id.isupper()
+    if isinstance(over, ast.Call) and called(over) == "enumerate":
+        return _may_be_empty(over.args[0])
     if isinstance(over, ast.Call) and called(over) == "zip":
         return not any(word.arg == "strict" for word in over.keywords)
     return called(over) not in ("range", "product")
