@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from retouch.cli.workspace import make_plan, open_workspace
+from retouch.costs.allowance import Need
 from retouch.engine.forecast import LaneForecast, forecast_lanes, highest, neighbours
 from retouch.engine.outputs import Outputs
 from retouch.engine.selection import Selection
@@ -15,6 +17,7 @@ from retouch.job import Job
 from retouch.ledger import read
 from retouch.ledger.records import AnyRecord
 from retouch.ledger.state import Replay
+from retouch.money import Money
 from tests.support.ledgers import begins, done, started, write
 from tests.support.priced import Priced, is_unknown, priced, was_done
 
@@ -111,3 +114,96 @@ def test_neighbours_are_the_readable_ledgers_of_the_same_provider(tmp_path: Path
     damaged.write_bytes(b"{}\n" + same.read_bytes())
     found = list(neighbours(own, tmp_path, [same, tmp_path / "none.jsonl"], "qiniu"))
     assert [list(state.outcomes) for state in found] == [[done(1).key]]
+
+
+# --- Whole values --------------------------------------------------------------------------------
+
+
+def test_a_forecast_is_the_same_whoever_listens(cats: Priced) -> None:
+    """New Jobs are counted and estimated without being made, or one by one: alike, also of some."""
+    cats.write(prompt="'a {stem} of its own'", n=2)
+    for limit in (None, 3, 1):
+        quick, slow = _forecast(cats, limit=limit), _forecast(cats, limit=limit, heard=[])
+        assert (quick.estimate, quick.seconds, quick.ceiling) == (
+            slow.estimate, slow.seconds, slow.ceiling,
+        )  # fmt: skip
+        for name in ("to_send", "reasons", "duplicates", "done", "held"):
+            assert getattr(quick.count, name) == getattr(slow.count, name)
+        assert quick.count.reasons == Counter(new=PICTURES)
+
+
+def test_reasons_stand_in_their_order(cats: Priced) -> None:
+    """By their words, however the plan's Jobs come."""
+    cats.fill([was_done, is_unknown])
+    cats.write(prompt="make it black")
+    found = _forecast(cats, heard=[])
+    assert list(found.count.reasons.items()) == [("new", 3), ("prompt changed", 2)]
+
+
+def test_a_lanes_need_is_told_by_the_job(cats: Priced) -> None:
+    """Likely and at most, in its own currency alone; what nobody can say is None."""
+    cats.write(price="{currency: CNY, per_image: 0.25}")
+    found = _forecast(cats)
+    assert found.need("CNY") == Need(5, Decimal("0.25"), Decimal("0.25"))
+    assert found.need("USD") == Need(5, None, None)
+    assert LaneForecast(found.count, found.estimate, None, None).need("CNY") == Need(
+        5, Decimal("0.25"), None
+    )
+    cats.write(price="null")
+    assert _forecast(cats).need("CNY") == Need(5, None, None)
+    cats.fill([was_done] * PICTURES)
+    assert _forecast(cats).need("CNY") == Need(0, None, None)
+
+
+def test_what_all_lanes_may_cost_is_summed_by_currency(tmp_path: Path) -> None:
+    """Lanes that send nothing add nothing, and are not unsure."""
+    found = []
+    for number, price in enumerate([
+        "{currency: CNY, per_image: 0.25}", "{currency: USD, per_image: 1}",
+        "{currency: CNY, per_image: 1}", "null",
+    ]):  # fmt: skip
+        (tmp_path / f"{number}").mkdir()
+        cats = priced(tmp_path / f"{number}", 2)
+        cats.write(price=price)
+        found.append(_forecast(cats))
+    idle = priced(_new(tmp_path / "idle"), 1)
+    idle.write(price="null")
+    idle.fill([was_done])
+    sums, unsure = highest([*found, _forecast(idle)])
+    assert sums == {"CNY": Money(Decimal("2.5"), "CNY"), "USD": Money(Decimal(2), "USD")}
+    assert unsure == ["gemini-2.5-flash-image"]
+    assert highest([]) == ({}, [])
+
+
+def _new(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def test_history_of_neighbours_makes_the_estimate(cats: Priced) -> None:
+    """Where one's own ledger has too little: an Attempt's counts at today's price."""
+    records: list[AnyRecord] = [begins()]
+    for number in range(100, 130):
+        records += [started(number), done(number)]
+    other = read(write(cats.folder / "other.jsonl", records))
+    found = _forecast(cats, others=[other])
+    assert found.estimate.cost.likely == PICTURES * Decimal("0.2715321")
+    assert _forecast(cats).estimate != found.estimate
+
+
+def test_parts_of_a_neighbours_ledger_are_one(tmp_path: Path) -> None:
+    """Read together, once; one's own parts are not read at all, nor what lies deeper."""
+    root = tmp_path / "outputs"
+    for folder in ("own", "shards", "deep/er"):
+        (root / folder).mkdir(parents=True)
+    own = write(root / "own/ledger.1-of-2.jsonl", [begins(), started(1), done(1)])
+    write(root / "own/ledger.2-of-2.jsonl", [begins(), started(2), done(2)])
+    write(root / "shards/ledger.1-of-2.jsonl", [begins(), started(3), done(3)])
+    write(root / "shards/ledger.2-of-2.jsonl", [begins(), started(4), done(4)])
+    write(root / "deep/er/ledger.jsonl", [begins(), started(5), done(5)])
+    reused = write(tmp_path / "elsewhere/ledger.jsonl", [begins(), started(6), done(6)])
+    found = list(neighbours(own, root, [reused, reused], "qiniu"))
+    assert [set(state.outcomes) for state in found] == [
+        {done(3).key, done(4).key}, {done(6).key},
+    ]  # fmt: skip
+    assert list(neighbours(own, root, [], "another")) == []

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from retouch.engine.mirror import Copied, Mirror
+from retouch.engine.outputs import Outputs
 from retouch.job import Picture
 from retouch.ledger.records import Done, Failed
 from retouch.manifest import Limits
 from retouch.storage import bucket_lease
 from tests.support.memory_bucket import FOLDER, MemoryBucket, OneBucket, fault
-from tests.support.provider import Provider, png
+from tests.support.provider import Mishap, Provider, png
 from tests.support.workbench import GEMINI, KLING, Bench, filed, lane
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
@@ -187,3 +188,34 @@ async def test_what_a_run_makes_is_in_its_mirror(
     assert there == here
     assert mirror.copied == Copied(put=6)
     assert mirror.finish(quick=False) == Copied(put=6)
+
+
+async def test_a_large_picture_comes_by_the_disk(
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file is made for it where it will be kept; for a smaller one none is."""
+    picture = png("x" * 200_000)
+    body = json.dumps({
+        "data": [{"b64_json": base64.b64encode(picture).decode()}],
+        "usage": {"output_tokens": 1290},
+    }).encode()  # fmt: skip
+    for spill, parts in ((100_000, 1), (1_000_000, 0)):
+        monkeypatch.setattr("retouch.storage.gathered.SPILL_BYTES", spill)
+        folder = in_memory / f"{spill}"
+        folder.mkdir()
+        made: list[str] = []
+
+        def part(self: Outputs, stem: str, made: list[str] = made) -> object:
+            made.append(stem)
+            return whole(self, stem)
+
+        monkeypatch.setattr(Outputs, "part", part)
+        provider = Provider(mishaps=[Mishap(200, body, charged=True)])
+        work = Bench(folder, provider)
+        await work.run([lane(GEMINI, 1)])
+        [record] = work.records_of(Done)
+        assert (folder / record.files[0].path).read_bytes() == picture
+        assert made == [f"images/{GEMINI}/white/0-0"] * parts
+
+
+whole = Outputs.part

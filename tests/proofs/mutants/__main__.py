@@ -50,9 +50,11 @@ WIDER = {  # what lives on is tried against these too: the same promises, seen f
     "dialects": ("tests/engine", "tests/cli", "tests/reconcile"),
     "reconcile": ("tests/cli", "tests/report"),
 }
-UNFIT = (  # proofs over thousands of jobs, which notice much but slowly, and a reader of the source
+# Proofs over thousands of jobs, which notice much but slowly, one that weighs what is in flight,
+# and a reader of the source.
+UNFIT = (
     "not rehearsed and not budget_runs and not batch_asyncio and not simulation "
-    "and not keep_to_the_limit and not no_floats_in_money and not startup"
+    "and not keep_to_the_limit and not costs_little and not no_floats_in_money and not startup"
 )
 NOTICED = ("killed", "timeout")
 LOADING = "while loading"  # as loop.py says it
