@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -212,3 +213,226 @@ def test_quarantine_keeps_the_reply_without_secrets(in_memory: Path) -> None:
     assert b"SIGNED" not in kept
     assert b"https://x.example/a.png" in kept
     assert outputs.quarantine("k-1", body) == path
+
+
+# --- Whole values --------------------------------------------------------------------------------
+
+
+def test_the_record_of_a_picture_is_what_was_kept(in_memory: Path) -> None:
+    """Its path with the suffix of its kind, digest, size, kind and sides; a plain file that all may
+    read."""
+    outputs = Outputs(in_memory)
+    for kind, suffix in (
+        ("image/png", "png"), ("image/jpeg", "jpg"), ("image/webp", "webp"), ("image/gif", "gif"),
+        ("image/svg+xml", "svg"),
+    ):  # fmt: skip
+        assert outputs.keep("images/a.b/c-0", b"cat", kind, 7, 9) == FileRecord(
+            path=f"images/a.b/c-0.{suffix}", sha256=hashlib.sha256(b"cat").hexdigest(), bytes=3,
+            media_type=kind, width=7, height=9,
+        )  # fmt: skip
+        mode = (in_memory / f"images/a.b/c-0.{suffix}").stat().st_mode
+        assert stat.S_ISREG(mode)
+        assert mode & 0o777 == 0o644 & ~_umask()
+    assert len(files(in_memory)) == 5
+
+
+def _umask() -> int:
+    now = os.umask(0)
+    os.umask(now)
+    return now
+
+
+def test_a_picture_lies_at_the_top_too(in_memory: Path) -> None:
+    """A stem without a folder."""
+    assert keep(Outputs(in_memory), "cat").path == "cat.png"
+    assert files(in_memory) == {"cat.png": b"cat"}
+
+
+def test_names_count_on_where_they_are_taken(in_memory: Path) -> None:
+    """`~2`, `~3`; each picture finds its own again."""
+    outputs = Outputs(in_memory)
+    paths = [keep(outputs, "x", data).path for data in (b"a", b"b", b"c", b"b", b"a", b"c")]
+    assert paths == ["x.png", "x~2.png", "x~3.png", "x~2.png", "x.png", "x~3.png"]
+    assert files(in_memory) == {"x.png": b"a", "x~2.png": b"b", "x~3.png": b"c"}
+
+
+def test_a_picture_that_came_by_the_disk_gets_its_name(in_memory: Path) -> None:
+    """The file that it came into is the picture; none is written again, and another one with the
+    same bytes is let go of."""
+    outputs = Outputs(in_memory)
+    for path in ("images/m/x.png", "images/m/x.png"):
+        part = outputs.part("images/m/x")
+        assert [
+            name.startswith(".") and name.endswith(".part") for name in _unnamed(in_memory)
+        ] == [True]
+        os.write(part.descriptor, b"cat")
+        inode = os.fstat(part.descriptor).st_ino
+        kept = outputs.keep("images/m/x", b"cat", PNG, 1, 1, part=part)
+        assert (kept.path, kept.bytes) == (path, 3)
+        part.discard()
+        assert _unnamed(in_memory) == []
+    assert (in_memory / path).stat().st_ino != inode
+    assert files(in_memory) == {"images/m/x.png": b"cat"}
+
+
+def _unnamed(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob(".*") if path.is_file()]
+
+
+def test_what_cannot_be_kept_leaves_nothing_behind(
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails as it is synced: said with its folder, no half file left."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    outputs = Outputs(in_memory)
+    outputs.prepare("images/m/x")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageFailed, match="images/m"):
+        keep(outputs, "images/m/x")
+    assert files(in_memory) == {}
+
+
+def test_a_folder_is_made_once_and_synced(in_memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every folder above it; what another process made is synced too."""
+    (in_memory / "images").mkdir()
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
+    outputs = Outputs(in_memory)
+    outputs.prepare("images/m/p/x")
+    above = [in_memory, in_memory / "images", in_memory / "images/m"]
+    assert synced == [folder.stat().st_ino for folder in above]
+    outputs.prepare("images/m/p/y")
+    assert len(synced) == 3
+    outputs.prepare("images/m/q/y")
+    assert synced[3:] == [(in_memory / "images/m").stat().st_ino]
+
+
+# --- Brought back, and to further places ------------------------------------------------------
+
+
+def test_a_picture_is_put_back_where_it_was(in_memory: Path) -> None:
+    """Its bytes alone, and where nothing lies."""
+    outputs = Outputs(in_memory)
+    file = record("images/m/cat.v2-0.png")
+    assert outputs.restore(file, b"dog") == "changed"
+    assert outputs.restore(file, b"cats") == "changed"
+    assert outputs.restore(record("../x.png"), b"cat") == "taken"
+    assert outputs.restore(record("/x.png"), b"cat") == "taken"
+    assert files(in_memory) == {}
+    assert outputs.restore(file, b"cat") == "kept"
+    assert files(in_memory) == {"images/m/cat.v2-0.png": b"cat"}
+    assert outputs.restore(file, b"cat") == "taken"
+    (in_memory / "link.png").symlink_to(in_memory / "nowhere")
+    assert outputs.restore(record("link.png"), b"cat") == "taken"
+    assert files(in_memory) == {"images/m/cat.v2-0.png": b"cat"}
+    assert outputs.restore(record("c.png", bytes=4), b"cat") == "changed"
+
+
+def test_a_picture_is_one_more_name_in_its_own_folder(in_memory: Path) -> None:
+    """The same bytes on the disk; its Record but for the path."""
+    outputs = Outputs(in_memory)
+    kept = keep(outputs)
+    found = outputs.deliver("images/other/x", outputs, kept)
+    assert found == FileRecord(
+        path="images/other/x.png", sha256=kept.sha256, bytes=3, media_type=PNG, width=1, height=1
+    )
+    places = [in_memory / kept.path, in_memory / "images/other/x.png"]
+    assert len({place.stat().st_ino for place in places}) == 1
+    assert outputs.deliver("images/other/x", outputs, kept) == found
+    assert len(files(in_memory)) == 2
+    (in_memory / "images/other/y.png").write_bytes(b"another")
+    second = outputs.deliver("images/other/y", outputs, kept)
+    assert second is not None
+    assert second.path == "images/other/y~2.png"
+
+
+def test_a_picture_from_another_folder_is_copied(in_memory: Path) -> None:
+    """By its own bytes; so it is where the disk has no second names."""
+    here, there = in_memory / "here", in_memory / "there"
+    here.mkdir()
+    there.mkdir()
+    kept = keep(Outputs(there))
+    found = Outputs(here).deliver("images/x", Outputs(there), kept)
+    assert found == FileRecord(
+        path="images/x.png", sha256=kept.sha256, bytes=3, media_type=PNG, width=1, height=1
+    )
+    assert (here / "images/x.png").stat().st_ino != (there / kept.path).stat().st_ino
+    assert files(here) == {"images/x.png": b"cat"}
+
+
+def test_a_picture_is_copied_where_no_second_name_can_be_had(
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = Outputs(in_memory)
+    kept = keep(outputs)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    found = outputs.deliver("images/x", outputs, kept)
+    assert found is not None
+    assert found.path == "images/x.png"
+    assert files(in_memory) == {"images/m/p/cat-0.png": b"cat", "images/x.png": b"cat"}
+
+
+def test_what_is_gone_or_changed_is_delivered_nowhere(in_memory: Path) -> None:
+    outputs = Outputs(in_memory)
+    assert outputs.deliver("images/x", outputs, record("gone.png")) is None
+    (in_memory / "x.png").write_bytes(b"dog")
+    assert outputs.deliver("images/x", outputs, record("x.png")) is None
+    assert files(in_memory) == {"x.png": b"dog"}
+
+
+def test_a_file_is_read_up_to_a_cap_and_one_byte(in_memory: Path) -> None:
+    """So that whoever asked sees that there is more."""
+    outputs = Outputs(in_memory)
+    (in_memory / "x.png").write_bytes(b"12345")
+    assert outputs.read_unrecorded("x.png", 3) == b"1234"
+    assert outputs.read_unrecorded("x.png", 5) == b"12345"
+    assert outputs.read_unrecorded("x.png") == b"12345"
+    assert outputs.read_unrecorded("gone.png") is None
+    assert outputs.read_unrecorded("../x.png") is None
+    (in_memory / "folder").mkdir()
+    assert outputs.read_unrecorded("folder") is None
+    os.mkfifo(in_memory / "pipe")
+    assert outputs.read_unrecorded("pipe") is None
+
+
+def test_a_file_is_there_by_its_place_and_size(in_memory: Path) -> None:
+    """A name with two dots in it leads nowhere else."""
+    outputs = Outputs(in_memory)
+    (in_memory / "a..b.png").write_bytes(b"12")
+    assert outputs.is_there("a..b.png", 2)
+    assert not outputs.is_there("a..b.png", 3)
+    assert not outputs.is_there("a..b.png", 1)
+    assert not outputs.is_there("none.png", 0)
+    (in_memory / "folder").mkdir()
+    assert not outputs.is_there("folder", (in_memory / "folder").stat().st_size)
+
+
+def test_room_is_asked_for_by_the_picture(in_memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two megabytes each; what is free is told, and what it is for."""
+    outputs = Outputs(in_memory)
+    real = os.statvfs(in_memory)
+
+    class Room:
+        f_bavail, f_frsize = 10_000, 1_000  # ten megabytes
+
+    monkeypatch.setattr(os, "statvfs", lambda _: Room)
+    outputs.require_room(5)
+    with pytest.raises(StorageFailed) as refused:
+        outputs.require_room(6)
+    assert refused.value.message == (
+        f"{in_memory}: 10 MB are free, and what is in flight may bring 12 MB"
+    )
+    assert refused.value.hint == (
+        "sending has stopped before the disk is full; make room and run again"
+    )
+    monkeypatch.undo()
+    assert real.f_frsize
+    with pytest.raises(StorageFailed, match="gone: No such file"):
+        Outputs(in_memory / "gone").require_room(1)
