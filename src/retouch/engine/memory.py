@@ -22,6 +22,7 @@ from retouch.job import Job, Picture
 from retouch.storage.gathered import Part
 
 RECENT_BYTES = 8 << 20  # of all sources together
+_RECENT_OWN_BYTES = 256  # of each, for its place among them
 RECENT_EACH_BYTES = 1 << 20
 READY_SECONDS = 0.5  # how long what was seen of folders and of the disk's room is taken as so
 _PIXEL_BYTES = 8  # of a picture that is turned or converted: decoded, and written anew
@@ -174,7 +175,7 @@ class Recent:
             if len(data) > RECENT_EACH_BYTES or picture in self._pictures:
                 continue
             self._pictures[picture] = data
-            self._bytes += len(data)
+            self._bytes += len(data) + _RECENT_OWN_BYTES
             while self._bytes > RECENT_BYTES:
                 _, oldest = self._pictures.popitem(last=False)
-                self._bytes -= len(oldest)
+                self._bytes -= len(oldest) + _RECENT_OWN_BYTES

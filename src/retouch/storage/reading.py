@@ -66,8 +66,11 @@ def read_regular(
         with os.fdopen(open_unfollowed(real), "rb") as file:
             offset, size = span or (0, os.fstat(file.fileno()).st_size)
             file.seek(offset)
-            data = file.read(size if span else cap + 1) if size <= cap else b""
-            size = max(size, len(data))  # the file may be growing
+            # Room for `cap` is never asked for: what is cut off such a block keeps a page of it.
+            data = file.read(size if span else size + 1) if size <= cap else b""
+            if len(data) > size:  # the file is growing
+                data += file.read(cap + 1 - len(data))
+            size = max(size, len(data))
             if size > cap:
                 what = f"has {size:,} bytes, larger than {cap:,} bytes"
                 raise UnreadableFile(what, why="large")
