@@ -21,6 +21,7 @@ from retouch.engine.pacing import (
     PollPace,
     RateLimit,
     RetryBudget,
+    WindowEntry,
     backoff_seconds,
     retry_after_seconds,
     wait_asked,
@@ -405,3 +406,32 @@ def test_only_a_limit_of_which_nothing_is_left_is_waited_for(
         "x-request-id": "99s",
     }  # fmt: skip
     assert wait_asked(headers, None, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "keeps_seconds", "most"),
+    [(600, True, 9), (660, True, 10), (90, True, 14), (60, True, 9), (59, True, 59),
+     (600, False, 600), (1200, True, 19)],
+)  # fmt: skip
+def test_so_many_may_be_on_their_way_at_once(
+    per_minute: int, *, keeps_seconds: bool, most: int
+) -> None:
+    """Taken, spaced, and not left yet, so that they may leave in a bunch: one less than a second's
+    or ten seconds' part, where that is ten or more; else a minute's. Another one waits as long as
+    the window is, or until the first that has left is out of it."""
+    limit, now = RateLimit(per_minute, keeps_seconds=keeps_seconds), 0.0
+    taken: list[WindowEntry] = []
+    spacing = 60 / per_minute * MARGIN
+    while len(taken) < most:
+        assert limit.wait_seconds(now) <= 1e-6, len(taken)
+        taken.append(limit.take(now))
+        now += spacing
+    seconds = limit.wait_seconds(now)
+    assert seconds > 0.9
+    for entry in taken:
+        limit.leave(now, entry)
+    window = {9: 1.0, 10: 1.0, 19: 1.0, 14: 10.0}.get(most, 60.0)
+    if per_minute == 60:
+        window = 10.0
+    assert limit.wait_seconds(now) == pytest.approx(window * MARGIN)
+    assert limit.wait_seconds(now + window * MARGIN) == 0

@@ -202,6 +202,37 @@ async def test_many_tasks_are_one_scheduler_and_few_polls_at_once() -> None:
     assert tasks > 50
 
 
+async def test_places_that_polls_gave_back_are_all_taken_again() -> None:
+    """As many at once after the first have been answered as before."""
+    desk, in_flight = Desk(interval=1.0), 0
+    most: dict[int, int] = {}
+    began = 0.0
+
+    async def one() -> None:
+        async def ask() -> Answer:
+            nonlocal in_flight
+            in_flight += 1
+            second = int(anyio.current_time() - began)
+            most[second] = max(most.get(second, 0), in_flight)
+            await anyio.sleep(1.5)
+            in_flight -= 1
+            return Answer(PENDING)
+
+        await desk.polls.ending("task", ask)
+
+    async def work() -> None:
+        nonlocal began
+        began = anyio.current_time()
+        with anyio.move_on_after(40):
+            async with anyio.create_task_group() as group:
+                for _ in range(30):
+                    group.start_soon(one)
+
+    await desk.during(work)
+    assert max(most[second] for second in most if second > 10) == AT_ONCE
+    assert min(most[second] for second in most if 10 < second < 15) == AT_ONCE
+
+
 async def test_first_polls_come_later_where_tasks_take_long() -> None:
     """Once a Task has taken a minute, the next is not asked for every two seconds."""
     desk, began = Desk(), anyio.current_time()

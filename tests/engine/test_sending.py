@@ -6,13 +6,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from retouch.engine.mirror import Copied, Mirror
 from retouch.engine.outputs import Outputs
+from retouch.errors import StorageFailed
 from retouch.job import Picture
 from retouch.ledger.records import Done, Failed
 from retouch.manifest import Limits
@@ -219,3 +220,18 @@ async def test_a_large_picture_comes_by_the_disk(
 
 
 whole = Outputs.part
+
+
+async def test_each_folder_is_made_ready_though_the_source_is_at_hand(in_memory: Path) -> None:
+    """The second Job of a source goes elsewhere, where nothing can be kept: it is not sent."""
+    out = in_memory / "out"
+    (out / "images").mkdir(parents=True)
+    (out / "images/b").write_text("in the way")
+    given = lane(GEMINI, 2, file=filed(in_memory), limits=Limits(concurrency=1))
+    one, two = given.all_jobs
+    jobs = (replace(one, output="images/a/{index}"), replace(two, output="images/b/{index}"))
+    work = Bench(out, Provider())
+    summary = await work.run([replace(given, all_jobs=jobs)])
+    assert len(work.provider.posts) == 1
+    assert isinstance(summary.stopped, StorageFailed)
+    assert "images/b" in summary.stopped.message

@@ -3,10 +3,12 @@ and the run's summary, equal to what is expected to the last field. In virtual t
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,8 +19,10 @@ import msgspec
 import pytest
 
 from retouch.engine.context import JobEnd
+from retouch.engine.outputs import Outputs
 from retouch.engine.recorder import Paid
 from retouch.engine.summary import Summary
+from retouch.errors import StorageFailed
 from retouch.job import Job
 from retouch.ledger.records import (
     AmountRecord,
@@ -35,10 +39,10 @@ from retouch.ledger.records import (
     UsageRecord,
 )
 from retouch.ledger.terms import terms_of
-from retouch.manifest import Limits, PayAgain, RunSettings, UpTo
+from retouch.manifest import Limits, PayAgain, Price, RunSettings, UpTo
 from retouch.money import Money
-from tests.engine.test_ends import EMPTY, LOST, TASK_REFUSED, refused
-from tests.support.provider import Mishap, Provider
+from tests.engine.test_ends import EMPTY, LOST, TASK_REFUSED, UNCOUNTED, refused
+from tests.support.provider import Mishap, Provider, png
 from tests.support.workbench import GEMINI, KLING, Bench, filed, lane
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
@@ -305,3 +309,55 @@ async def test_a_task_that_does_not_end(in_memory: Path) -> None:
     assert last.error.message == "not finished after 60 s (last: processing)"
     assert found.ends == [JobEnd(found.job, "unknown", error=last.error, task="image-0")]
     found.summed(ended=Counter(unknown=1), unknown_with_task=1)
+
+
+async def test_where_a_task_goes_is_on_file_for_each_repeat(in_memory: Path) -> None:
+    """So that a later run puts its picture in its place."""
+    [job] = lane(KLING, 1).all_jobs
+    given = replace(lane(KLING, 1), all_jobs=(replace(job, repeat=2),))
+    work = Bench(in_memory, Provider())
+    await work.run([given])
+    [accepted] = work.records_of(TaskAccepted)
+    assert (accepted.repeat, accepted.output) == (2, f"images/{KLING}/white/0-{{index}}")
+    [done] = work.records_of(Done)
+    assert done.files[0].path == f"images/{KLING}/white/0-2.png"
+
+
+async def test_a_large_picture_and_a_link_in_one_reply_are_both_kept(in_memory: Path) -> None:
+    """What is held aside of the reply's document harms what stands in it."""
+    large, small = png("x" * 400_000), png("small")
+    provider = Provider()
+    entries = [
+        {"b64_json": base64.b64encode(large).decode()},
+        {"url": "http://127.0.0.1/files/image-9-0.png?e=99&token=sig:SIGNED"},
+        {"b64_json": base64.b64encode(small).decode()},
+    ]
+    body = json.dumps({"data": entries, "usage": {"output_tokens": 3870}}).encode()
+    provider.mishaps = iter([Mishap(200, body, charged=True)])
+    provider.file_mishaps = iter([Mishap(200, small)])
+    work = Bench(in_memory, provider)
+    await work.run([lane(GEMINI, 1, n=3)])
+    [outcome] = work.state.outcomes.values()
+    kept = [(in_memory / file.path).read_bytes() for file in outcome.files]
+    assert kept == [large, small, small]
+
+
+async def test_a_disk_that_takes_nothing_leaves_a_cost_that_nobody_knows(
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of two pictures came, the server did not count, and each is paid for: held at the
+    ceiling, from the one on."""
+
+    def full(*_: object) -> str:
+        raise StorageFailed("no room")
+
+    monkeypatch.setattr(Outputs, "_store", full)
+    price = Price(id="p", currency="CNY", per_image=Decimal("0.20"))
+    work = Bench(in_memory, Provider(mishaps=[UNCOUNTED]))
+    summary = await work.run([lane(GEMINI, 1, n=2)], price_at=lambda *_: price)
+    [record] = work.records_of(Failed)
+    least = AmountRecord(amount="0.200000", currency="CNY")
+    ceiling = AmountRecord(amount="0.400000", currency="CNY")
+    assert (record.cost, record.least, record.ceiling) == (None, least, ceiling)
+    assert (record.billed, record.error.code) == ("yes", "disk")
+    assert isinstance(summary.stopped, StorageFailed)
