@@ -3,8 +3,9 @@ before, whatever the ledger says, and each Job's turn comes once, what is done a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,16 @@ from hypothesis import strategies as st
 from retouch.engine import late
 from retouch.engine.late import LateCount, counted, counted_late
 from retouch.engine.outputs import Outputs
-from retouch.engine.selection import LaneCount, Selection, choices, tally
+from retouch.engine.selection import Choice, LaneCount, Selection, choices, tally
 from retouch.job import Job
 from retouch.ledger import read
 from retouch.ledger.decision import NOTHING_REDONE, Redo, Send, Skip
 from retouch.ledger.records import AnyRecord, FileRecord, Resolved, TaskAccepted
 from retouch.ledger.state import replay
-from retouch.manifest import Model
+from retouch.manifest import Limits, Model
 from tests.support.ledgers import begins, done, failed, started, unknown, write
-from tests.support.workbench import GEMINI, TestLane, lane
+from tests.support.provider import Provider
+from tests.support.workbench import GEMINI, Bench, Recorder, TestLane, lane
 
 WHAT = ("new", "done", "gone", "failed", "billed", "unknown", "charged", "passing")
 KINDS = st.lists(st.sampled_from(WHAT), min_size=1, max_size=25)
@@ -285,3 +287,38 @@ def test_the_last_job_says_that_there_is_work(tmp_path: Path) -> None:
     passed, selection = set_up(["done", "failed", "new"], tmp_path)
     turns = [found for found in late_of(passed).choices(selection()) if found is not None]
     assert [type(choice) for _, choice in turns] == [Skip, Send, Skip]
+
+
+@pytest.mark.anyio
+@pytest.mark.virtual_time
+async def test_a_run_that_counts_late_sends_first_and_tells_the_same(in_memory: Path) -> None:
+    """What is done is passed when all that is to be sent was begun; in the end every count is that
+    of a run which looks at it before."""
+    six = lane(GEMINI, 6, limits=Limits(concurrency=1))
+    work = Bench(in_memory, Provider())
+    await work.run([replace(six, all_jobs=six.all_jobs[::2])])
+    passed = Passed(six)
+    count = late_of(passed)
+    work.late = (LateCount(Passed(lane(GEMINI, 1))), count)
+    noting = _Noting()
+    work.observer = noting
+    summary = await work.run([passed])
+    assert noting.events == [
+        "began 1.png", "began 3.png", "began 5.png", "passed 0.png", "passed 2.png", "passed 4.png",
+    ]  # fmt: skip
+    assert (summary.passed, summary.ended) == (Counter(done=3), Counter(done=3))
+    assert (count.done, count.to_send) == (3, 3)
+    assert len(work.provider.posts) == 6
+
+
+@dataclass(slots=True)
+class _Noting(Recorder):
+    """Notes what is begun and what is passed, in order."""
+
+    events: list[str] = field(default_factory=list)
+
+    def began(self, job: Job) -> None:
+        self.events.append(f"began {job.source.name}")
+
+    def passed(self, job: Job, choice: Choice) -> None:
+        self.events.append(f"passed {job.source.name}")

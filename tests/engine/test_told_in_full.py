@@ -18,6 +18,7 @@ import anyio
 import msgspec
 import pytest
 
+from retouch.engine.budget import Cap, Purse
 from retouch.engine.context import JobEnd
 from retouch.engine.outputs import Outputs
 from retouch.engine.recorder import Paid
@@ -49,6 +50,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 BEGAN = datetime(2026, 11, 1, 8, tzinfo=UTC)
 AGAIN = PayAgain(retry=1, up_to=UpTo(amount=Decimal(5), currency="CNY"))
 CEILING = AmountRecord(amount="0.5472453", currency="CNY")
+SEEN = AmountRecord(amount="1.8954453", currency="CNY")  # 9,000 tokens out at 210 CNY a million
 PER_TOKEN = "price-54e2a83c"
 COST = CostRecord(amount="0.271530", currency="CNY", basis="tokens", price=PER_TOKEN)
 USAGE = UsageRecord(
@@ -361,3 +363,16 @@ async def test_a_disk_that_takes_nothing_leaves_a_cost_that_nobody_knows(
     assert (record.cost, record.least, record.ceiling) == (None, least, ceiling)
     assert (record.billed, record.error.code) == ("yes", "disk")
     assert isinstance(summary.stopped, StorageFailed)
+
+
+async def test_what_was_counted_raises_the_ceiling_of_what_waits(in_memory: Path) -> None:
+    """Two that begin at once under a budget: the second is reserved, and written, at the most that
+    the first has shown a picture to take."""
+    work = Bench(in_memory, Provider(tokens_per_image=9000, seconds=1.0))
+    money = Purse([Cap("the budget", Money(Decimal(100), "CNY"))])
+    given = lane(GEMINI, 2, limits=Limits(concurrency=2))
+    await work.run([given], budget=money)
+    first, second = work.records_of(Started)
+    assert (first.ceiling, second.ceiling) == (CEILING, SEEN)
+    await work.run([replace(given, all_jobs=lane(GEMINI, 3).all_jobs)], budget=money)
+    assert work.records_of(Started)[-1].ceiling == SEEN

@@ -18,10 +18,11 @@ from retouch.dialects.base import Capabilities, Dialect
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Purse
 from retouch.engine.context import Alone, JobEnd, Resources
+from retouch.engine.late import LateCount
 from retouch.engine.links import Links
 from retouch.engine.mirror import Mirror
 from retouch.engine.outputs import Outputs
-from retouch.engine.selection import Choice, Selection, open_shelves
+from retouch.engine.selection import Choice, JobStream, Selection, open_shelves
 from retouch.engine.summary import RunOptions, Summary
 from retouch.errors import Interrupted, RetouchError
 from retouch.job import Job, Picture, Prompt, Source, Terms
@@ -167,10 +168,11 @@ class Bench:
     links: Links | None = None
     buckets: Buckets | None = None
     mirror: Mirror | None = None
+    late: tuple[LateCount, ...] = ()
 
     async def run(
         self,
-        lanes: Sequence[TestLane],
+        lanes: Sequence[JobStream],
         *,
         redo: Redo = NOTHING_REDONE,
         budget: Purse | None = None,
@@ -213,6 +215,7 @@ class Bench:
                 ),
                 run_options=run_options or RunOptions(seed=7),
                 observer=self.observer,
+                late=self.late,
             )
             self.told[name] = self.batch.summary
             with scope or anyio.CancelScope():
