@@ -40,6 +40,8 @@ def assert_alike(state: Replay, whole: WholeReplay) -> None:
     assert list(state.outcomes) == keys
     assert len(state.outcomes) == len(keys)
     assert all(key in state.outcomes for key in keys)
+    assert len(state.outcomes.items()) == len(state.outcomes.values()) == len(keys)
+    assert all((key, state.outcomes[key]) in state.outcomes.items() for key in keys[:9])
     assert [state.outcomes.number(key) for key in keys] == list(range(len(keys)))
     for other in ("nobody", None, 7):
         assert other not in state.outcomes

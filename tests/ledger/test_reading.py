@@ -54,7 +54,7 @@ def ends_of(data: bytes, groups: Sequence[int], head: int) -> list[End]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.integers(1, 3), min_size=1, max_size=4),
     st.integers(0, 12),
@@ -205,7 +205,7 @@ def test_what_is_no_newer_version_is_no_record(tmp_path: Path, version: str) -> 
 WILD = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(WILD, WILD), max_size=6), st.sets(WILD, max_size=3), st.booleans())
 def test_the_records_of_a_key_are_found_whatever_its_letters(
     tmp_path_factory: pytest.TempPathFactory,

@@ -192,7 +192,7 @@ def test_every_attempt_that_may_have_been_charged_counts_as_lost(
     assert replay(records).lost_attempts(key_of(1)) == unsure
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(BOUGHT, st.sampled_from((None, 0, 1, 7))), max_size=10),
        st.integers(1, 7))  # fmt: skip
 def test_a_share_counts_its_own_part_and_its_share_of_the_others(
