@@ -180,16 +180,18 @@ class Lane:
     def _asked_by_all(self) -> Counter[tuple[int, int]]:
         found: Counter[tuple[int, int]] = Counter()
         rendering = [Renderer(each, self.name) for each in self._fitting]
+        fixed = [len(each.fixed.text.encode()) for each in rendering if each.fixed is not None]
         own = [each for each in rendering if each.fixed is None]
-        for pictures, sources in Counter(map(_pictures, self.sources)).items():
-            for each in rendering:
-                if each.fixed is not None:
-                    found[len(each.fixed.text.encode()), pictures] += sources * self.repeat
-        if own:
-            for source in self.sources:
-                for each in own:
-                    found[len(each.text(source).encode()), _pictures(source)] += self.repeat
-        return found
+        for sources in batched(self.sources, _AT_ONCE):
+            pictures = list(map(_pictures, sources))
+            for count, sources_count in Counter(pictures).items():
+                for length in fixed:
+                    found[length, count] += sources_count
+            columns = [source.columns for source in sources] if own else []
+            for each in own:
+                lengths = (len(text.encode()) for text in each.texts(columns))
+                found.update(zip(lengths, pictures, strict=True))
+        return Counter({asked: count * self.repeat for asked, count in found.items()})
 
     @property
     def _fitting(self) -> list[Variant]:
@@ -297,7 +299,7 @@ class Lane:
             for source in self.sources:
                 yield source, for_all
             return
-        for sources in batched(self.sources):
+        for sources in batched(self.sources, _AT_ONCE):
             columns = [source.columns for source in sources]
             rows = zip(*[each.all(columns) for each in fitting], strict=True)
             for source, row in zip(sources, rows, strict=True):
@@ -387,6 +389,7 @@ def _pictures(source: Source) -> int:
     return 1 + len(source.images) + (source.mask is not None)
 
 
+_AT_ONCE = 256  # sources whose texts are made together
 TEXTS_KNOWN = 256  # of one prompt; a label or two make few, a caption of each source many
 
 
