@@ -86,3 +86,20 @@ def test_losses_count_in_a_row_only() -> None:
     assert [losses.lost(), losses.lost()] == [False, False]
     losses.gained()
     assert [losses.lost(), losses.lost(), losses.lost()] == [False, False, True]
+
+
+def test_an_outage_is_the_same_by_another_clock() -> None:
+    """What is asked of it later is asked by that one: probes, what was out with the last one, and
+    its end; the first goes on by itself."""
+    first = Outage()
+    for second in range(3 * OUTAGE_AFTER):
+        first.unserved(float(second), float(second), is_limit=True)
+    other = first.shifted(1000.0)
+    assert (other.probes, other.pause_seconds) == (first.probes, first.pause_seconds)
+    last = 3.0 * OUTAGE_AFTER - 1
+    for patience in (1.0, 10.0, 60.0, 600.0):
+        for now in (last, last + 5, last + 59, last + 60, last + 700):
+            assert other.is_over(now + 1000, patience) == first.is_over(now, patience)
+    assert other.unserved(1000 + last, 1000 + last) is False
+    assert other.unserved(1001 + last, 1001 + last) is True
+    assert other.probes == first.probes + 1

@@ -80,7 +80,7 @@ class LaneWatch:
         is_the_requests = rejected.scope == "job" and rejected.billed == "no" and task is None
         if not is_the_requests or rejected.kind == "content":
             return None
-        alike = self._lane.refusals.refused(f"{rejected.status} {rejected.message}", take_back)
+        alike = self._lane.refusals.refused(rejected.message, take_back)
         if not alike:
             return None
         shown = self._log.scrubbed(error_of(rejected)).message
