@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -149,6 +150,8 @@ def test_a_lanes_need_is_told_by_the_job(cats: Priced) -> None:
     assert LaneForecast(found.count, found.estimate, None, None).need("CNY") == Need(
         5, Decimal("0.25"), None
     )
+    unsure = replace(found.estimate, cost=replace(found.estimate.cost, likely=None))
+    assert replace(found, estimate=unsure).need("CNY") == Need(5, None, Decimal("0.25"))
     cats.write(price="null")
     assert _forecast(cats).need("CNY") == Need(5, None, None)
     cats.fill([was_done] * PICTURES)

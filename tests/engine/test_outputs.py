@@ -432,6 +432,9 @@ def test_room_is_asked_for_by_the_picture(in_memory: Path, monkeypatch: pytest.M
     assert refused.value.hint == (
         "sending has stopped before the disk is full; make room and run again"
     )
+    Room.f_bavail = 10**9
+    with pytest.raises(StorageFailed, match=r"1,000,000 MB are free, and .* bring 2,000,000 MB"):
+        outputs.require_room(10**6)
     monkeypatch.undo()
     assert real.f_frsize
     with pytest.raises(StorageFailed, match="gone: No such file"):

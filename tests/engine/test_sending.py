@@ -115,6 +115,15 @@ async def test_an_object_that_cannot_be_read_is_not_sent(in_memory: Path, why: s
     assert why_not(work) == f"not sent: the store is {why}"
 
 
+async def test_an_object_that_is_too_large_is_not_sent(
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retouch.engine.sending.FILE_CAP_BYTES", 10)
+    work = work_with(in_memory)
+    await work.run([lane(GEMINI, 1, file=in_bucket())])
+    assert why_not(work) == (f"not sent: {ADDRESS}: has {len(DATA)} bytes, larger than 10 bytes")
+
+
 async def test_an_object_that_nobody_can_reach_is_not_sent(in_memory: Path) -> None:
     """A run that was given no buckets."""
     work = Bench(in_memory, Provider())
@@ -191,15 +200,17 @@ async def test_what_a_run_makes_is_in_its_mirror(
     assert mirror.finish(quick=False) == Copied(put=6)
 
 
+@pytest.mark.parametrize("is_linked", [False, True])
 async def test_a_large_picture_comes_by_the_disk(
-    in_memory: Path, monkeypatch: pytest.MonkeyPatch
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch, *, is_linked: bool
 ) -> None:
-    """A file is made for it where it will be kept; for a smaller one none is."""
+    """A file is made for it where it will be kept, in a reply or behind a link; for a smaller one
+    none is."""
     picture = png("x" * 200_000)
-    body = json.dumps({
-        "data": [{"b64_json": base64.b64encode(picture).decode()}],
-        "usage": {"output_tokens": 1290},
-    }).encode()  # fmt: skip
+    entry = {"b64_json": base64.b64encode(picture).decode()}
+    if is_linked:
+        entry = {"url": "http://127.0.0.1/files/image-9-0.png"}
+    body = json.dumps({"data": [entry], "usage": {"output_tokens": 1290}}).encode()
     for spill, parts in ((100_000, 1), (1_000_000, 0)):
         monkeypatch.setattr("retouch.storage.gathered.SPILL_BYTES", spill)
         folder = in_memory / f"{spill}"
@@ -211,7 +222,9 @@ async def test_a_large_picture_comes_by_the_disk(
             return whole(self, stem)
 
         monkeypatch.setattr(Outputs, "part", part)
-        provider = Provider(mishaps=[Mishap(200, body, charged=True)])
+        provider = Provider(
+            mishaps=[Mishap(200, body, charged=True)], file_mishaps=[Mishap(200, picture)]
+        )
         work = Bench(folder, provider)
         await work.run([lane(GEMINI, 1)])
         [record] = work.records_of(Done)

@@ -7,8 +7,8 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,9 +22,11 @@ from retouch.engine.budget import Cap, Purse
 from retouch.engine.context import JobEnd
 from retouch.engine.outputs import Outputs
 from retouch.engine.recorder import Paid
+from retouch.engine.selection import Choice
 from retouch.engine.summary import Summary
 from retouch.errors import StorageFailed
-from retouch.job import Job
+from retouch.job import Job, Source
+from retouch.ledger.decision import Skip
 from retouch.ledger.records import (
     AmountRecord,
     AnyRecord,
@@ -43,8 +45,9 @@ from retouch.ledger.terms import terms_of
 from retouch.manifest import Limits, PayAgain, Price, RunSettings, UpTo
 from retouch.money import Money
 from tests.engine.test_ends import EMPTY, LOST, TASK_REFUSED, UNCOUNTED, refused
+from tests.engine.test_ends import told as mishap
 from tests.support.provider import Mishap, Provider, png
-from tests.support.workbench import GEMINI, KLING, Bench, filed, lane
+from tests.support.workbench import GEMINI, KLING, Bench, Recorder, TestLane, filed, lane
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 BEGAN = datetime(2026, 11, 1, 8, tzinfo=UTC)
@@ -376,3 +379,62 @@ async def test_what_was_counted_raises_the_ceiling_of_what_waits(in_memory: Path
     assert (first.ceiling, second.ceiling) == (CEILING, SEEN)
     await work.run([replace(given, all_jobs=lane(GEMINI, 3).all_jobs)], budget=money)
     assert work.records_of(Started)[-1].ceiling == SEEN
+
+
+async def test_a_task_that_fails_free_has_no_cost(in_memory: Path) -> None:
+    """Though the server counts: no picture."""
+    document = {
+        "task_id": "image-0", "status": "failed", "quantity": 0, "error": {"message": "sorry"},
+    }  # fmt: skip
+    found = await told(in_memory, KLING, poll_mishaps=[mishap(200, document)])
+    last = found.records[-1]
+    assert isinstance(last, Failed)
+    assert (last.billed, last.cost, last.least, last.ceiling) == ("no", None, None, None)
+    assert found.ends[0].paid.cost is None
+
+
+@pytest.mark.parametrize("is_header", [False, True])
+async def test_a_poll_waits_as_long_as_it_is_told(in_memory: Path, *, is_header: bool) -> None:
+    """In a header or in the server's words."""
+    message = "slow down" if is_header else "slow down, try again in 40s"
+    headers = (("content-type", "application/json"), *((("retry-after", "40"),) * is_header))
+    body = json.dumps({"error": {"message": message}}).encode()
+    work = Bench(in_memory, Provider(task_seconds=3.0, poll_mishaps=[Mishap(429, body, headers)]))
+    await work.run([lane(KLING, 1)])
+    polls = [
+        seen.at for seen in work.provider.seen if seen.method == "GET" and "files" not in seen.path
+    ]
+    assert 40 <= polls[1] - polls[0] < 45
+
+
+@dataclass(frozen=True, slots=True)
+class WithCopies(TestLane):
+    """A lane whose first Job is wanted in a second place, too."""
+
+    def copies(self) -> Iterator[Job]:
+        first = self.all_jobs[0]
+        yield replace(
+            first, source=Source("copy.png", first.source.picture), output="images/copy-{index}"
+        )
+
+
+async def test_a_further_place_is_told_by_its_own_name(in_memory: Path) -> None:
+    """Delivered in the first run, passed in the second."""
+    given = lane(GEMINI, 1)
+    both = WithCopies(given.model, given.capabilities, given.all_jobs)
+    work = Bench(in_memory, Provider())
+    for _ in range(2):
+        noting = Noting()
+        work.observer = noting
+        await work.run([both])
+    assert noting.events == [("0.png", Skip("done")), ("copy.png", Skip("reused"))]
+
+
+@dataclass(slots=True)
+class Noting(Recorder):
+    """Notes what is passed, by name."""
+
+    events: list[tuple[str, Choice]] = field(default_factory=list)
+
+    def passed(self, job: Job, choice: Choice) -> None:
+        self.events.append((job.source.name, choice))
