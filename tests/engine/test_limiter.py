@@ -301,3 +301,18 @@ async def test_the_longest_penalty_holds() -> None:
     began = anyio.current_time()
     assert await limiter.permit(Stop()) is not None
     assert anyio.current_time() - began == pytest.approx(30)
+
+
+@pytest.mark.anyio
+@pytest.mark.virtual_time
+async def test_a_permit_is_for_one_picture_and_no_tokens_unless_it_is_said() -> None:
+    """A limit of tokens is not touched by who asks for none; one of pictures, by each for one."""
+    tokens = Limiter(Limits(concurrency=99, tokens_per_minute=60))
+    pictures = Limiter(Limits(concurrency=99, images_per_minute=60))
+    for limiter, seconds in ((tokens, 0.0), (pictures, 19 * 1.01)):
+        began = anyio.current_time()
+        for _ in range(20):
+            permit = await limiter.permit(Stop())
+            assert permit is not None
+            permit.leaves()
+        assert anyio.current_time() - began == pytest.approx(seconds, abs=0.2)

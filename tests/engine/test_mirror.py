@@ -461,6 +461,14 @@ def test_a_ledger_that_has_gone_on_elsewhere_is_refused(place: Place, there: byt
     assert (found.fault.message, found.fault.hint) == (refused.value.message, refused.value.hint)
 
 
+def test_a_ledger_that_is_gone_here_is_not_begun_anew(place: Place) -> None:
+    """What is there is another's, as far as this folder knows."""
+    place.begun().finish(quick=True)
+    (place.folder / "ledger.jsonl").unlink()
+    with pytest.raises(Refused, match="has gone on from this mirror"):
+        place.begun()
+
+
 def test_only_the_last_part_is_read_and_no_more_of_it_than_is_borne(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ from retouch.engine.selection import (
 from retouch.job import Job, Prompt
 from retouch.ledger import read
 from retouch.ledger.decision import Hold, HoldRejected, Poll, Redo, Send, Skip
+from retouch.ledger.on_file import JobOnFile
 from retouch.ledger.records import (
     AnyRecord,
     Done,
@@ -448,3 +449,18 @@ def test_a_lane_is_counted_alike_whether_its_jobs_are_made_or_not(
     at_once = tally(given, selection(in_memory, records, redo))
     assert at_once.lane is given
     assert replace(at_once, lane=one_by_one.lane) == one_by_one
+
+
+@pytest.mark.parametrize(
+    ("history", "choice"),
+    [(may_pass, Hold(1)), (is_failed, Skip("failed")), (is_unknown, Hold(1)), (is_new, Hold(0))],
+)
+def test_a_job_that_is_known_by_its_records_alone_is_never_sent(
+    in_memory: Path, history: Callable[[Path], list[AnyRecord]], choice: Choice
+) -> None:
+    """What it asked for is not known in full: what would be sent again is held, with its last
+    Attempt."""
+    known = JobOnFile(model=JOB.model, prompt=JOB.prompt, source=JOB.source, recorded_key=JOB.key)
+    write(in_memory / "ledger.jsonl", [begins(), *history(in_memory)])
+    selection = Selection(read(in_memory / "ledger.jsonl"), Outputs(in_memory))
+    assert selection.choose(known) == choice

@@ -15,12 +15,13 @@ from retouch.engine.mirror import Copied, Mirror
 from retouch.engine.outputs import Outputs
 from retouch.errors import StorageFailed
 from retouch.job import Picture
-from retouch.ledger.records import Done, Failed
+from retouch.ledger.records import Done, Failed, TaskAccepted, Unknown
 from retouch.manifest import Limits
 from retouch.storage import bucket_lease
+from tests.support.ledgers import begins, started, write
 from tests.support.memory_bucket import FOLDER, MemoryBucket, OneBucket, fault
 from tests.support.provider import Mishap, Provider, png
-from tests.support.workbench import GEMINI, KLING, Bench, filed, lane
+from tests.support.workbench import CANARY, GEMINI, KLING, Bench, filed, lane
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 DATA = png("in a bucket")
@@ -200,12 +201,12 @@ async def test_what_a_run_makes_is_in_its_mirror(
     assert mirror.finish(quick=False) == Copied(put=6)
 
 
-@pytest.mark.parametrize("is_linked", [False, True])
+@pytest.mark.parametrize(("model", "is_linked"), [(GEMINI, False), (GEMINI, True), (KLING, True)])
 async def test_a_large_picture_comes_by_the_disk(
-    in_memory: Path, monkeypatch: pytest.MonkeyPatch, *, is_linked: bool
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch, model: str, *, is_linked: bool
 ) -> None:
-    """A file is made for it where it will be kept, in a reply or behind a link; for a smaller one
-    none is."""
+    """A file is made for it where it will be kept, in a reply, behind a link, or a Task's; for a
+    smaller one none is."""
     picture = png("x" * 200_000)
     entry = {"b64_json": base64.b64encode(picture).decode()}
     if is_linked:
@@ -223,13 +224,14 @@ async def test_a_large_picture_comes_by_the_disk(
 
         monkeypatch.setattr(Outputs, "part", part)
         provider = Provider(
-            mishaps=[Mishap(200, body, charged=True)], file_mishaps=[Mishap(200, picture)]
+            mishaps=[Mishap(200, body, charged=True)] * (model == GEMINI),
+            file_mishaps=[Mishap(200, picture)],
         )
         work = Bench(folder, provider)
-        await work.run([lane(GEMINI, 1)])
+        await work.run([lane(model, 1)])
         [record] = work.records_of(Done)
         assert (folder / record.files[0].path).read_bytes() == picture
-        assert made == [f"images/{GEMINI}/white/0-0"] * parts
+        assert made == [f"images/{model}/white/0-0"] * parts
 
 
 whole = Outputs.part
@@ -248,3 +250,32 @@ async def test_each_folder_is_made_ready_though_the_source_is_at_hand(in_memory:
     assert len(work.provider.posts) == 1
     assert isinstance(summary.stopped, StorageFailed)
     assert "images/b" in summary.stopped.message
+
+
+async def test_a_task_whose_id_holds_the_key_is_on_file_nowhere(in_memory: Path) -> None:
+    """It goes into the ledger and into paths: the request is unknown, its body put aside without
+    the key."""
+    body = json.dumps({"task_id": f"task-{CANARY}"}).encode()
+    work = Bench(in_memory, Provider(mishaps=[Mishap(200, body, charged=True)]))
+    await work.run([lane(KLING, 1)])
+    [record] = work.records_of(Unknown)
+    assert (record.error.kind, record.error.message) == (
+        "broken_reply", "the task's id holds the API key",
+    )  # fmt: skip
+    assert record.task is None
+    assert not any(CANARY.encode() in data for _, data in work.bytes_written())
+    assert list((in_memory / "quarantine").iterdir())
+
+
+async def test_a_text_that_is_no_tasks_id_is_not_asked_for(in_memory: Path) -> None:
+    """A ledger of another origin may hold any: unknown, with its reason."""
+    given = lane(KLING, 1)
+    job = given.all_jobs[0]
+    task = TaskAccepted(key=job.key, attempt=1, task="../../etc", at=started(0).at)
+    write(in_memory / "ledger.jsonl", [begins(), task])
+    work = Bench(in_memory, Provider())
+    await work.run([given])
+    assert work.provider.seen == []
+    [record] = work.records_of(Unknown)
+    assert (record.error.kind, record.task) == ("expired", "../../etc")
+    assert record.error.message.startswith("not a task's id: ")
