@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
 import gzip
 import io
+import sys
 import zipfile
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -109,14 +108,7 @@ def test_an_extra_that_is_missing_is_named(
     monkeypatch: pytest.MonkeyPatch, module: str, data: bytes, extra: str
 ) -> None:
     """And what does without it."""
-    real: Any = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name.partition(".")[0] == module:
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputRefused) as refused:
         read_bill("b", data)
     (problem,) = refused.value.problems

@@ -26,6 +26,7 @@ from retouch.ledger.state import Replay
 from retouch.manifest import Loaded, load
 from retouch.money import exact
 from retouch.text import one_clean_line
+from retouch.threads import uncollected
 
 _LISTED = 100  # findings of a kind that people are shown
 _CHUNK_BYTES = 1 << 20
@@ -114,11 +115,12 @@ def run(arguments: argparse.Namespace) -> int:
     folder = found.path.parent
     findings = Findings()
     audit = CostAudit(_as_run(found))
-    state, known = _read(found.path, findings, audit, arguments.against)
-    _sum_up(state, audit, findings)
     root = os.fspath(folder)  # not a Path: joining half a million of them takes seconds
-    for file in _standing(state, known):
-        _check(root, file, findings)
+    with uncollected():
+        state, known = _read(found.path, findings, audit, arguments.against)
+        for file in _standing(state, known):
+            _check(root, file, findings)
+    _sum_up(state, audit, findings)
     findings.missing.sort()
     findings.changed.sort()
     findings.orphans = sorted(path for path in _files(root) if path not in known)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from retouch.costs.pricing import cost_at, delivered
+from retouch.costs.pricing import Delivered, cost_at, delivered
 from retouch.ledger.charges import Posting
 from retouch.ledger.records import (
     AnyRecord,
@@ -21,7 +21,10 @@ from retouch.ledger.records import (
     UsageRecord,
 )
 from retouch.manifest import Loaded, Price
+from retouch.money import Money
 
+_KNOWN_COSTS = 4096
+_Asked = tuple[int, UsageRecord, Delivered, str | None, str | None]
 
 @dataclass(slots=True)
 class CostFindings:
@@ -41,6 +44,7 @@ class CostAudit:
         self.last_run: RunBegins | None = None
         self._loaded = loaded
         self._prices: dict[str, Price] = {}
+        self._known_costs: dict[_Asked, Money | None] = {}  # at these prices
 
     @property
     def prices_changed(self) -> bool:
@@ -56,6 +60,7 @@ class CostAudit:
             case RunBegins():
                 self.last_run = record
                 self._prices = {price.name: price for price in self._known(record)}
+                self._known_costs.clear()
             case Done() | Failed() if record.cost is not None:
                 self._check(record, record.cost, posting.charge.terms if posting else None)
 
@@ -80,10 +85,29 @@ class CostAudit:
         size, quality = (terms.size, terms.quality) if terms else (None, None)
         files = record.files if isinstance(record, Done) else ()
         came = delivered(files, pictures)
-        again = cost_at(price, record.usage or UsageRecord(), came, size, quality)
+        again = self._worked_out(price, record.usage or UsageRecord(), came, size, quality)
         self.found.checked += 1
-        if again is None or again.money != cost.money:
+        if again != cost.money:
             self.found.wrong.append(record.key)
+
+    def _worked_out(
+        self,
+        price: Price,
+        usage: UsageRecord,
+        came: Delivered,
+        size: str | None,
+        quality: str | None,
+    ) -> Money | None:
+        """What it costs; of a million Jobs, many count the same."""
+        asked = (id(price), usage, came, size, quality)
+        try:
+            return self._known_costs[asked]
+        except KeyError:
+            cost = cost_at(price, usage, came, size, quality)
+        if len(self._known_costs) >= _KNOWN_COSTS:
+            self._known_costs.clear()
+        money = self._known_costs[asked] = cost.money if cost else None
+        return money
 
     @staticmethod
     def _pictures(record: Done | Failed) -> int | None:
