@@ -7,7 +7,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -20,11 +20,12 @@ import pytest
 
 from retouch.engine.budget import Cap, Purse
 from retouch.engine.context import JobEnd
+from retouch.engine.mirror import Copied, Mirror
 from retouch.engine.outputs import Outputs
 from retouch.engine.recorder import Paid
 from retouch.engine.selection import Choice
 from retouch.engine.summary import Summary
-from retouch.errors import StorageFailed
+from retouch.errors import BudgetReached, StorageFailed
 from retouch.job import Job, Source
 from retouch.ledger.decision import Skip
 from retouch.ledger.records import (
@@ -35,6 +36,7 @@ from retouch.ledger.records import (
     ErrorRecord,
     Failed,
     FileRecord,
+    Reused,
     Started,
     TaskAccepted,
     Unknown,
@@ -44,8 +46,10 @@ from retouch.ledger.records import (
 from retouch.ledger.terms import terms_of
 from retouch.manifest import Limits, PayAgain, Price, RunSettings, UpTo
 from retouch.money import Money
+from retouch.storage import bucket_lease
 from tests.engine.test_ends import EMPTY, LOST, TASK_REFUSED, UNCOUNTED, refused
 from tests.engine.test_ends import told as mishap
+from tests.support.memory_bucket import FOLDER, MemoryBucket
 from tests.support.provider import Mishap, Provider, png
 from tests.support.workbench import GEMINI, KLING, Bench, Recorder, TestLane, filed, lane
 
@@ -428,6 +432,43 @@ async def test_a_further_place_is_told_by_its_own_name(in_memory: Path) -> None:
         work.observer = noting
         await work.run([both])
     assert noting.events == [("0.png", Skip("done")), ("copy.png", Skip("reused"))]
+
+
+async def test_what_no_budget_is_left_for_is_not_paid_for_again(in_memory: Path) -> None:
+    """The terms would allow it: the run stops for its budget, the Job stays unknown, and nothing of
+    the terms' sum is spent."""
+    money = Purse([Cap("the budget", Money(Decimal(1), "CNY"))])
+    work = Bench(in_memory, Provider(mishaps=[LOST] * 3), RunSettings(on_unknown=AGAIN))
+    summary = await work.run([lane(GEMINI, 1)], budget=money)
+    assert isinstance(summary.stopped, BudgetReached)
+    assert summary.ended == Counter(unknown=1)
+    assert (summary.again.jobs, summary.again.spent) == (1, Money(Decimal(0), "CNY"))
+    assert [type(record) for record in work.records] == [Started, Unknown]
+    assert (money.caps[0].counted, money.reserved[None]) == (Decimal(CEILING.amount), Decimal(0))
+
+
+async def test_what_is_taken_over_is_in_the_mirror_too(
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture that another manifest has made."""
+    monkeypatch.setattr(bucket_lease, "SETTLE_SECONDS", 0.0)
+    for name in ("first", "second"):
+        (in_memory / name).mkdir()
+    await Bench(in_memory / "first", Provider()).run([lane(GEMINI, 1)])
+    bucket = MemoryBucket()
+    mirror = Mirror(bucket, FOLDER, in_memory / "second", say=lambda _: None)
+    mirror.begin("second")
+    work = Bench(in_memory / "second", Provider(), reuse=("../first/ledger.jsonl",), mirror=mirror)
+
+    async def read_here(call: Callable[[], Any], *_: Any, **__: Any) -> Any:
+        return call()  # a thread would not stop the clock
+
+    monkeypatch.setattr("anyio.to_thread.run_sync", read_here)
+    await work.run([lane(GEMINI, 1)])
+    [reused] = work.records_of(Reused)
+    path = reused.files[0].path
+    assert bucket.objects()[path] == (in_memory / "second" / path).read_bytes()
+    assert mirror.copied == Copied(put=1)
 
 
 @dataclass(slots=True)
