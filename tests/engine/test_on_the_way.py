@@ -123,6 +123,42 @@ class LatePermit(Permit):
         return bool(sharing.late < 0)
 
 
+@dataclass
+class Noted(Alone):
+    """Notes whose first bytes were on their way: how many requests the server had seen by then."""
+
+    provider: Provider
+    wired: list[int] = field(default_factory=list)
+
+    def limiter(self, model: Model) -> Limiter:
+        return NotedLimiter(model.limits, self)
+
+
+class NotedLimiter(Limiter):
+    def __init__(self, limits: Limits, sharing: Noted) -> None:
+        super().__init__(limits)
+        self.sharing = sharing
+
+    async def permit(self, stop: Stop, *, images: int = 1, tokens: float = 0) -> Permit | None:
+        given = await super().permit(stop, images=images, tokens=tokens)
+        return given and NotedPermit(self, images, tokens)
+
+
+class NotedPermit(Permit):
+    def on_wire(self) -> None:
+        sharing = self._limiter.sharing  # type: ignore[attr-defined]
+        sharing.wired.append(len(sharing.provider.posts))
+
+
+async def test_a_shared_limit_is_told_when_a_request_is_on_its_way(in_memory: Path) -> None:
+    """Once each, before the server has it."""
+    provider = Provider()
+    sharing = Noted(provider)
+    work = Bench(in_memory, provider, sharing=sharing)
+    await work.run([lane(GEMINI, 3, limits=ONE)])
+    assert sharing.wired == [0, 1, 2]
+
+
 async def test_what_has_no_leave_any_more_is_said_and_not_sent(in_memory: Path) -> None:
     """Leave to send that ran out between the record and the wire: unsent on file, nothing held,
     nothing at the server; the next run sends it."""

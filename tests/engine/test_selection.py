@@ -271,6 +271,16 @@ def test_a_picture_that_no_record_names_holds_its_job(
     assert isinstance(selection(in_memory, records, KEY).choose(JOB), Send)
 
 
+def test_what_is_unknown_and_asked_for_again_is_sent_though_a_picture_lies_there(
+    in_memory: Path,
+) -> None:
+    """`--redo unknown` is the user's word; what may have been sent and was never answered alike."""
+    kept(in_memory)
+    again = Redo(unknown=True)
+    assert selection(in_memory, is_unknown(in_memory), again).choose(JOB) == Send(2, "unknown")
+    assert selection(in_memory, [BEGUN], again).choose(JOB) == Send(2, "sent")
+
+
 def test_what_was_charged_says_the_user_and_lies_there_is_taken_over(in_memory: Path) -> None:
     """Its picture, as it is, becomes the Job's."""
     file = kept(in_memory)

@@ -273,6 +273,7 @@ async def test_a_request_whose_answer_was_lost_and_is_paid_for_again(in_memory: 
     found.summed(ended=Counter(done=1))
     again = found.summary.again
     assert (again.jobs, again.held, again.spent) == (1, 0, Money(Decimal("0.271530"), "CNY"))
+    assert again.purse.in_flight == {GEMINI: 0}
 
 
 async def test_a_request_that_is_refused(in_memory: Path) -> None:
@@ -349,6 +350,17 @@ async def test_a_large_picture_and_a_link_in_one_reply_are_both_kept(in_memory: 
     [outcome] = work.state.outcomes.values()
     kept = [(in_memory / file.path).read_bytes() for file in outcome.files]
     assert kept == [large, small, small]
+
+
+async def test_a_large_picture_in_a_polls_reply_is_kept(in_memory: Path) -> None:
+    """As in a request's: most of it is held aside of the document."""
+    large = png("x" * 400_000)
+    data = [{"b64_json": base64.b64encode(large).decode()}]
+    document = {"task_id": "image-0", "status": "succeed", "quantity": 1, "data": data}
+    found = await told(in_memory, KLING, poll_mishaps=[mishap(200, document)])
+    last = found.records[-1]
+    assert isinstance(last, Done)
+    assert (found.folder / last.files[0].path).read_bytes() == large
 
 
 async def test_a_disk_that_takes_nothing_leaves_a_cost_that_nobody_knows(

@@ -295,7 +295,7 @@ def _number(value: str) -> float | None:
 def _date(value: str) -> datetime | None:
     """An HTTP date; None for none."""
     try:
-        when = parsedate_to_datetime(value) if 0 < len(value) <= 64 else None
+        when = parsedate_to_datetime(value) if len(value) <= 64 else None
     except (ValueError, TypeError, OverflowError):
         return None
     return when if when is not None and when.tzinfo else None
