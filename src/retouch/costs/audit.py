@@ -26,6 +26,7 @@ from retouch.money import Money
 _KNOWN_COSTS = 4096
 _Asked = tuple[int, UsageRecord, Delivered, str | None, str | None]
 
+
 @dataclass(slots=True)
 class CostFindings:
     """How many costs were worked out again, how many could not be, and the keys of those that

@@ -4,6 +4,7 @@ templates of its columns.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from retouch.errors import Problem
 from retouch.manifest import Input, Loaded, Location
 from retouch.plan.candidates import Candidate, empty_cell, is_url, shown_url, unfit_url
 from retouch.plan.columns import BUILT_IN
-from retouch.plan.globs import located
+from retouch.plan.globs import located_text
 from retouch.plan.templates import Name, Template, TemplateError, parse
 from retouch.storage.bucket_url import is_bucket, unfit_address
 from retouch.text import one_clean_line
@@ -105,7 +106,7 @@ class Companions:
             return text
         if template.names[:1] == ("parent",):
             text = text.lstrip("/")
-        return str(located(text, self._beside(candidate, template)))
+        return located_text(text, os.fspath(self._beside(candidate, template)))
 
     def _beside(self, candidate: Candidate, template: Template) -> Path:
         """What a mask's path is relative to: where a set's or table's own column begins it, the

@@ -167,13 +167,18 @@ def located(named: str, folder: Path) -> Path:
 
     Raises UnfitPattern for a home that is not known.
     """
+    return Path(located_text(named, os.fspath(folder)))
+
+
+def located_text(named: str, folder: str) -> str:
+    """The same as texts, for names by the hundred thousand."""
     if named.startswith("~"):
         home = os.path.expanduser(named)  # noqa: PTH111 - as text: nothing is looked up but the home
         if home.startswith("~"):
             what = f"`{one_clean_line(named, 80)}`: whose home that is, is not known"
             raise UnfitPattern(what, "write the folder in full")
         named = home
-    return Path(os.path.normpath(folder / named))
+    return os.path.normpath(os.path.join(folder, named))  # noqa: PTH118 - texts
 
 
 def with_slashes(named: str) -> str:

@@ -20,7 +20,16 @@ from retouch.plan.candidates import Candidate, Named, is_url, shown_url, unfit_u
 from retouch.plan.choosing import fits, sampled
 from retouch.plan.columns import Columns, path_of_url
 from retouch.plan.companions import Companions, Findings
-from retouch.plan.globs import Files, Glob, Trouble, UnfitPattern, glob_of, located, with_slashes
+from retouch.plan.globs import (
+    Files,
+    Glob,
+    Trouble,
+    UnfitPattern,
+    glob_of,
+    located,
+    located_text,
+    with_slashes,
+)
 from retouch.plan.objects import Objects
 from retouch.plan.results import Results, is_below, results_of
 from retouch.plan.sets import read_set
@@ -416,7 +425,7 @@ class _Input:
             )
             return None
         else:
-            path = str(located(with_slashes(named), root))
+            path = located_text(with_slashes(named), os.fspath(root))
         annotations = annotations_of(row, (self.given.image_column,))
         return Named(path, file, row.line, row.header, row.values, annotations, name=name)
 
