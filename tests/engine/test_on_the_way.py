@@ -7,10 +7,10 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import msgspec
@@ -28,6 +28,7 @@ from tests.support.provider import Message, Mishap, Provider, Receive, Send, png
 from tests.support.workbench import GEMINI, KLING, Bench, TestLane, filed, lane
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
+T = TypeVar("T")
 ONE = Limits(concurrency=1)
 RATE = Mishap(429, b'{"error":{"message":"slow down","type":"rate_limit_error"}}')
 BUSY = Mishap(503, b'{"error":{"message":"overloaded","type":"server_error"}}')
@@ -82,6 +83,27 @@ async def test_a_stop_sends_nothing_of_what_waits(
     assert not ended.keys() - {"done", "stopped"}
     assert nothing_is_held(money)
     assert money.caps[0].counted == work.state.totals.confirmed["CNY"].amount
+
+
+async def test_a_stop_sends_nothing_of_what_waits_for_memory(in_memory: Path) -> None:
+    """Its files would be read when the first one's were sent: nothing is on file, or held."""
+    (in_memory / "out").mkdir()
+    large = msgspec.structs.replace(filed(in_memory), bytes=60_000_000)
+    work, money = Bench(in_memory / "out", Provider(), RunSettings(memory="64MB")), purse()
+
+    async def slow(call: Callable[[], T], /) -> T:
+        await anyio.sleep(5)
+        return call()
+
+    work.threads = slow
+    given = lane(GEMINI, 2, file=large, limits=Limits(concurrency=2))
+    await work.run([replace(given, all_jobs=given.all_jobs[:1])], budget=money)  # learnt
+    work.observer.ends.clear()
+    more = replace(given, all_jobs=lane(GEMINI, 3, file=large).all_jobs[1:])
+    await work.stopped(2, [more], budget=money)
+    assert sorted(end.ended for end in work.observer.ends) == ["done", "stopped"]
+    assert len(work.provider.posts) == 2
+    assert nothing_is_held(money)
 
 
 async def test_what_had_not_left_when_all_was_broken_off_is_unsent(in_memory: Path) -> None:
