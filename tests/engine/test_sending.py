@@ -8,7 +8,9 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 
 from retouch.engine.mirror import Copied, Mirror
@@ -16,7 +18,7 @@ from retouch.engine.outputs import Outputs
 from retouch.errors import StorageFailed
 from retouch.job import Picture
 from retouch.ledger.records import Done, Failed, TaskAccepted, Unknown
-from retouch.manifest import Limits
+from retouch.manifest import Limits, Poll, RunSettings
 from retouch.storage import bucket_lease
 from tests.support.ledgers import begins, started, write
 from tests.support.memory_bucket import FOLDER, MemoryBucket, OneBucket, fault
@@ -201,17 +203,20 @@ async def test_what_a_run_makes_is_in_its_mirror(
     assert mirror.finish(quick=False) == Copied(put=6)
 
 
-@pytest.mark.parametrize(("model", "is_linked"), [(GEMINI, False), (GEMINI, True), (KLING, True)])
+@pytest.mark.parametrize(
+    ("model", "is_linked"), [(GEMINI, False), (GEMINI, True), (KLING, False), (KLING, True)]
+)
 async def test_a_large_picture_comes_by_the_disk(
     in_memory: Path, monkeypatch: pytest.MonkeyPatch, model: str, *, is_linked: bool
 ) -> None:
-    """A file is made for it where it will be kept, in a reply, behind a link, or a Task's; for a
+    """A file is made for it where it will be kept, in a reply or behind a link, a Task's too; for a
     smaller one none is."""
     picture = png("x" * 200_000)
     entry = {"b64_json": base64.b64encode(picture).decode()}
     if is_linked:
         entry = {"url": "http://127.0.0.1/files/image-9-0.png"}
     body = json.dumps({"data": [entry], "usage": {"output_tokens": 1290}}).encode()
+    ended = {"task_id": "image-0", "status": "succeed", "quantity": 1, "data": [entry]}
     for spill, parts in ((100_000, 1), (1_000_000, 0)):
         monkeypatch.setattr("retouch.storage.gathered.SPILL_BYTES", spill)
         folder = in_memory / f"{spill}"
@@ -225,6 +230,7 @@ async def test_a_large_picture_comes_by_the_disk(
         monkeypatch.setattr(Outputs, "part", part)
         provider = Provider(
             mishaps=[Mishap(200, body, charged=True)] * (model == GEMINI),
+            poll_mishaps=[Mishap(200, json.dumps(ended).encode())],
             file_mishaps=[Mishap(200, picture)],
         )
         work = Bench(folder, provider)
@@ -279,3 +285,35 @@ async def test_a_text_that_is_no_tasks_id_is_not_asked_for(in_memory: Path) -> N
     [record] = work.records_of(Unknown)
     assert (record.error.kind, record.task) == ("expired", "../../etc")
     assert record.error.message.startswith("not a task's id: ")
+
+
+@pytest.mark.parametrize(
+    ("request_seconds", "poll"), [(20.0, 600.0), (120.0, 25.0), (120.0, 600.0)]
+)
+async def test_a_poll_that_hangs_is_given_up_in_time(
+    in_memory: Path, request_seconds: float, poll: float
+) -> None:
+    """After a request's own time, the Task's, or half a minute: whichever is the least; and asked
+    again, or the Task's time is over."""
+
+    class Hanging(Provider):
+        """Answers no first poll."""
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            if scope["method"] == "GET":
+                asked.append(anyio.current_time())
+                if len(asked) == 1:
+                    await anyio.sleep(1000)
+            await super().__call__(scope, receive, send)
+
+    asked: list[float] = []
+    work = Bench(in_memory, Hanging(), RunSettings(timeout=request_seconds))
+    await work.run([lane(KLING, 1, poll=Poll(interval=1.0, timeout=poll))])
+    took = (asked[1] if len(asked) > 1 else anyio.current_time()) - asked[0]
+    least = min(request_seconds, poll, 30.0)
+    assert least <= took <= least + 12
+    if poll == 25.0:
+        [record] = work.records_of(Unknown)
+        assert record.error.message.startswith("not finished after 26 s (last: ")
+    else:
+        assert len(work.records_of(Done)) == 1

@@ -95,11 +95,7 @@ def _digests(path: Path, wanted: Mapping[str, str]) -> set[str]:
     try:
         with path.open("rb") as lines:
             for line in lines:
-                digest = (
-                    line[len(_BEGINS) : len(_BEGINS) + 64]
-                    .partition(b'"')[0]
-                    .decode("ascii", "replace")
-                )
+                digest = line[len(_BEGINS) : len(_BEGINS) + 64].decode("ascii", "replace")
                 if digest in wanted and line == _line(digest, wanted[digest]):
                     found.add(digest)
     except OSError:
