@@ -54,7 +54,7 @@ class LastAttempts:
         is_again = False
         if attempt > 1 or short in self._repeated:
             is_again = bool(self._known(short) & 1)
-        self._log.append(short << _BYTE | min(attempt, _MOST) << 1 | 1)
+        self._log.append(short << _BYTE | 1)
         return is_again
 
     def _known(self, short: int) -> int:
