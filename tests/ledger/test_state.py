@@ -367,6 +367,32 @@ def test_the_servers_count_of_pictures_is_the_one_that_is_told() -> None:
     assert replay([started(), done()]).totals.images == 1
 
 
+def test_what_the_server_did_not_count_adds_nothing() -> None:
+    """Each kind of tokens for itself."""
+    for name in ("input_tokens", "output_tokens", "total_tokens"):
+        record = replace(done(), usage=replace(UsageRecord(), **{name: 7}))
+        totals = replay([started(), record]).totals
+        counted = (totals.input_tokens, totals.output_tokens, totals.total_tokens)
+        assert sorted(counted) == [0, 0, 7]
+        assert getattr(totals, name) == 7
+
+
+def test_where_a_task_was_taken_is_known_until_it_has_ended() -> None:
+    """Also where it may yet bring its pictures, or nobody knows what was charged."""
+    for end, is_out in (
+        (None, True),
+        (unknown(1, "t"), True),
+        (failed(billed="unknown", final=False), True),
+        (failed(billed="yes", ceiling=CEILING), True),
+        (failed(), False),
+        (failed(billed="yes", cost=cost("0.28")), False),
+        (done(), False),
+        (done(amount=None), False),
+    ):
+        records: list[AnyRecord] = [started(), TASK, *([end] if end else [])]
+        assert replay(records).accepted == ({"k": TASK} if is_out else {})
+
+
 @pytest.mark.parametrize(
     "paid", [done(), failed(billed="yes"), failed(billed="yes", cost=cost("0.28"))]
 )
