@@ -369,6 +369,20 @@ def test_whatever_three_records_say_of_a_job_that_was_begun(tmp_path: Path) -> N
         assert state.tasks_out == whole.tasks_out
 
 
+@pytest.mark.parametrize("task", [None, "t"])
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_a_result_is_of_the_attempt_that_it_names(
+    tmp_path: Path, attempt: int, task: str | None
+) -> None:
+    """Whichever was begun; it says its Task itself."""
+    records: list[AnyRecord] = [started(1), done(1, attempt=attempt, task=task)]
+    state = read(write(tmp_path / "ledger.jsonl", records))
+    outcome = state.outcomes[key_of(1)]
+    assert (outcome.attempt, outcome.task) == (attempt, task)
+    assert set(state.open_charges) == ({(key_of(1), 1)} if attempt == 2 else set())
+    assert_alike(state, replay_whole(list(Reader(tmp_path / "ledger.jsonl"))))
+
+
 def test_an_outcome_is_equal_to_what_says_the_same() -> None:
     """Whoever holds it; and to nothing else. It has no hash, for it changes."""
     records: list[AnyRecord] = [started(1), done(1)]
