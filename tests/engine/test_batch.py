@@ -658,10 +658,13 @@ async def test_a_job_that_waits_over_midnight_is_reserved_anew(in_memory: Path) 
     work = near_midnight(in_memory, Provider(task_seconds=1.0), 30.0)
     limits = Limits(concurrency=4, requests_per_minute=1)
     purse = Purse([Cap("the budget", Money(Decimal("0.70"), "CNY"))])
-    await work.run([lane(KLING, 4, limits=limits)], price_at=dearer_in_november, budget=purse)
+    summary = await work.run(
+        [lane(KLING, 4, limits=limits)], price_at=dearer_in_november, budget=purse
+    )
     assert work.state.totals.confirmed == {"CNY": Money(Decimal("0.60"), "CNY")}
     bounds = [each.ceiling and each.ceiling.amount for each in work.records_of(Started)]
     assert bounds == ["0.200000", "0.400000"]
+    assert summary.ended == Counter(done=2, stopped=2)
 
 
 async def test_more_pictures_than_asked_are_not_kept(in_memory: Path) -> None:

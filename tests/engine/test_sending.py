@@ -317,3 +317,15 @@ async def test_a_poll_that_hangs_is_given_up_in_time(
         assert record.error.message.startswith("not finished after 26 s (last: ")
     else:
         assert len(work.records_of(Done)) == 1
+
+
+async def test_what_is_fetched_and_is_no_picture_is_put_aside_by_its_attempt(
+    in_memory: Path,
+) -> None:
+    """As it came, under the Job's key, the Attempt's number and the picture's."""
+    work = Bench(in_memory, Provider(file_mishaps=[Mishap(200, b"\0\1\2 no picture")] * 4))
+    given = lane(KLING, 1)
+    await work.run([given])
+    [kept] = (in_memory / "quarantine").glob("*-0.body")
+    assert kept.name == f"{given.all_jobs[0].key}-1-0.body"
+    assert kept.read_bytes() == b"\0\1\2 no picture"
