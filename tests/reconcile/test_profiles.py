@@ -117,7 +117,7 @@ def test_a_charge_that_is_not_on_an_export_is_found(name: str) -> None:
 
 
 def test_the_same_rows_in_other_clothes_are_the_same_bill(tmp_path: Path) -> None:
-    """GBK, a workbook, gzip, a ZIP, Parquet and UTF-16 change nothing."""
+    """GBK, a workbook, gzip, a ZIP, Parquet and UTF-16 change nothing, nor which row is which."""
     plain = (BILLS / "qiniu.csv").read_bytes()
     text = plain.decode("utf-8-sig")
     packed = io.BytesIO()
@@ -139,6 +139,9 @@ def test_the_same_rows_in_other_clothes_are_the_same_bill(tmp_path: Path) -> Non
     for form, data in forms.items():
         bill = read_bill(form, data)
         assert [(line.day, line.model, line.measures) for line in bill.lines] == expected, form
+        first = 5 if form == "preamble" else 2
+        numbers = [first + at for at in range(len(expected))]
+        assert [line.number for line in bill.lines] == numbers, form
 
 
 def test_money_is_compared_before_vouchers_and_the_rest_is_named() -> None:
