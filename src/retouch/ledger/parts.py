@@ -167,7 +167,7 @@ def read_together(own: Reader, keeps: Keeps | None = None, *, is_alone: bool = F
     shards = [part.count if (part := part_of(each.path)) else 0 for each in parts.readers]
     at = parts.readers.index(own)
     state = Replay()
-    if len(paths) == 1 and keeps is None:  # nothing to merge, and nobody to share with
+    if len(named) == 1 and keeps is None:  # nothing to merge, and nobody to share with
         return Together(state, take_in(own, state))
     bases = parts.bases(state)
     shared = None if keeps is None else SharedSpending(shards[at])
