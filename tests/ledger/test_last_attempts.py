@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from retouch.ledger import last_attempts
 from retouch.ledger.last_attempts import LastAttempts
 
-ATTEMPTS = st.sampled_from([1, 1, 1, 2, 3, 127, 128, 300])
+ATTEMPTS = st.sampled_from([1, 1, 1, 2, 3, 127, 128, 300, 1 << 70, 0, -1])
 STEPS = st.lists(
     st.tuples(st.sampled_from(["open", "charge", "ask", "copy"]), st.sampled_from("abc"), ATTEMPTS),
     max_size=40,

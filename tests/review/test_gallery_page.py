@@ -87,6 +87,18 @@ def test_sorted_by_cost(common: Album, page: Browser) -> None:
     ]
 
 
+def test_a_key_counts_once_its_dialog_has_closed(common: Album, page: Browser) -> None:
+    """Even where the focus is still in what was typed into: a quick hand is not lost."""
+    page.open(common.index)
+    page.press("j", "r", "Escape")
+    page.until(lambda: page.script("return document.querySelector('dialog[open]') === null"))
+    page.script(
+        "document.getElementById('reason').dispatchEvent("
+        "new KeyboardEvent('keydown', {key: ' ', bubbles: true}))"
+    )
+    page.until(lambda: page.script("return document.getElementById('viewer').open"))
+
+
 def test_everything_by_keyboard(common: Album, page: Browser) -> None:
     """Arrows and j move, space opens and turns, escape closes, k, r and u judge."""
     page.open(common.index)

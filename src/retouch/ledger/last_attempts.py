@@ -41,7 +41,9 @@ class LastAttempts:
     def open(self, key: str, attempt: int) -> None:
         """Note an Attempt that begins."""
         short = hash(key) & _KEY_BITS
-        if attempt > 1:
+        if attempt != 1:
+            if attempt < 1:
+                return  # a damaged line's: none is numbered so
             self._repeated[short] = max(attempt, self._repeated.get(short, 0))
             attempt = min(attempt, _MOST)
         self._log.append(short << _BYTE | attempt << 1)

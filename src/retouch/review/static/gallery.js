@@ -141,7 +141,9 @@ function openGallery(packed) {
 
 	document.addEventListener("keydown", (event) => {
 		const at = event.target instanceof HTMLElement ? event.target : document.body;
-		const isTyping = at.matches("input, select, textarea, a, summary") || asking.open || help.open;
+		// What was typed into may have the focus for a moment after its dialog has closed.
+		const isTyped = at.matches("input, select, textarea, a, summary");
+		const isTyping = (isTyped && !at.closest("dialog:not([open])")) || asking.open || help.open;
 		const isButton =
 			at instanceof HTMLButtonElement && (event.key === " " || event.key === "Enter");
 		if (event.ctrlKey || event.metaKey || event.altKey || isButton) {
