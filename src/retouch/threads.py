@@ -25,9 +25,9 @@ class Threads(Protocol):
 
 async def in_thread(call: Callable[[], T], /) -> T:
     """Run `call` in a worker thread; a cancellation waits for it, so that no write is torn."""
-    from anyio import to_thread  # noqa: PLC0415 - start-up time: commands without a loop come here
+    import anyio.to_thread  # noqa: PLC0415 - start-up time: commands without a loop come here
 
-    return await to_thread.run_sync(call)
+    return await anyio.to_thread.run_sync(call)
 
 
 def in_own_thread() -> Threads:

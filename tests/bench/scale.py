@@ -1,12 +1,14 @@
 """`python -m tests.bench.scale`: what a million jobs cost, each command a process of its own.
 
     --jobs N      how many (default 1,000,000; N / 10 sources, 5 prompts, 2 models)
+    --shards N    sent by so many processes side by side (default 1: no shards)
     --fewer N     the smaller size that bytes a job are the difference to (default: a fifth)
     --tasks N     tasks of a provider in flight at once (default 10,000)
     --json        for programs
 
-A million take an hour or so: a whole small job costs 1.5 ms of CPU, and this sends them all. CPU
-is that of the command alone (user + system); the server has a process of its own.
+A million take an hour or so: a whole small job costs 3.5 ms of CPU, and this sends them all. CPU
+is that of the command alone (user + system), of all shards together; the server has a process of
+its own.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -77,11 +80,12 @@ class Spent:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make bench-scale")
     parser.add_argument("--jobs", type=int, default=1_000_000)
+    parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--fewer", type=int)
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
-    rows = measure(asked.jobs, asked.fewer or asked.jobs // 5, asked.tasks)
+    rows = measure(asked.jobs, asked.fewer or asked.jobs // 5, asked.tasks, asked.shards)
     if asked.json:
         told = {"machine": machine(), "rows": [asdict(row) for row in rows]}
         sys.stdout.write(json.dumps(told, indent=1) + "\n")
@@ -118,12 +122,14 @@ def _cells(row: Spent) -> tuple[str, ...]:
     )
 
 
-def measure(jobs: int, fewer: int, tasks: int) -> list[Spent]:
+def measure(jobs: int, fewer: int, tasks: int, shards: int = 1) -> list[Spent]:
     """Every command over so many jobs; bytes a job against the same over `fewer`."""
     compileall.compile_dir(Path(retouch.__file__).parent, quiet=1)
     with tempfile.TemporaryDirectory(dir=os.environ.get("RETOUCH_BENCH") or None) as name:
-        small = {row.name: row for row in _life(Path(name) / "fewer", fewer)} if fewer else {}
-        rows = [_compared(row, small.get(row.name)) for row in _life(Path(name) / "jobs", jobs)]
+        few = _life(Path(name) / "fewer", fewer, shards) if fewer else ()
+        small = {row.name: row for row in few}
+        many = _life(Path(name) / "jobs", jobs, shards)
+        rows = [_compared(row, small.get(row.name)) for row in many]
         if tasks:
             rows.append(_tasks(Path(name) / "tasks", tasks))
         return rows
@@ -136,7 +142,7 @@ def _compared(row: Spent, small: Spent | None) -> Spent:
     return Spent(row.name, row.jobs, row.cpu_seconds, row.seconds, row.peak_bytes, more, row.note)
 
 
-def _life(folder: Path, jobs: int) -> Iterator[Spent]:
+def _life(folder: Path, jobs: int, shards: int) -> Iterator[Spent]:
     """A manifest planned, run, looked at and run again."""
     count = jobs // EACH
     files = _sources(folder, count)
@@ -146,15 +152,36 @@ def _life(folder: Path, jobs: int) -> Iterator[Spent]:
         yield _spent("plan, each picture read", jobs, "plan", *words)
         yield _spent("plan, digests cached", jobs, "plan", *words)
         began = time.time()
-        run = _spent("run", jobs, "run", *words, "--yes", "--no-report")
-        ledger = folder / "outputs" / NAME / "ledger.jsonl"
-        yield _noted(run, f"first job sent after {_first_sent(ledger) - began:.1f} s")
+        run = _sent(jobs, shards, words)
+        first = min(map(_first_sent, (folder / "outputs" / NAME).glob("ledger*.jsonl")))
+        yield _noted(run, f"first job sent after {first - began:.1f} s")
     assert server.book["edits"] == jobs, server.book
     yield _spent("status", jobs, "status", *words)
     yield _spent("report", jobs, "report", *words, "--json")
     yield _spent("verify, each picture read", jobs, "verify", *words)
     yield _spent("plan of what is done", jobs, "plan", *words)
     yield _spent("run again", jobs, "run", *words, "--yes", "--no-report")
+
+
+def _sent(jobs: int, shards: int, words: list[str]) -> Spent:
+    """The run, or its shards side by side: their CPU together, the largest one's memory."""
+    given = ("run", *words, "--yes", "--no-report")
+    if shards == 1:
+        return _spent("run", jobs, *given)
+    with ThreadPoolExecutor(shards) as pool:
+        numbers = range(1, shards + 1)
+        parts = [
+            pool.submit(_spent, "", jobs, *given, "--shard", f"{number}/{shards}")
+            for number in numbers
+        ]
+        rows = [each.result() for each in parts]
+    return Spent(
+        f"run, as {shards} shards side by side",
+        jobs,
+        sum(row.cpu_seconds for row in rows),
+        max(row.seconds for row in rows),
+        max(row.peak_bytes for row in rows),
+    )
 
 
 def _tasks(folder: Path, count: int) -> Spent:

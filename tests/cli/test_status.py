@@ -19,8 +19,8 @@ from retouch.ledger import read
 from retouch.ledger.decision import Redo
 from retouch.ledger.records import AnyRecord, ErrorRecord
 from retouch.ledger.terms import terms_of
-from tests.support.ledgers import FIRST, failed, started, unknown
-from tests.support.priced import Priced, is_unknown, priced, was_done, words_of
+from tests.support.ledgers import FIRST, failed, started, unknown, words_of
+from tests.support.priced import Priced, is_unknown, priced, was_done
 
 
 @pytest.fixture

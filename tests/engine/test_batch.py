@@ -595,13 +595,7 @@ async def test_a_second_interrupt_drops_no_picture_that_is_here(tmp_path: Path) 
     bench = Bench(tmp_path, Provider())
     scope = anyio.CancelScope()
 
-    async def threads(call: Callable[[], T], /) -> T:
-        if bench.provider.book:
-            scope.cancel()
-        await anyio.lowlevel.checkpoint()
-        return call()
-
-    bench.threads = threads
+    bench.cancels_once_answered(scope)
     await bench.run([lane(GEMINI, 1)], scope=scope)
     assert scope.cancel_called
     assert bench.state.counts() == Counter(done=1)

@@ -5,7 +5,6 @@ time."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,13 +61,7 @@ async def test_an_answer_that_has_come_is_written_whatever_is_cancelled(
     work = Bench(in_memory, Provider(mishaps=[mishap]))
     scope = anyio.CancelScope()
 
-    async def threads(call: Callable[[], T], /) -> T:
-        if work.provider.posts:
-            scope.cancel()
-        await anyio.lowlevel.checkpoint()
-        return call()
-
-    work.threads = threads
+    work.cancels_once_answered(scope)
     await work.run([lane(GEMINI, 1)], scope=scope)
     assert scope.cancel_called
     assert isinstance(work.records[-1], kind)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,8 +22,8 @@ from retouch.ledger import read
 from retouch.ledger.decision import NOTHING_REDONE, Redo, Send, Skip
 from retouch.ledger.records import AnyRecord, FileRecord, Resolved, TaskAccepted
 from retouch.ledger.state import replay
-from retouch.manifest import Limits, Model
-from tests.support.ledgers import begins, done, failed, started, unknown, write
+from retouch.manifest import Limits
+from tests.support.ledgers import begins, done, failed, started, unknown, words_of, write
 from tests.support.provider import Provider
 from tests.support.workbench import GEMINI, Bench, Recorder, TestLane, lane
 
@@ -32,48 +32,36 @@ KINDS = st.lists(st.sampled_from(WHAT), min_size=1, max_size=25)
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(TestLane):
     """A lane that can be gone through quickly, as a plan's can."""
 
-    of: TestLane
     copies_count: int = 0
     rejected: frozenset[str] = frozenset()
 
-    @property
-    def model(self) -> Model:
-        return self.of.model
+    @classmethod
+    def of(cls, given: TestLane) -> Self:
+        return cls(given.model, given.capabilities, given.all_jobs)
 
     @property
-    def capabilities(self) -> Any:
-        return self.of.capabilities
-
-    @property
-    def jobs_count(self) -> int:
-        return self.of.jobs_count
-
-    def jobs(self) -> Iterator[Job]:
-        return self.of.jobs()
-
-    def copies(self) -> Iterator[Job]:
-        return iter(())
+    def plain(self) -> TestLane:
+        """The same, that cannot."""
+        return TestLane(self.model, self.capabilities, self.all_jobs)
 
     def asked(self, limit: int | None = None) -> Any:
         raise NotImplementedError
 
     def jobs_but(self, is_passed: Callable[[bytes], bool]) -> Iterator[Job | None]:
-        for job in self.of.jobs():
+        for job in self.all_jobs:
             yield None if is_passed(bytes.fromhex(job.key)) else job
 
     def some(self, count: int) -> Iterator[Job]:
         step = max(1, self.jobs_count // count)
-        return iter(self.of.all_jobs[::-1][::step])
+        return iter(self.all_jobs[::-1][::step])
 
 
 def records_of(job: Job, what: str, folder: Path) -> list[AnyRecord]:
     """What the ledger says of a Job."""
-    words: dict[str, Any] = {
-        "key": job.key, "model": job.model, "prompt": job.prompt.id, "source": job.source.name
-    }  # fmt: skip
+    words = words_of(job)
     began = started(0, **words)
     path = f"{job.output_path(0)}.png"
     if what == "done":
@@ -110,7 +98,7 @@ def set_up(
     def selection() -> Selection:
         return Selection(read(folder / "ledger.jsonl"), Outputs(folder), redo=redo)
 
-    return Passed(jobs), selection
+    return Passed.of(jobs), selection
 
 
 def numbers(count: LaneCount) -> dict[str, Any]:
@@ -136,7 +124,7 @@ def test_counted_late_is_counted_before(
 ) -> None:
     """However far a run came: to its end, or to some Job of either round."""
     passed, selection = set_up(what, tmp_path_factory.mktemp("late"))
-    expected = numbers(tally(passed.of, selection()))
+    expected = numbers(tally(passed.plain, selection()))
     count = late_of(passed)
     for _, found in zip(range(taken), count.choices(selection()), strict=False):
         assert found is None or isinstance(found[0], Job)
@@ -154,16 +142,16 @@ def test_every_jobs_turn_comes_once_what_is_done_last(
     """In the plan's order, with the choices that looking at it before would make; None where one
     was passed over; a count is whole when the last turn has come."""
     passed, selection = set_up(what, tmp_path_factory.mktemp("late"))
-    chosen = {job.key: choice for job, choice in choices(passed.of, selection())}
+    chosen = {job.key: choice for job, choice in choices(passed.plain, selection())}
     is_done = [word in ("done", "gone") for word in what]
-    jobs = passed.of.all_jobs
+    jobs = passed.all_jobs
     expected: list[Any] = [
         None if over else (job, chosen[job.key]) for job, over in zip(jobs, is_done, strict=True)
     ]
     expected += [(job, chosen[job.key]) for job, over in zip(jobs, is_done, strict=True) if over]
     count = late_of(passed)
     assert list(count.choices(selection())) == expected
-    assert numbers(count) == numbers(tally(passed.of, selection()))
+    assert numbers(count) == numbers(tally(passed.plain, selection()))
 
 
 def test_each_job_is_counted_before_its_turn(tmp_path: Path) -> None:
@@ -252,18 +240,18 @@ def test_what_must_be_known_before_is_counted_before(tmp_path: Path, why: str) -
     chosen: Any = selection()
     given_lane: Any = passed
     if why == "copies":
-        given_lane = Passed(passed.of, copies_count=1)
+        given_lane = replace(passed, copies_count=1)
     elif why == "rejected":
-        given_lane = Passed(passed.of, rejected=frozenset({job.key}))
+        given_lane = replace(passed, rejected=frozenset({job.key}))
     elif why == "blank":
         chosen = Selection(replay([begins()]), Outputs(tmp_path / "nowhere"))
     elif why == "tasks":
         chosen = Selection(replay([begins(), *_out(job)]), Outputs(tmp_path))
         assert chosen.state.tasks_out
     elif why == "slow":
-        given_lane = passed.of
+        given_lane = passed.plain
     elif why == "none":
-        given_lane = _Nothing(passed.of)
+        given_lane = _Nothing.of(passed)
     assert counted_late(given_lane, chosen) is None
 
 
@@ -297,9 +285,9 @@ async def test_a_run_that_counts_late_sends_first_and_tells_the_same(in_memory: 
     six = lane(GEMINI, 6, limits=Limits(concurrency=1))
     work = Bench(in_memory, Provider())
     await work.run([replace(six, all_jobs=six.all_jobs[::2])])
-    passed = Passed(six)
+    passed = Passed.of(six)
     count = late_of(passed)
-    work.late = (LateCount(Passed(lane(GEMINI, 1))), count)
+    work.late = (LateCount(Passed.of(lane(GEMINI, 1))), count)
     noting = _Noting()
     work.observer = noting
     summary = await work.run([passed])

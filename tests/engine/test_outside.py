@@ -4,7 +4,7 @@ polled, unless the plan names it."""
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from retouch.engine.outside import LaneOnFile, Outside, outside_of
@@ -13,16 +13,10 @@ from retouch.ledger.on_file import JobOnFile
 from retouch.ledger.records import AnyRecord, TaskAccepted
 from retouch.ledger.state import Replay, replay
 from retouch.manifest import Limits, Model
-from tests.support.ledgers import begins, done, failed, started, unknown
+from tests.support.ledgers import begins, done, failed, started, unknown, words_of
 from tests.support.workbench import GEMINI, KLING, TestLane, dialect_of, lane
 
 DIALECT = dialect_of(GEMINI)
-
-
-def words(job: Job) -> dict[str, Any]:
-    return {
-        "key": job.key, "model": job.model, "prompt": job.prompt.id, "source": job.source.name
-    }  # fmt: skip
 
 
 def out(job: Job, task: str = "task-1") -> list[AnyRecord]:
@@ -30,12 +24,12 @@ def out(job: Job, task: str = "task-1") -> list[AnyRecord]:
     accepted = TaskAccepted(
         key=job.key, attempt=1, task=task, output="images/x/{index}", repeat=3, at=started(0).at
     )
-    return [started(0, **words(job)), accepted]
+    return [started(0, **words_of(job)), accepted]
 
 
 def lost(job: Job) -> list[AnyRecord]:
     """Unknown whether it was charged."""
-    return [started(0, **words(job)), unknown(0, **words(job))]
+    return [started(0, **words_of(job)), unknown(0, **words_of(job))]
 
 
 def state_of(*records: list[AnyRecord]) -> Replay:
@@ -54,8 +48,9 @@ def test_what_is_open_and_not_planned_is_found_by_model() -> None:
     one, two, three, four = GEMINIS.all_jobs
     kling = KLINGS.all_jobs[0]
     state = state_of(
-        out(one), lost(kling), lost(two), [started(0, **words(three)), done(0, **words(three))],
-        [started(0, **words(four)), failed(0, **words(four))],
+        out(one), lost(kling), lost(two),
+        [started(0, **words_of(three)), done(0, **words_of(three))],
+        [started(0, **words_of(four)), failed(0, **words_of(four))],
     )  # fmt: skip
     known = Model(model=GEMINI, limits=Limits(concurrency=3))
     result = found(state, models={GEMINI: known})
@@ -98,43 +93,27 @@ def test_what_the_plan_names_is_not_outside() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class Named(TestLane):
     """A lane that can be asked for the Jobs of some sources; how it is gone through is noted."""
 
-    of: TestLane
-    asked: list[Any]
-
-    @property
-    def model(self) -> Model:
-        return self.of.model
-
-    @property
-    def capabilities(self) -> Any:
-        return self.of.capabilities
-
-    @property
-    def jobs_count(self) -> int:
-        return self.of.jobs_count
+    asked: list[Any] = field(default_factory=list)
 
     def jobs(self) -> Iterator[Job]:
         self.asked.append("all")
-        return self.of.jobs()
-
-    def copies(self) -> Iterator[Job]:
-        return iter(())
+        return iter(self.all_jobs)
 
     def jobs_of(self, names: Container[str]) -> Iterator[Job]:
         self.asked.append(names)
-        return (job for job in self.of.jobs() if job.source.name in names)
+        return (job for job in self.all_jobs if job.source.name in names)
 
 
 def test_of_many_jobs_those_of_the_sources_on_file_are_looked_at_alone() -> None:
     """All are, where something is left that the sources do not explain."""
     one, two, *_ = GEMINIS.all_jobs
-    named = Named(GEMINIS, [])
+    named = Named(GEMINIS.model, GEMINIS.capabilities, GEMINIS.all_jobs)
     assert found(state_of(out(one), lost(two)), named) == Outside()
     assert named.asked == [frozenset({"0.png", "1.png"})]
-    named = Named(GEMINIS, [])
+    named = Named(GEMINIS.model, GEMINIS.capabilities, GEMINIS.all_jobs)
     kling = KLINGS.all_jobs[1]
     result = found(state_of(lost(kling)), named, KLINGS)
     assert result == Outside()

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
@@ -24,18 +23,12 @@ from retouch.ledger.records import AnyRecord, Reused, Started, Unknown
 from retouch.manifest import Limits, RunSettings
 from retouch.money import Money
 from retouch.transport import LATE_SECONDS
-from tests.support.ledgers import begins, started, write
+from tests.support.ledgers import begins, started, words_of, write
 from tests.support.provider import Mishap, Provider
 from tests.support.workbench import CANARY, GEMINI, KLING, Bench, TestLane, filed, lane
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual_time]
 ONE = Limits(concurrency=1)
-
-
-def words_of(job: Job) -> dict[str, Any]:
-    return {
-        "key": job.key, "model": job.model, "prompt": job.prompt.id, "source": job.source.name
-    }  # fmt: skip
 
 
 def says(record: AnyRecord, job: Job) -> bool:

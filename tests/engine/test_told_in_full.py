@@ -65,6 +65,7 @@ USAGE = UsageRecord(
 )
 PLAIN_USAGE = UsageRecord(input_tokens=300, output_tokens=1290, total_tokens=1590)
 BUSY = refused(503, "the server is overloaded")
+OVERLOADED = ErrorRecord(kind="transient", status=503, message="the server is overloaded")
 NO_PICTURE = ErrorRecord(kind="content", message="the reply holds no picture")
 
 
@@ -207,11 +208,10 @@ async def test_a_request_that_is_sent_again(in_memory: Path) -> None:
     last = found.records[-1]
     assert isinstance(last, Done)
     assert 2 < last.seconds < 4
-    error = ErrorRecord(kind="transient", status=503, message="the server is overloaded")
     equal(
         found,
         found.started(),
-        Unsent(key=found.job.key, attempt=1, error=error),
+        Unsent(key=found.job.key, attempt=1, error=OVERLOADED),
         found.started(2),
         Done(**found.work(2), usage=USAGE, cost=COST, files=found.files(), seconds=last.seconds),
     )
@@ -222,16 +222,15 @@ async def test_a_request_that_is_sent_again(in_memory: Path) -> None:
 async def test_a_request_that_is_never_served(in_memory: Path) -> None:
     """Its last Attempt is told as failed for now, free; no more than the retries follow."""
     found = await told(in_memory, mishaps=[BUSY] * 9, settings=RunSettings(retries=1))
-    error = ErrorRecord(kind="transient", status=503, message="the server is overloaded")
     equal(
         found,
         found.started(),
-        Unsent(key=found.job.key, attempt=1, error=error),
+        Unsent(key=found.job.key, attempt=1, error=OVERLOADED),
         found.started(2),
-        Unsent(key=found.job.key, attempt=2, error=error),
-        Failed(**found.work(2), error=error, billed="no", final=False),
+        Unsent(key=found.job.key, attempt=2, error=OVERLOADED),
+        Failed(**found.work(2), error=OVERLOADED, billed="no", final=False),
     )
-    assert found.ends == [JobEnd(found.job, "failed", error=error)]
+    assert found.ends == [JobEnd(found.job, "failed", error=OVERLOADED)]
     found.summed(ended=Counter(failed=1))
     assert found.summary.exit_code == 1
 

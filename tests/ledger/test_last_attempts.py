@@ -35,7 +35,7 @@ def test_the_last_attempt_and_whether_one_was_charged_are_those_of_a_dict(
                     charged.add(key)
                 case "copy":
                     former, known = known, known.copy()
-                    former.open(key, last_attempts._MOST + attempt)
+                    former.open(key, 127 + attempt)
                 case _:
                     assert known.last(key) == last.get(key, 0)
         assert {key: known.last(key) for key in "abc"} == {key: last.get(key, 0) for key in "abc"}

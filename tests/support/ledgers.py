@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from retouch.job import Job
 from retouch.ledger.records import (
     AmountRecord,
     AnyRecord,
@@ -62,6 +64,13 @@ def begins(provider: str = "qiniu") -> RunBegins:
         jobs=0,
         at=stamp(FIRST),
     )
+
+
+def words_of(job: Job) -> dict[str, Any]:
+    """What every Record of a Job's work says again."""
+    return {
+        "key": job.key, "model": job.model, "prompt": job.prompt.id, "source": job.source.name
+    }  # fmt: skip
 
 
 def words(number: int, model: str = GEMINI, attempt: int = 1) -> dict[str, object]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -14,7 +13,7 @@ from retouch.cli.workspace import make_plan, open_workspace
 from retouch.job import Job
 from retouch.ledger.records import AnyRecord
 from retouch.ledger.terms import terms_of
-from tests.support.ledgers import FIRST, begins, done, started, unknown, write
+from tests.support.ledgers import FIRST, begins, done, started, unknown, words_of, write
 
 PRICE = "{currency: CNY, input_per_million: 2.1, output_per_million: 210}"
 MANIFEST = """
@@ -70,12 +69,6 @@ class Priced:
             records += life(job, number)
         write(self.ledger, records)
         return jobs
-
-
-def words_of(job: Job) -> dict[str, Any]:
-    return {
-        "key": job.key, "model": job.model, "prompt": job.prompt.id, "source": job.source.name,
-    }  # fmt: skip
 
 
 def was_done(job: Job, number: int) -> list[AnyRecord]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 
 from retouch.dialects import DIALECTS
 from retouch.dialects.base import Capabilities, Dialect
@@ -53,6 +54,7 @@ PRICES = {
     ),
 }
 R = TypeVar("R", bound=AnyRecord)
+T = TypeVar("T")
 PriceAt = Callable[[Model, datetime], Price | None]
 
 
@@ -169,6 +171,17 @@ class Bench:
     buckets: Buckets | None = None
     mirror: Mirror | None = None
     late: tuple[LateCount, ...] = ()
+
+    def cancels_once_answered(self, scope: anyio.CancelScope) -> None:
+        """From the first answer on, `scope` is cancelled before anything else is done with it."""
+
+        async def threads(call: Callable[[], T], /) -> T:
+            if self.provider.posts:
+                scope.cancel()
+            await anyio.lowlevel.checkpoint()
+            return call()
+
+        self.threads = threads
 
     async def run(
         self,
