@@ -116,14 +116,14 @@ def test_what_stops_one_shard_stops_all(tmp_path: Path, lane: str | None) -> Non
     ends and is kept, and each says why."""
     with house(tmp_path, seconds=0.3) as place:
         place.pictures(40)
-        place.manifest(MODEL)
+        place.manifest(MODEL, prompts=10)  # no shard is through with its part before the stop
         with office(place, 3) as run:
             anyio.run(_stop_from_elsewhere, run, place, lane)
         for end in run.ends.values():
             stops = end.summary.lane_stops if lane else {lane: end.summary.stopped}
             assert isinstance(stops[lane], WorkRefused), end
         counts = read(place.outputs / "ledger.jsonl").counts()
-        assert counts["done"] == len(place.book) < 40
+        assert counts["done"] == len(place.book) < 400
         assert not counts["unknown"]
 
 
