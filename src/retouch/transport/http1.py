@@ -19,7 +19,8 @@ import h11
 import httpcore
 import httpx
 
-from retouch.transport.wire import HEAD_BYTES, READ_BYTES, OneWire, Wire
+from retouch.transport.stream import READ_BYTES
+from retouch.transport.wire import HEAD_BYTES, OneWire, Wire
 
 KEEP_SECONDS = 4.0  # under the shortest idle time of common servers (5 s: uvicorn, Node)
 _TOGETHER_BYTES = 65_536  # a head and a first piece no larger than this are one write

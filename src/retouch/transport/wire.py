@@ -4,8 +4,8 @@ httpcore reads 64 KB at a time, which is most of what a big reply costs. And h11
 after a reply for the next one, so a wrong Content-Length would answer somebody else's request:
 a wire knows whether its last reply ended where it said.
 
-It lies straight on anyio's stream: httpcore's own costs another cancel scope and two generators
-a read or write.
+It lies straight on a stream of our own: httpcore's costs a cancel scope and two generators a read
+or write. TLS hands out a record of 16 KB at a time: all that lie there are taken together.
 
 A wire keeps its request's deadline itself, for a deadline that comes while the process stands
 still (SIGSTOP, a paused container) finds the reply whole in the socket: a read that is over its
@@ -15,7 +15,6 @@ deadline still takes what is there, and goes on as long as more keeps coming.
 from __future__ import annotations
 
 import re
-import select
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
@@ -23,16 +22,17 @@ from typing import Any
 
 import anyio
 import httpcore
-from anyio.abc import ByteStream, SocketAttribute
+from anyio.abc import ByteStream
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 from retouch.storage.descriptors import lacks_descriptor
+from retouch.transport.stream import READ_BYTES, DueStream, Late, connect
 
-READ_BYTES = 1_048_576
 QUIET_SECONDS = 0.25  # seconds without a byte after which a socket holds none
 LATE_SECONDS = 30.0  # the most that reading goes on after a deadline
 _LOOK_AGAIN_SECONDS = 0.1
 _LOOKS = 2  # after a busy stretch the timer fires before the socket's bytes are seen: ask twice
+_RECORD_BYTES = 16_384  # of TLS, at most
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1\d\d\b")
 _FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00\r\n]*|[ \t][^\x00\r\n]*")
@@ -69,9 +69,11 @@ def _may_be_head(begun: bytes) -> bool:
 class Wire(httpcore.AsyncNetworkStream):
     """A network stream that measures the reply it is reading."""
 
-    def __init__(self, inner: ByteStream, raw: socket.socket, deadline: float) -> None:
-        self._inner = inner
-        self._raw = raw
+    def __init__(self, stream: DueStream, deadline: float) -> None:
+        self._stream = stream
+        self._inner: ByteStream = stream  # what is read and written: that, or TLS over it
+        self._tls: ssl.SSLObject | None = None
+        self._failed: ssl.SSLError | None = None
         self.begin_reply(deadline)
 
     def begin_reply(self, deadline: float) -> None:
@@ -124,24 +126,44 @@ class Wire(httpcore.AsyncNetworkStream):
 
     async def _arrived(self, max_bytes: int, seconds: float | None) -> bytes:
         """The next bytes: those that come in time, else those that are there all the same."""
-        in_time = self._deadline
+        stream = self._stream
+        stream.deadline = self._deadline
         if seconds is not None:
-            in_time = min(in_time, anyio.current_time() + seconds)
-        with anyio.CancelScope(deadline=in_time):
-            return await self._received_now(max_bytes)
+            stream.deadline = min(self._deadline, anyio.current_time() + seconds)
         for _ in range(_LOOKS):
-            with anyio.move_on_after(QUIET_SECONDS):
-                return await self._received_now(max_bytes)
-        raise httpcore.ReadTimeout
-
-    async def _received_now(self, max_bytes: int) -> bytes:
-        """Whatever comes next; b"" at the end of all."""
+            try:
+                return await self._next(max_bytes)
+            except Late:
+                stream.deadline = anyio.current_time() + QUIET_SECONDS
         try:
-            return await self._inner.receive(max_bytes)
+            return await self._next(max_bytes)
+        except Late:
+            raise httpcore.ReadTimeout from None
+
+    async def _next(self, max_bytes: int) -> bytes:
+        """Whatever comes next; b"" at the end of all. Raises Late."""
+        try:
+            if self._failed is not None:
+                raise self._failed
+            data = await self._inner.receive(max_bytes)
         except anyio.EndOfStream:
             return b""
-        except _LOST as lost:
+        except (*_LOST, ssl.SSLError) as lost:
             raise httpcore.ReadError(str(lost)) from lost
+        return data if self._tls is None else self._with_records(data, max_bytes, self._tls)
+
+    def _with_records(self, data: bytes, max_bytes: int, tls: ssl.SSLObject) -> bytes:
+        """The same, with all that has come of TLS beside it."""
+        pieces, left = [data], max_bytes - len(data)
+        try:
+            while left > 0 and (more := tls.read(min(left, _RECORD_BYTES))):
+                pieces.append(more)
+                left -= len(more)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as failed:  # what came before it counts
+            self._failed = failed
+        return b"".join(pieces)
 
     def _mended(self, head: bytes) -> bytes:
         mended = mend_head(head)
@@ -176,6 +198,7 @@ class Wire(httpcore.AsyncNetworkStream):
         in_time = self._deadline
         if timeout is not None:
             in_time = min(in_time, anyio.current_time() + timeout)
+        self._stream.deadline = float("inf")  # the scope's is for all of it
         try:
             with anyio.CancelScope(deadline=in_time):
                 self._inner = await TLSStream.wrap(
@@ -185,6 +208,7 @@ class Wire(httpcore.AsyncNetworkStream):
                     standard_compatible=False,
                     server_side=False,
                 )
+                self._tls = self._inner.extra(TLSAttribute.ssl_object)  # noqa: S610 - anyio's
                 return self
         except TimeoutError as late:
             await self._inner.aclose()
@@ -199,7 +223,7 @@ class Wire(httpcore.AsyncNetworkStream):
         """What httpcore asks of a stream that it speaks to a proxy over."""
         match info:
             case "ssl_object":
-                return self._inner.extra(TLSAttribute.ssl_object, None)  # noqa: S610 - anyio's
+                return self._tls
             case "is_readable":
                 return self.is_readable()
             case _:
@@ -207,12 +231,7 @@ class Wire(httpcore.AsyncNetworkStream):
 
     def is_readable(self) -> bool:
         """Whether something lies in the socket, or its other end has closed."""
-        number = self._raw.fileno()
-        if number < 0:
-            return True
-        poll = select.poll()
-        poll.register(number, select.POLLIN)
-        return bool(poll.poll(0))
+        return self._stream.is_readable()
 
 
 class OneWire(httpcore.AsyncNetworkBackend):
@@ -253,17 +272,16 @@ class OneWire(httpcore.AsyncNetworkBackend):
         """The wire, connected, however long that takes. Raises ConnectError, ConnectTimeout."""
         while True:
             try:
-                inner = await anyio.connect_tcp(host, port, local_host=local_address)
-                raw = inner.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's
+                stream = await connect(host, port, local_address)
                 for option in socket_options:
-                    raw.setsockopt(*option)
+                    stream.raw.setsockopt(*option)
             except TimeoutError as late:
                 raise httpcore.ConnectTimeout(str(late)) from late
             except (OSError, anyio.BrokenResourceError) as error:
                 if not lacks_descriptor(error):
                     raise httpcore.ConnectError(str(error)) from error
             else:
-                self.wire = Wire(inner, raw, self._deadline)
+                self.wire = Wire(stream, self._deadline)
                 return self.wire
             await anyio.sleep(_LOOK_AGAIN_SECONDS)
 
