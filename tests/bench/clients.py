@@ -109,10 +109,17 @@ async def async_batch_llm(port: int, sources: list[Path], out: Path, at_once: in
 async def raw_sockets(port: int, sources: list[Path], out: Path, at_once: int) -> None:
     """The least that can be: sockets that are kept, a buffer, fast base64, a file. No HTTP but its
     framing, no JSON, no check, no ledger, nothing durable."""
-    await _raw(port, sources, out, at_once, _written)
+    await _raw(port, sources, out, at_once, _written, _read)
 
 
-async def raw_sockets_durable(port: int, sources: list[Path], out: Path, at_once: int) -> None:
+async def raw_sockets_durable(  # noqa: PLR0917 - a client's four, and what it looks at
+    port: int,
+    sources: list[Path],
+    out: Path,
+    at_once: int,
+    look_at_sent: Callable[[bytes], object] = bool,
+    look_at_kept: Callable[[bytes], object] = bool,
+) -> None:
     """The same, with each file synced under a temporary name, named, and its folder synced; and a
     line a job in a journal, synced before it is sent and after it was kept."""
     import os  # noqa: PLC0415
@@ -121,6 +128,7 @@ async def raw_sockets_durable(port: int, sources: list[Path], out: Path, at_once
     folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
 
     def keep(place: Path, data: bytes) -> None:
+        look_at_kept(data)
         part = place.with_suffix(".part")
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         os.write(descriptor, data)
@@ -137,10 +145,36 @@ async def raw_sockets_durable(port: int, sources: list[Path], out: Path, at_once
         await asyncio.to_thread(keep, place, data)
         await asyncio.to_thread(note, place)
 
-    async def begun(path: Path) -> None:
-        await asyncio.to_thread(note, path)
+    def begin(path: Path) -> bytes:
+        data = path.read_bytes()
+        look_at_sent(data)
+        note(path)
+        return data
+
+    async def begun(path: Path) -> bytes:
+        return await asyncio.to_thread(begin, path)
 
     await _raw(port, sources, out, at_once, kept, begun)
+
+
+async def raw_sockets_checked(port: int, sources: list[Path], out: Path, at_once: int) -> None:
+    """Durable, too, with what tells the right bytes from wrong ones: SHA-256 of each file sent and
+    of each kept, and a PNG's own CRCs."""
+    import hashlib  # noqa: PLC0415
+    import zlib  # noqa: PLC0415
+
+    await raw_sockets_durable(
+        port,
+        sources,
+        out,
+        at_once,
+        lambda sent: hashlib.sha256(sent).digest(),
+        lambda came: (hashlib.sha256(came).digest(), zlib.crc32(came)),
+    )
+
+
+async def _read(path: Path) -> bytes:
+    return path.read_bytes()  # noqa: ASYNC240
 
 
 async def _written(place: Path, data: bytes) -> None:
@@ -153,7 +187,7 @@ async def _raw(  # noqa: PLR0917 - a client's four, and what makes it durable
     out: Path,
     at_once: int,
     kept: Callable[[Path, bytes], Awaitable[None]],
-    begun: Callable[[Path], Awaitable[None]] | None = None,
+    begun: Callable[[Path], Awaitable[bytes]],
 ) -> None:
     import socket  # noqa: PLC0415
 
@@ -164,15 +198,14 @@ async def _raw(  # noqa: PLR0917 - a client's four, and what makes it durable
     buffers: list[bytearray] = []
 
     async def one(path: Path) -> None:
-        if begun is not None:
-            await begun(path)
+        source = await begun(path)
         if connections:
             connection, buffer = connections.pop(), buffers.pop()
         else:
             connection, buffer = socket.socket(), bytearray(4_000_000)
             connection.setblocking(False)
             await loop.sock_connect(connection, ("127.0.0.1", port))
-        image = pybase64.b64encode(path.read_bytes())  # noqa: ASYNC240
+        image = pybase64.b64encode(source)
         body = b'{"image":"%s","prompt":"%s"}' % (image, PROMPT.encode())
         head = b"POST /v1/images/edits HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
         await loop.sock_sendall(connection, head % len(body))
@@ -202,6 +235,7 @@ def _write(out: Path, path: Path, encoded: str) -> None:
 CLIENTS: dict[str, Work] = {
     "raw sockets": raw_sockets,
     "raw sockets, durable": raw_sockets_durable,
+    "raw sockets, durable, checked": raw_sockets_checked,
     "httpx": httpx_as_one_would,
     "OpenAI SDK": openai_sdk,
     "async-batch-llm": async_batch_llm,

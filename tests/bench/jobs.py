@@ -39,6 +39,7 @@ from tests.bench.server import answering
 from tests.support.workbench import GEMINI, PRICES, Recorder, TestLane
 
 _JOBS, _AT_ONCE, _ROUNDS = 64, 16, 3
+_RAW = ("raw sockets", "raw sockets, durable", "raw sockets, durable, checked")
 _PEERS = ("httpx", "OpenAI SDK", "async-batch-llm")
 Figures = dict[str, float]
 
@@ -56,7 +57,7 @@ def measure() -> list[Measured]:
             words = [str(port), str(folder), str(_AT_ONCE)]
             commands = {"ours": [sys.executable, "-m", "tests.bench.jobs", *words]}
             client = str(Path(clients.__file__))
-            for who in ("raw sockets", "raw sockets, durable"):
+            for who in _RAW:
                 commands[who] = [sys.executable, client, who, *words]
             if (python := python_of_the_peers()) is not None:
                 commands |= {who: [str(python), client, who, *words] for who in _PEERS}
