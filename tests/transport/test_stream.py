@@ -26,10 +26,10 @@ PEM = Path(__file__).parent / "localhost.pem"
 MEGABYTE = 1_000_000
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    backend: str = request.param
-    return backend
+@pytest.fixture(params=["asyncio", "uvloop", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object]]:
+    is_uvloop = request.param == "uvloop"
+    return ("asyncio", {"use_uvloop": True}) if is_uvloop else (request.param, {})
 
 
 @asynccontextmanager

@@ -11,7 +11,6 @@ import asyncio
 import select
 import socket
 import threading
-from abc import abstractmethod
 from typing import cast
 
 import anyio
@@ -30,14 +29,11 @@ class Late(Exception):
 
 
 class DueStream(ByteStream):
-    """A stream whose `receive` raises Late at its `deadline` (the backend's clock)."""
+    """A stream over the socket `raw` whose `receive` raises Late at its `deadline` (the backend's
+    clock)."""
 
     deadline = float("inf")
-
-    @property
-    @abstractmethod
-    def raw(self) -> socket.socket:
-        """The socket below."""
+    raw: socket.socket
 
     def is_readable(self) -> bool:
         """Whether something lies there that was not received, or the other end has closed."""
@@ -73,10 +69,6 @@ class _AsyncioStream(DueStream, asyncio.BufferedProtocol):
         self._writer: asyncio.Future[None] | None = None
         self._is_full = False
         self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def raw(self) -> socket.socket:
-        return cast(socket.socket, self._transport.get_extra_info("socket"))
 
     def is_readable(self) -> bool:
         return bool(self._come) or self._is_at_end or self._is_lost or super().is_readable()
@@ -155,6 +147,7 @@ class _AsyncioStream(DueStream, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self.raw = cast(socket.socket, transport.get_extra_info("socket"))
         self._transport.set_write_buffer_limits(0)  # what was sent was given to the system
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -193,14 +186,11 @@ class _AsyncioStream(DueStream, asyncio.BufferedProtocol):
 
 
 class _ScopedStream(DueStream):
-    """One connection of any other backend's."""
+    """One connection of anyio's: trio's, or another loop's."""
 
     def __init__(self, inner: SocketStream) -> None:
         self._inner = inner
-
-    @property
-    def raw(self) -> socket.socket:
-        return self._inner.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's
+        self.raw = inner.extra(SocketAttribute.raw_socket)  # noqa: S610 - anyio's
 
     async def receive(self, max_bytes: int = READ_BYTES) -> bytes:
         with anyio.CancelScope(deadline=self.deadline):
@@ -219,9 +209,10 @@ class _ScopedStream(DueStream):
 
 async def connect(host: str, port: int, local_host: str | None = None) -> DueStream:
     """A connection, however long that takes. Raises OSError."""
-    if sniffio.current_async_library() != "asyncio":
+    is_asyncio = sniffio.current_async_library() == "asyncio"
+    loop = asyncio.get_running_loop() if is_asyncio else None
+    if not isinstance(loop, asyncio.BaseEventLoop):  # uvloop, which Ray uses where it is installed
         return _ScopedStream(await anyio.connect_tcp(host, port, local_host=local_host))
-    loop = asyncio.get_running_loop()
     _, stream = await loop.create_connection(
         lambda: _AsyncioStream(loop),
         host,
