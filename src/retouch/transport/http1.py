@@ -2,8 +2,8 @@
 
 httpcore's connection does the same with locks, traces and generators around each step, which was
 a third of what a small request costs; and all of a body goes through h11's buffer, twice. Here
-h11 writes and reads heads and chunks, and a body whose length is told passes beside it. Errors are
-httpcore's, whose connections are still used towards proxies.
+h11 writes and reads heads, and a reply's chunks; bodies whose length is told pass beside it. Errors
+are httpcore's, whose connections are still used towards proxies.
 """
 
 from __future__ import annotations
@@ -145,7 +145,8 @@ class Http1:
 
 
 async def _send(request: httpx.Request, lines: h11.Connection, wire: Wire) -> None:
-    """Head and body, the head together with what the body begins with."""
+    """Head and body, the head together with what the body begins with. The body is as long as the
+    head says, and goes as it is."""
     try:
         head = h11.Request(
             method=request.method, target=request.url.raw_path, headers=request.headers.raw
@@ -154,14 +155,12 @@ async def _send(request: httpx.Request, lines: h11.Connection, wire: Wire) -> No
         raise httpcore.LocalProtocolError(str(wrong)) from wrong
     waiting = lines.send(head) or b""
     async for piece in cast(AsyncIterable[bytes], request.stream):
-        data = lines.send(h11.Data(piece)) or b""
-        if waiting and len(waiting) + len(data) <= _TOGETHER_BYTES:
-            data = waiting + data
-        elif waiting:
+        if len(waiting) + len(piece) > _TOGETHER_BYTES:
             await wire.put(waiting)
+            waiting = b""
+        await wire.put(waiting + piece)
         waiting = b""
-        await wire.put(data)
-    await wire.put(waiting + (lines.send(h11.EndOfMessage()) or b""))
+    await wire.put(waiting)
 
 
 async def _event(lines: h11.Connection, wire: Wire) -> h11.Event:

@@ -79,12 +79,13 @@ class _AsyncioStream(DueStream, asyncio.BufferedProtocol):
                 raise anyio.EndOfStream
             self._refuse_lost()
             await self._arrival()
-        data = self._come[0] if len(self._come) == 1 else b"".join(self._come)
+        data = self._come.pop() if len(self._come) == 1 else b"".join(self._come)
         self._come.clear()
         if len(data) > max_bytes:
             self._come.append(data[max_bytes:])
             data = data[:max_bytes]
-        was_paused, self._held_bytes = self._held_bytes >= _HELD_BYTES, sum(map(len, self._come))
+        was_paused = self._held_bytes >= _HELD_BYTES
+        self._held_bytes -= len(data)
         if was_paused and self._held_bytes < _HELD_BYTES and not self._is_lost:
             self._transport.resume_reading()
         return data
