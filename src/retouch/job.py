@@ -267,10 +267,18 @@ def key_of(parts: tuple[bytes, bytes, bytes], repeat: int, draw: int = 0, redone
     """The Key of a Job: of its pictures', its request's and its text's part, in this order."""
     pictures, request, text = parts
     if draw or redone:
-        drawn = b'"draw":%d,' % draw if draw else b""
-        again = b'"redone":%d,' % redone if redone else b""
-        pictures, text = drawn + pictures, text + again
+        pictures, text = key_draw(draw) + pictures, text + key_redo(redone)
     return digest_of(pictures + request, text, key_end(repeat)).hex()
+
+
+def key_draw(draw: int) -> bytes:
+    """The part of a Key that tells its prompt's place among those drawn; the first has none."""
+    return b'"draw":%d,' % draw if draw else b""
+
+
+def key_redo(redone: int) -> bytes:
+    """The part of a Key that tells it from those before it that were rejected."""
+    return b'"redone":%d,' % redone if redone else b""
 
 
 def key_end(repeat: int) -> bytes:

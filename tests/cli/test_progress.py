@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from tqdm import tqdm
 
 from retouch.cli.geometry import GeometryLook
-from retouch.cli.progress import Pace, Progress, fitting
+from retouch.cli.progress import Ahead, Pace, Progress, fitting
 from retouch.engine.budget import Cap, Purse
 from retouch.engine.context import JobEnd
 from retouch.engine.recorder import Paid
@@ -22,8 +22,8 @@ from tests.support.workbench import GEMINI, lane
 def _progress(*, limit: str | None = "50", is_virtual: bool = False) -> Progress:
     """After 8 done, 2 failed and 1 unknown of 1,200; 3 were held before."""
     caps = [] if limit is None else [Cap("the budget", Money(Decimal(limit), "CNY"))]
-    bar = tqdm(total=1200, disable=True)
-    made = Progress(bar, 3, GeometryLook(), is_virtual=is_virtual, purse=Purse(caps))
+    bar, ahead = tqdm(disable=True), Ahead(1200, 3)
+    made = Progress(bar, lambda: ahead, GeometryLook(), is_virtual=is_virtual, purse=Purse(caps))
     jobs = lane(GEMINI, 12).all_jobs
     cost = CostRecord(amount="0.27", currency="CNY", basis="tokens", price="p")
     paid = Paid(UsageRecord(total_tokens=1591), cost)
@@ -57,5 +57,5 @@ def test_a_line_fits_and_never_ends_inside_a_figure(columns: int) -> None:
 def test_without_a_budget_nothing_is_said_of_one() -> None:
     """Nor of what did not happen yet."""
     assert not any("budget" in word for word in _progress(limit=None).words())
-    fresh = Progress(tqdm(total=2, disable=True), 0, GeometryLook(), is_virtual=False)
+    fresh = Progress(tqdm(disable=True), lambda: Ahead(2, 0), GeometryLook(), is_virtual=False)
     assert fresh.line == "0/2 · 2 left · 0 pictures"

@@ -37,6 +37,7 @@ class Passed(TestLane):
 
     copies_count: int = 0
     rejected: frozenset[str] = frozenset()
+    one_in: int = 1
 
     @classmethod
     def of(cls, given: TestLane) -> Self:
@@ -46,6 +47,10 @@ class Passed(TestLane):
     def plain(self) -> TestLane:
         """The same, that cannot."""
         return TestLane(self.model, self.capabilities, self.all_jobs)
+
+    @property
+    def whole_count(self) -> int:
+        return self.one_in * len(self.all_jobs)
 
     def asked(self, limit: int | None = None) -> Any:
         raise NotImplementedError
@@ -109,7 +114,7 @@ def numbers(count: LaneCount) -> dict[str, Any]:
 
 
 def late_of(passed: Passed) -> LateCount:
-    return LateCount(passed, _done=bytearray(passed.jobs_count))
+    return LateCount(passed)
 
 
 quick = settings(
@@ -224,12 +229,12 @@ def _out(job: Job) -> list[AnyRecord]:
 @pytest.mark.usefixtures("_small")
 @pytest.mark.parametrize(
     "why",
-    ["few", "copies", "rejected", "blank", "tasks", "missing", "keys", "slow", "none", "last done"],
+    ["few", "copies", "blank", "tasks", "missing", "keys", "slow", "none", "none to send"],
 )
 def test_what_must_be_known_before_is_counted_before(tmp_path: Path, why: str) -> None:
-    """Fewer Jobs, further places, rejected pictures, a first run, Tasks that are out, what is asked
-    for again, a stream that knows no short way, and a last Job that is not to be sent."""
-    what = {"few": ["done", "done", "new"], "last done": ["new", "done", "new", "done"]}.get(
+    """Fewer Jobs, further places, a first run of all, Tasks that are out, what is asked for again,
+    a stream that knows no short way, and none to send among those looked at."""
+    what = {"few": ["done", "done", "new"], "none to send": ["done", "failed", "gone", "done"]}.get(
         why, BEGUN
     )
     job = lane(GEMINI, 4).all_jobs[0]
@@ -241,8 +246,6 @@ def test_what_must_be_known_before_is_counted_before(tmp_path: Path, why: str) -
     given_lane: Any = passed
     if why == "copies":
         given_lane = replace(passed, copies_count=1)
-    elif why == "rejected":
-        given_lane = replace(passed, rejected=frozenset({job.key}))
     elif why == "blank":
         chosen = Selection(replay([begins()]), Outputs(tmp_path / "nowhere"))
     elif why == "tasks":
@@ -264,17 +267,128 @@ class _Nothing(Passed):
 
 @pytest.mark.usefixtures("_small")
 def test_what_is_not_counted_late_is_counted(tmp_path: Path) -> None:
-    passed, selection = set_up(["new", "done", "new", "done"], tmp_path)
+    passed, selection = set_up(["failed", "done", "failed", "done"], tmp_path)
     found = counted(passed, selection())
     assert type(found) is LaneCount
-    assert (found.done, found.to_send) == (2, 2)
+    assert (found.done, found.failed, found.ahead, found.is_counted) == (2, 2, 0, True)
 
 
-def test_the_last_job_says_that_there_is_work(tmp_path: Path) -> None:
-    """What a run waits for: a Job that is sent."""
+# --- A shard's lane, of which nothing is known --------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Shared(Passed):
+    """One in two of a plan's Jobs; notes how many were gone through."""
+
+    one_in: int = 2
+    at: list[int] = field(default_factory=list)
+
+    @property
+    def jobs_count(self) -> int:
+        raise AssertionError("its Jobs are counted")
+
+    def jobs_but(self, is_passed: Callable[[bytes], bool]) -> Iterator[Job | None]:
+        for at, job in enumerate(self.all_jobs):
+            self.at.append(at)
+            yield None if is_passed(bytes.fromhex(job.key)) else job
+
+
+def of_a_shard(folder: Path, jobs: int) -> tuple[Shared, Selection]:
+    """So many Jobs, and an empty ledger."""
+    return Shared.of(lane(GEMINI, jobs)), Selection(replay([begins()]), Outputs(folder))
+
+
+@pytest.mark.usefixtures("_small")
+def test_of_a_shard_every_job_is_new_and_none_is_counted_before(tmp_path: Path) -> None:
+    """About as many as the plan has for each shard; its first Job is there before the second was
+    come to."""
+    shared, selection = of_a_shard(tmp_path, 6)
+    found = counted(shared, selection)
+    assert isinstance(found, LateCount)
+    assert (found.expected, found.ahead, found.is_counted, found.has_work) == (6, 6, False, True)
+    assert shared.at == []
+    first = next(iter(found.choices(selection)))
+    assert first == (shared.all_jobs[0], Send(1, "new"))
+    assert (shared.at, found.to_send) == ([0], 1)
+
+
+@quick
+@given(st.integers(0, 12))
+def test_a_shards_jobs_are_counted_however_far_it_came(
+    tmp_path_factory: pytest.TempPathFactory, taken: int
+) -> None:
+    """The number that was expected is one too few: in the end there are nine, all new."""
+    shared, selection = of_a_shard(tmp_path_factory.mktemp("shard"), 9)
+    count = LateCount(shared, expected=8, is_new=True)
+    turns = [found for _, found in zip(range(taken), count.choices(selection), strict=False)]
+    assert (count.to_send, count.ahead) == (len(turns), max(8, len(turns)))
+    for _ in "12":
+        count.complete(selection)
+        assert (count.to_send, count.ahead, count.is_counted) == (9, 9, True)
+        assert count.reasons == Counter(new=9)
+
+
+def test_to_count_what_is_new_none_is_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their Keys alone: what a run did not come to nobody has sent."""
+    shared, selection = of_a_shard(tmp_path, 5)
+    count = LateCount(shared, expected=5, is_new=True)
+    next(iter(count.choices(selection)))
+    monkeypatch.setattr(Selection, "choose", pytest.fail)
+    count.complete(selection)
+    assert (count.to_send, count.reasons) == (5, Counter(new=5))
+
+
+@pytest.mark.usefixtures("_small")
+@pytest.mark.parametrize("why", ["few", "rejected", "none", "all"])
+def test_a_shard_of_which_much_is_known_is_counted_before(tmp_path: Path, why: str) -> None:
+    """A small plan, pictures that were rejected, a shard without a Job, and the one of one."""
+    shared, selection = of_a_shard(tmp_path, {"few": 1, "none": 0}.get(why, 6))
+    given_lane: Any = shared
+    if why == "rejected":
+        given_lane = replace(shared, rejected=frozenset({shared.all_jobs[0].key}))
+    elif why == "all":
+        given_lane = replace(shared, one_in=1)
+    elif why == "none":
+        given_lane = _Empty.of(lane(GEMINI, 0))
+    assert counted_late(given_lane, selection) is None
+
+
+class _Empty(Shared):
+    """One of many shards, to which no Job of the plan fell."""
+
+    @property
+    def whole_count(self) -> int:
+        return 6
+
+
+def test_what_is_done_comes_after_what_is_not(tmp_path: Path) -> None:
+    """What a run waits for first: a Job that is sent."""
     passed, selection = set_up(["done", "failed", "new"], tmp_path)
     turns = [found for found in late_of(passed).choices(selection()) if found is not None]
     assert [type(choice) for _, choice in turns] == [Skip, Send, Skip]
+
+
+@pytest.mark.usefixtures("_small")
+def test_one_job_to_send_says_that_there_is_work(tmp_path: Path) -> None:
+    """Also where the lane's end is done, and where a rejected picture is held in between."""
+    passed, selection = set_up(["new", "done", "done", "done"], tmp_path)
+    found = counted(passed, selection())
+    assert isinstance(found, LateCount)
+    assert (found.expected, found.ahead, found.is_counted) == (1, 1, False)
+    again = passed.all_jobs[2].redo()
+    rejected = replace(
+        passed,
+        all_jobs=(*passed.all_jobs[:2], again, passed.all_jobs[3]),
+        rejected=frozenset({passed.all_jobs[2].key}),
+    )
+    held = counted(rejected, selection())
+    assert isinstance(held, LateCount)
+    assert [bool(turn) for turn in held.choices(selection())] == [True, False, True, False, True,
+                                                                  True]  # fmt: skip
+    assert numbers(held) == numbers(tally(rejected.plain, selection()))
+    assert (held.rejected, held.done, held.to_send) == (1, 2, 1)
 
 
 @pytest.mark.anyio

@@ -71,6 +71,10 @@ class TestLane:
     def jobs_count(self) -> int:
         return len(self.all_jobs)
 
+    @property
+    def copies_count(self) -> int:
+        return 0
+
     def jobs(self) -> Iterator[Job]:
         return iter(self.all_jobs)
 

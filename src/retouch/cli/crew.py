@@ -24,7 +24,7 @@ from retouch.cli.hands import Order, ShardHands, ShardSummary, marked
 from retouch.cli.interrupts import Interrupts
 from retouch.cli.notify import notices_of
 from retouch.cli.output import say
-from retouch.cli.progress import Progress, showing
+from retouch.cli.progress import Ahead, Progress, showing
 from retouch.cli.running import RunFlags, keep_snapshot, tell_hook, watching
 from retouch.cli.summary import nothing_to_do, say_outside, tell_end
 from retouch.cli.workspace import Workspace, outside_plan
@@ -144,12 +144,9 @@ class _Work:
         """Have the shards done, with one bar and one Ctrl-C."""
         run = self.run
         is_virtual = await self._is_virtual()
-        jobs = sum(lane.to_send + lane.to_poll for lane in self.lanes)
-        held = sum(lane.held + lane.rejected for lane in self.lanes)
-        limit = run.flags.run_options.limit
-        shown = jobs if limit is None else min(jobs, limit)
+        ahead = partial(Ahead.of, self.lanes, run.flags.run_options.limit)
         order = self._order(is_virtual=is_virtual)
-        with showing(shown, held, look, is_virtual=is_virtual, purse=self.budget) as progress:
+        with showing(ahead, look, is_virtual=is_virtual, purse=self.budget) as progress:
             crew = Crew(
                 self.ray,
                 self._holder(),

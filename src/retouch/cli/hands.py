@@ -32,6 +32,7 @@ from retouch.cluster.wire import BUDGET, Begun, Reason, Reply, Report
 from retouch.engine.batch import Batch
 from retouch.engine.budget import Cap, Purse
 from retouch.engine.context import JobEnd
+from retouch.engine.late import counted_late
 from retouch.engine.mirror import Mirror
 from retouch.engine.mirror import told as what_was_copied
 from retouch.engine.outputs import Outputs
@@ -324,6 +325,7 @@ class _ShardWork:
                 ),
                 run_options=RunOptions(limit),
                 observer=told,
+                late=[late for lane in lanes if (late := counted_late(lane, selection))],
             )
             await begins(
                 ledger, workspace, self.plan, self.environment, is_virtual=order.is_virtual

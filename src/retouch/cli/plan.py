@@ -28,7 +28,7 @@ from retouch.cli.workspace import (
     outside_plan,
     problem_list,
 )
-from retouch.cluster.shards import MOST, Shard, shard_owning
+from retouch.cluster.shards import MOST, Shard, shard_owning_digest
 from retouch.costs.allowance import Runway
 from retouch.costs.estimate import Estimate, Range
 from retouch.engine.forecast import LaneForecast, forecast_lanes
@@ -146,12 +146,15 @@ def _view(shard: str | None, count: int | None, share: str | None) -> _View:
 
 def _shares(view: _View, whole: Workspace, plan: Plan) -> Iterator[ShardShare]:
     """What each shard that is told of does, and its share of limits and money."""
-    splits = view.splits
-    jobs = Counter(
-        shard_owning(job.key, splits[0].shard.count)
-        for lane in (plan.lanes if splits else ())
-        for job in lane.jobs()
-    )
+    splits, jobs = view.splits, Counter[int]()
+
+    def is_noted(digest: bytes) -> bool:
+        jobs[shard_owning_digest(digest, splits[0].shard.count)] += 1
+        return True
+
+    for lane in plan.lanes if splits else ():
+        for _ in lane.jobs_but(is_noted):
+            """None is made."""
     for split in splits:
         manifest = split.workspace(whole).loaded.manifest
         yield ShardShare(split, jobs[split.shard.index], manifest)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Never
 
@@ -19,7 +19,7 @@ from tqdm import tqdm
 from retouch.cli.geometry import GeometryLook
 from retouch.engine.budget import Purse
 from retouch.engine.context import JobEnd
-from retouch.engine.selection import Choice
+from retouch.engine.selection import Choice, LaneCount
 from retouch.job import Job
 from retouch.money import NO_CURRENCY, Money, shown, total
 from retouch.text import fit_for_terminal
@@ -31,6 +31,24 @@ if TYPE_CHECKING:
     _Bar = tqdm[Never]
 else:
     _Bar = tqdm  # which knows no type at run time
+
+
+class Ahead(NamedTuple):
+    """How many Jobs there are to do, `is_about`: or about so many, and how many are held."""
+
+    jobs: int
+    held: int
+    is_about: bool = False
+
+    @classmethod
+    def of(cls, lanes: Sequence[LaneCount], limit: int | None) -> Ahead:
+        """What a run of these lanes has ahead, as far as it is counted, of at most `limit` Jobs."""
+        jobs = sum(lane.ahead for lane in lanes)
+        is_about = not all(lane.is_counted for lane in lanes)
+        held = sum(lane.held + lane.rejected for lane in lanes)
+        if limit is None or jobs < limit:
+            return cls(jobs, held, is_about)
+        return cls(limit, held, is_about and jobs < 2 * limit)
 
 
 class Pace(NamedTuple):
@@ -67,7 +85,7 @@ class Progress:
     def __init__(
         self,
         bar: tqdm[Never],
-        held: int,
+        ahead: Callable[[], Ahead],
         look: GeometryLook,
         *,
         is_virtual: bool,
@@ -77,7 +95,7 @@ class Progress:
         self._name = name
         self._bar = bar
         self._look = look
-        self._held = held
+        self._ahead = ahead
         self._is_virtual = is_virtual
         self._purse = purse
         self._ended: Counter[str] = Counter()
@@ -124,16 +142,17 @@ class Progress:
 
     def words(self, pace: Pace | None = None) -> list[str]:
         """What is done, left and paid, and how it goes: what says most first."""
-        jobs = int(self._bar.total or 0)
+        jobs, held, is_about = self._ahead()
+        about = "~" if is_about else ""
         over = sum(self._ended[word] for word in ("done", "failed", "unknown"))
         left = max(0, jobs - over)
         parts = [self._name] if self._name else []
-        parts += [f"{over:,}/{jobs:,}", f"{left:,} left"]
+        parts += [f"{over:,}/{about}{jobs:,}", f"{about}{left:,} left"]
         virtual = " (virtual)" if self._is_virtual else ""
         parts += [f"{money}{virtual}" for money in self._costs.values()]
         if self._purse is not None and (room := self._purse.left) is not None:
             parts.append(f"budget left {shown(room.amount)}")
-        held = self._held + self._ended["unknown"]
+        held += self._ended["unknown"]
         for word, count in (("failed", self._ended["failed"]), ("held", held)):
             parts += [f"{count:,} {word}"] if count else []
         parts += [f"{self._unpriced:,} unpriced"] if self._unpriced else []
@@ -147,24 +166,22 @@ class Progress:
 
 @contextmanager
 def showing(
-    jobs: int,
-    held: int,
+    ahead: Callable[[], Ahead],
     look: GeometryLook,
     *,
     is_virtual: bool,
     purse: Purse | None = None,
     name: str = "",
 ) -> Iterator[Progress]:
-    """Progress over `jobs` Jobs, `held` more being held; `look` is shown each that ended. Of
-    `purse` what it leaves is told; `name` is the shard's."""
+    """Progress over what is `ahead`; `look` is shown each that ended. Of `purse` what it leaves is
+    told; `name` is the shard's."""
     with _Line(
-        total=jobs,
         file=sys.stderr,
         dynamic_ncols=True,
         smoothing=0.1,
         disable=not sys.stderr.isatty(),
     ) as bar:
-        progress = Progress(bar, held, look, is_virtual=is_virtual, purse=purse, name=name)
+        progress = Progress(bar, ahead, look, is_virtual=is_virtual, purse=purse, name=name)
         bar.words = progress.words
         bar.refresh()
         yield progress

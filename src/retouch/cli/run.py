@@ -8,6 +8,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import anyio
 
@@ -27,7 +28,7 @@ from retouch.cli.ledgers import Found
 from retouch.cli.mirroring import close_mirror, kept_up, mirrored
 from retouch.cli.notify import notices_of
 from retouch.cli.output import say
-from retouch.cli.progress import Progress, showing
+from retouch.cli.progress import Ahead, Progress, showing
 from retouch.cli.ray_options import add_ray, workers_of
 from retouch.cli.redo import add_redo, redo_of
 from retouch.cli.running import (
@@ -277,21 +278,15 @@ class _Run:
         happens."""
         workspace = self.workspace
         late = [lane for lane in lanes if isinstance(lane, LateCount)]
-        jobs = sum(lane.to_send + lane.to_poll for lane in lanes)
-        jobs += sum(lane.expected for lane in late)
-        held = sum(lane.held + lane.rejected for lane in lanes)
         async with open_transport(
             connection, concurrency=concurrency_of(workspace), connections=self.connections
         ) as transport:
             is_virtual = workspace.is_rehearsal or await is_marked(transport)
             keep_snapshot(workspace, self.plan)
             await begins(ledger, workspace, self.plan, os.environ, is_virtual=is_virtual)
-            limit = self.options.run_options.limit
-            shown = jobs if limit is None else min(jobs, limit)
+            ahead = partial(Ahead.of, lanes, self.options.run_options.limit)
             name = self.options.split.said if self.options.split else ""
-            with showing(
-                shown, held, look, is_virtual=is_virtual, purse=budget, name=name
-            ) as progress:
+            with showing(ahead, look, is_virtual=is_virtual, purse=budget, name=name) as progress:
                 batch = Batch(
                     lanes=[lane.lane for lane in lanes],
                     selection=selection,

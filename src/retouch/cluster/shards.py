@@ -10,20 +10,22 @@ sets JOB_COMPLETION_INDEX, from 0, in an Indexed Job's pods, and not of how many
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from retouch.dialects.base import Capabilities
-from retouch.engine.selection import JobStream
 from retouch.errors import InputRefused
 from retouch.job import Job
 from retouch.manifest import Model
+from retouch.plan import Lane
 from retouch.storage.part import Part
 from retouch.text import one_clean_line
 
 _DIGITS = 15  # of a Key: sixty bits, of which any N of use takes an even share
+_MOST_SAMPLED = 16  # times as many of a plan's Jobs are looked at for a sample of one shard's
 _WRITTEN = re.compile(r"([0-9]{1,7})/([0-9]{1,7})", re.ASCII)
 _AUTO = re.compile(r"auto(?:/([0-9]{1,7}))?", re.ASCII)
 MOST = 10_000
@@ -36,6 +38,11 @@ HOW = (
 def shard_owning(key: str, count: int) -> int:
     """Which of `count` shards the Job with this Key belongs to, from 1."""
     return int(key[:_DIGITS], 16) % count + 1
+
+
+def shard_owning_digest(digest: bytes, count: int) -> int:
+    """The same, by the Key's 32 bytes."""
+    return (int.from_bytes(digest[:8], "big") >> 4) % count + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,10 @@ class Shard:
     def owns(self, key: str) -> bool:
         """Whether the Job with this Key is its own."""
         return shard_owning(key, self.count) == self.index
+
+    def owns_digest(self, digest: bytes) -> bool:
+        """The same, by the Key's 32 bytes."""
+        return shard_owning_digest(digest, self.count) == self.index
 
 
 def shard_of(said: str, environment: Mapping[str, str]) -> Shard:
@@ -140,28 +151,79 @@ def _checked(index: int, count: int, said: str) -> Shard:
 
 @dataclass(frozen=True, eq=False)
 class ShardLane:
-    """The Jobs of a lane that are one shard's; `model` has that one's share of the limits."""
+    """The Jobs of a lane that are one shard's, of which no other is made; `model` has that one's
+    share of the limits."""
 
-    lane: JobStream = field(repr=False)
+    lane: Lane = field(repr=False)
     shard: Shard
     model: Model
+
+    @cached_property
+    def _own(self) -> Lane:
+        return replace(self.lane, model=self.model, is_own=self.shard.owns_digest)
 
     @property
     def capabilities(self) -> Capabilities:
         return self.lane.capabilities
 
+    @property
+    def rejected(self) -> frozenset[str]:
+        return self.lane.rejected
+
+    @property
+    def whole_count(self) -> int:
+        """How many Jobs are gone through for its own: the plan's."""
+        return self.lane.whole_count
+
+    @property
+    def one_in(self) -> int:
+        """Of how many of those about one is its own."""
+        return self.shard.count
+
     @cached_property
     def jobs_count(self) -> int:
-        """Places that pictures are given to; they are gone through once to be counted."""
-        return sum(1 for _ in self.jobs()) + sum(1 for _ in self.copies())
+        """Places that pictures are given to; the Keys of all the lane's Jobs are made once to count
+        them."""
+        if self.shard.count == 1:
+            return self.lane.jobs_count
+        return sum(1 for _ in self.jobs_but(_each)) + self.copies_count
+
+    @cached_property
+    def copies_count(self) -> int:
+        """Further places among those."""
+        return sum(1 for _ in self.copies())
 
     def jobs(self) -> Iterator[Job]:
         """Its own among the lane's Jobs, in the same order."""
-        return (job for job in self.lane.jobs() if self.shard.owns(job.key))
+        return self._own.jobs()
 
     def copies(self) -> Iterator[Job]:
         """Its own among the further places."""
-        return (job for job in self.lane.copies() if self.shard.owns(job.key))
+        return self._own.copies()
+
+    def jobs_but(self, is_passed: Callable[[bytes], bool]) -> Iterator[Job | None]:
+        """`jobs`, with None in the place of each that is passed over."""
+        return self._own.jobs_but(is_passed)
+
+    def jobs_left(self, is_over: Callable[[bytes, str], bool]) -> Iterator[Job]:
+        """`jobs` without those that are over."""
+        return self._own.jobs_left(is_over)
+
+    def jobs_of(self, names: Container[str]) -> Iterator[Job]:
+        """Those of `jobs` whose source is so named."""
+        return self._own.jobs_of(names)
+
+    def some(self, count: int) -> Iterator[Job]:
+        """About so many of `jobs`, from all over the lane; fewer of one shard of very many."""
+        return self._own.some(count * min(self.shard.count, _MOST_SAMPLED))
+
+    def asked(self, limit: int | None = None) -> Counter[tuple[int, int]]:
+        """What `jobs` (or the first `limit`) ask for."""
+        return self._own.asked(limit)
+
+
+def _each(_: bytes) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +233,7 @@ class ShardPlan:
     lanes: tuple[ShardLane, ...]
 
     @classmethod
-    def of(cls, lanes: Sequence[JobStream], shard: Shard, models: Sequence[Model]) -> ShardPlan:
+    def of(cls, lanes: Sequence[Lane], shard: Shard, models: Sequence[Model]) -> ShardPlan:
         """These lanes, at the limits of `models`, which are the shard's."""
         named = {model.name: model for model in models}
         return cls(tuple(ShardLane(lane, shard, named[lane.model.name]) for lane in lanes))

@@ -83,7 +83,7 @@ def forecast_lanes(
         demand = Demand(price, lane.capabilities, selection.state)
         new = None if on_send else counted_as_new(lane, selection)
         if new is not None and isinstance(lane, CountedStream):
-            _add_new(lane, demand, limit)
+            _add_new(next(lane.jobs(), None), lane.asked(limit), demand)
         found = new or _count(
             lane, selection, changes, demand, limit=limit, on_send=on_send or _nobody
         )
@@ -113,11 +113,10 @@ def highest(forecasts: list[LaneForecast]) -> tuple[dict[str, Money], list[str]]
     return total(high for high in highs if high is not None), unsure
 
 
-def _add_new(lane: CountedStream, demand: Demand, limit: int | None) -> None:
-    """What the lane's Jobs ask for, all of them new; at most `limit` of them."""
-    example = next(lane.jobs(), None)
+def _add_new(example: Job | None, asked: Counter[tuple[int, int]], demand: Demand) -> None:
+    """What a lane's Jobs ask for, all of them new and like `example`."""
     if example is not None:
-        for (text_bytes, pictures), jobs in lane.asked(limit).items():
+        for (text_bytes, pictures), jobs in asked.items():
             demand.add_alike(example, Asked(example.terms, text_bytes, pictures), jobs)
 
 

@@ -20,7 +20,7 @@ from retouch.manifest import Model
 
 
 @runtime_checkable
-class NamedStream(JobStream, Protocol):
+class NamedStream(Protocol):
     """A stream of which the Jobs of some sources can be asked for."""
 
     def jobs_of(self, names: Container[str]) -> Iterator[Job]:
@@ -38,6 +38,10 @@ class LaneOnFile:
     @property
     def jobs_count(self) -> int:
         return len(self.on_file)
+
+    @property
+    def copies_count(self) -> int:
+        return 0
 
     def jobs(self) -> Iterator[Job]:
         """The Jobs, in the ledger's order."""

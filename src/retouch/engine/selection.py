@@ -52,6 +52,8 @@ class JobStream(Protocol):
     def capabilities(self) -> Capabilities: ...
     @property
     def jobs_count(self) -> int: ...
+    @property
+    def copies_count(self) -> int: ...
 
     def jobs(self) -> Iterator[Job]:
         """The Jobs, lazily, always in the same order."""
@@ -290,6 +292,16 @@ class LaneCount:
     duplicates: int = 0
 
     @property
+    def ahead(self) -> int:
+        """How many Jobs are to be sent or polled."""
+        return self.to_send + self.to_poll
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether that is known, or about so many."""
+        return True
+
+    @property
     def has_work(self) -> bool:
         """Whether anything is to be sent, polled, taken over or noted."""
         return bool(self.to_send or self.to_poll or self.to_take_over or self.to_note)
@@ -325,8 +337,12 @@ class LaneCount:
                 self.reasons[reason] += 1
 
 
+# What a stream may do beside. None of these has `jobs_count`: to find out whether a stream is one,
+# Python 3.11 takes each property, and to count the Jobs of a shard takes seconds.
+
+
 @runtime_checkable
-class SiftedStream(JobStream, Protocol):
+class SiftedStream(Protocol):
     """A stream that passes over Jobs before they are made."""
 
     def jobs_left(self, is_over: Callable[[bytes, str], bool]) -> Iterator[Job]:
@@ -335,11 +351,9 @@ class SiftedStream(JobStream, Protocol):
 
 
 @runtime_checkable
-class CountedStream(JobStream, Protocol):
-    """A stream whose Jobs are counted before one is made."""
+class CountedStream(Protocol):
+    """A stream whose Jobs are counted without making one."""
 
-    @property
-    def copies_count(self) -> int: ...
     @property
     def rejected(self) -> frozenset[str]: ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Literal, cast
 
 from retouch.dialects.base import Capabilities
@@ -21,7 +21,9 @@ from retouch.job import (
     Source,
     Terms,
     digest_of,
+    key_draw,
     key_end,
+    key_redo,
     keyed_pictures,
     keyed_request,
     keyed_text,
@@ -35,6 +37,8 @@ from retouch.plan.paths import OutputPaths
 from retouch.plan.prompts import Variant
 
 Identity = tuple[str | None, ...]
+IsOwn = Callable[[bytes], bool]
+"""Whether a Job is one of those asked for: by its Key's 32 bytes."""
 IsPassed = Callable[[bytes], bool]
 """Whether a Job is not wanted now: by its Key's 32 bytes."""
 IsOver = Callable[[bytes, str], bool]
@@ -91,6 +95,7 @@ class Lane:
     that several sources share. `like` is the known model by whose route an unknown one is sent.
     `numbers` are the sources' positions among all of the plan. `rejected` are
     Keys of Jobs whose picture was rejected: in their place stands the Job done once more.
+    `is_own`: of all these Jobs those alone are made, as of a shard; the counts stay those of all.
     """
 
     model: Model
@@ -109,11 +114,22 @@ class Lane:
     numbers: Sequence[int] = field(default=(), repr=False)
     copies_count: int = 0
     rejected: frozenset[str] = field(default=frozenset(), repr=False)
+    is_own: IsOwn | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
         """What the lane is called: the model's `id`, else its name."""
         return self.model.name
+
+    @property
+    def whole_count(self) -> int:
+        """How many Jobs are gone through for its own."""
+        return self.jobs_count - self.copies_count
+
+    @property
+    def one_in(self) -> int:
+        """Of how many of those about one is its own: each is."""
+        return 1
 
     def jobs(self) -> Iterator[Job]:
         """Every Job to be paid for once, in the same order every time; each Key once."""
@@ -125,12 +141,12 @@ class Lane:
         return self._made(of_copies=False, is_passed=is_passed)
 
     def some(self, count: int) -> Iterator[Job]:
-        """So many of `jobs` or a few more, from all over the lane; the last one comes first. None
-        where a source's Jobs hang on other sources."""
+        """So many of `jobs` or a few more, from all over the lane to its end. None where a source's
+        Jobs hang on other sources."""
         if self.repeated:
-            return
-        for at in range(len(self.sources) - 1, -1, -max(1, self.jobs_count // count)):
-            yield from reversed([*self._of_sources([at]).jobs()])
+            return iter(())
+        step = max(1, self.jobs_count // count)
+        return self._of_sources(range(len(self.sources) - 1, -1, -step)).jobs()
 
     def jobs_of(self, names: Container[str]) -> Iterator[Job]:
         """Those of `jobs` whose source is so named. None where a source's Jobs hang on other
@@ -160,22 +176,16 @@ class Lane:
         if limit is None and self._asks_alike:
             return self._asked_by_all()
         found: Counter[tuple[int, int]] = Counter()
-        left = self.jobs_count if limit is None else limit
-        for source, wanted in self.renderings():
-            for each in wanted:
-                if not each.is_copy:
-                    text = each.prompt.text.encode()
-                    found[len(text), _pictures(source)] += min(self.repeat, left)
-                    left -= min(self.repeat, left)
-            if not left:
-                break
+        for source, each, *_ in islice(self._keyed(of_copies=False), limit):
+            found[len(each.prompt.text.encode()), _pictures(source)] += 1
         return found
 
     @property
     def _asks_alike(self) -> bool:
-        """Whether every source has every prompt, each for work of its own."""
+        """Whether every source has every prompt, each for work of its own, and all are asked of."""
         every = len(self._fitting) * len(self.sources) * self.repeat
-        return self.fits_all and not self.repeated and self.jobs_count == every
+        is_all = self.is_own is None and self.jobs_count == every
+        return is_all and self.fits_all and not self.repeated
 
     def _asked_by_all(self) -> Counter[tuple[int, int]]:
         found: Counter[tuple[int, int]] = Counter()
@@ -213,43 +223,50 @@ class Lane:
         name, lane, options, like, terms = (
             self.model.model, self.name, self.options, self.like, self.terms
         )  # fmt: skip
-        if self.rejected or terms.n != 1:
+        if terms.n != 1:
             is_over = None
-        ends = [(again, str(again), key_end(again)) for again in range(self.repeat)]
+        numbers = [str(again) for again in range(self.repeat)]
+        of, by, output = None, None, ""
+        for source, each, again, redone, digest in self._keyed(of_copies=of_copies):
+            if is_passed is not None and is_passed(digest):
+                yield None
+                continue
+            if source is not of:
+                of, by = source, None
+                paths = self.output.of(source.columns)
+                placement = self.placements[1 + len(source.images)]
+            if each is not by:
+                by, output = each, paths.render(lane, each.prompt.id)
+            place = output.replace("{index}", numbers[again])
+            if is_over is not None and not redone and is_over(digest, place):
+                continue
+            yield Job(
+                name, each.prompt, source, options, placement, again, output,
+                like, terms, each.draw, lane, redone,
+            ).keyed(digest.hex())  # fmt: skip
+
+    def _keyed(self, *, of_copies: bool) -> Iterator[tuple[Source, Rendering, int, int, bytes]]:
+        """Of each Job its source, its prompt, which repeat it is, how often it is done once more,
+        and its Key's 32 bytes: enough to know whose it is, at a tenth of what making it takes."""
+        ends = [(again, key_end(again)) for again in range(self.repeat)]
         requests = {
-            placement: keyed_request(name, self.options, placement)
+            placement: keyed_request(self.model.model, self.options, placement)
             for placement in self.placements.values()
         }
+        is_own, rejected = self.is_own, self.rejected
         for source, wanted in self.renderings():
-            paths = None
-            placement = self.placements[1 + len(source.images)]
-            before = keyed_pictures(source) + requests[placement]
+            before = keyed_pictures(source) + requests[self.placements[1 + len(source.images)]]
             for each in wanted:
                 if each.is_copy != of_copies:
                     continue
-                output, text, draw = "", each.keyed, each.draw
-                begin = b'"draw":%d,' % draw + before if draw else before
-                for again, number, end in ends:
-                    digest = digest_of(begin, text, end)
-                    if is_passed is not None and is_passed(digest):
-                        yield None
-                        continue
-                    if not output:
-                        paths = paths or self.output.of(source.columns)
-                        output = paths.render(lane, each.prompt.id)
-                    if is_over is not None and is_over(digest, output.replace("{index}", number)):
-                        continue
-                    job = Job(
-                        name, each.prompt, source, options, placement, again, output,
-                        like, terms, draw, lane,
-                    ).keyed(digest.hex())  # fmt: skip
-                    yield self._standing(job) if self.rejected else job
-
-    def _standing(self, job: Job) -> Job:
-        """The Job, or what stands in the place of a rejected one."""
-        while job.key in self.rejected:
-            job = job.redo()
-        return job
+                begin = key_draw(each.draw) + before
+                for again, end in ends:
+                    digest, redone = digest_of(begin, each.keyed, end), 0
+                    while rejected and digest.hex() in rejected:
+                        redone += 1
+                        digest = digest_of(begin, each.keyed + key_redo(redone), end)
+                    if is_own is None or is_own(digest):
+                        yield source, each, again, redone, digest
 
     def renderings(self) -> Iterator[tuple[Source, Sequence[Rendering]]]:
         """Each source with its prompts, rendered; without what would ask for the same work again.
