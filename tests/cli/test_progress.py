@@ -12,7 +12,9 @@ from retouch.cli.geometry import GeometryLook
 from retouch.cli.progress import Ahead, Pace, Progress, fitting
 from retouch.engine.budget import Cap, Purse
 from retouch.engine.context import JobEnd
+from retouch.engine.late import LateCount
 from retouch.engine.recorder import Paid
+from retouch.engine.selection import LaneCount
 from retouch.ledger.records import CostRecord, UsageRecord
 from retouch.money import Money
 from tests.support.ledgers import file_of
@@ -59,3 +61,29 @@ def test_without_a_budget_nothing_is_said_of_one() -> None:
     assert not any("budget" in word for word in _progress(limit=None).words())
     fresh = Progress(tqdm(disable=True), lambda: Ahead(2, 0), GeometryLook(), is_virtual=False)
     assert fresh.line == "0/2 · 2 left · 0 pictures"
+
+
+def test_an_estimate_is_told_as_one() -> None:
+    """Until all that is to be sent was come to; what is over is never estimated."""
+    ahead = Ahead(1200, 0, is_about=True)
+    made = Progress(tqdm(disable=True), lambda: ahead, GeometryLook(), is_virtual=False)
+    made.ended(JobEnd(lane(GEMINI, 1).all_jobs[0], "failed"))
+    assert made.line.startswith("1/~1,200 · ~1,199 left · ")
+    ahead = Ahead(1187, 0)
+    assert made.line.startswith("1/1,187 · 1,186 left · ")
+
+
+def test_what_is_ahead_is_known_as_far_as_it_is_counted() -> None:
+    """Of a lane counted late about as many as are expected, or as were found; of all lanes at most
+    the limit, which is no estimate where far more are expected."""
+    jobs = lane(GEMINI, 1)
+    counted = LaneCount(jobs, to_send=70, to_poll=5, held=3, rejected=2)
+    late = LateCount(jobs, expected=25, is_new=True)
+    assert Ahead.of([counted], None) == Ahead(75, 5)
+    assert Ahead.of([counted, late], None) == Ahead(100, 5, is_about=True)
+    assert Ahead.of([counted, late], 101) == Ahead(100, 5, is_about=True)
+    assert Ahead.of([counted, late], 51) == Ahead(51, 5, is_about=True)
+    assert Ahead.of([counted, late], 50) == Ahead(50, 5)
+    late.to_send = 30
+    assert Ahead.of([counted, late], None) == Ahead(105, 5, is_about=True)
+    assert Ahead.of([], 7) == Ahead(0, 0)

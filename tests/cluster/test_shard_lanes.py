@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,11 @@ from hypothesis import strategies as st
 from retouch.cluster import Shard, ShardPlan
 from retouch.cluster.shards import MOST, ShardLane, shard_owning, shard_owning_digest
 from retouch.engine.late import PassedStream
+from retouch.engine.outputs import Outputs
 from retouch.engine.outside import NamedStream
-from retouch.engine.selection import CountedStream, SiftedStream
+from retouch.engine.selection import CountedStream, Selection, SiftedStream, tally
 from retouch.job import Job
+from retouch.ledger.state import replay
 from retouch.manifest import Limits
 from retouch.plan import Lane, Plan, planned
 from tests.support.hostile_pictures import picture
@@ -169,11 +172,10 @@ def test_of_other_shards_no_job_is_made_and_no_place(
 ) -> None:
     """Nor of its own, to count them."""
     made: list[str] = []
-    real = planned.Job
 
     def noting(*given_parts: Any) -> Job:
         made.append("")
-        return real(*given_parts)
+        return Job(*given_parts)
 
     monkeypatch.setattr(planned, "Job", noting)
     lanes = shard_lanes(plans["plain"], Shard(2, 3))
@@ -181,6 +183,20 @@ def test_of_other_shards_no_job_is_made_and_no_place(
     assert made == []
     assert sum(counts) == sum(len(list(lane.jobs())) for lane in lanes) == len(made)
     assert 0 < sum(counts) < plans["plain"].jobs_count
+
+
+def test_a_new_shard_is_counted_by_keys_alone_where_the_exact_number_is_asked(
+    plans: dict[str, Plan], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As for a plan, or before one is asked whether so much may be spent."""
+    selection = Selection(replay([]), Outputs(tmp_path))
+    lanes = shard_lanes(plans["placed twins"], Shard(2, 2))
+    own = [(len(list(lane.jobs())), len(list(lane.copies()))) for lane in lanes]
+    monkeypatch.setattr(Selection, "choose", pytest.fail)
+    found = [tally(lane, selection) for lane in lanes]
+    assert [(each.to_send, each.duplicates) for each in found] == own
+    assert [each.reasons for each in found] == [Counter(new=jobs) for jobs, _ in own]
+    assert all(copies for _, copies in own)
 
 
 def test_what_a_shards_lane_is_asked_for_is_found_out_without_counting(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from retouch.engine import late
@@ -124,6 +124,9 @@ quick = settings(
 
 @quick
 @given(KINDS, st.integers(0, 60))
+@example(["done", "new", "done"], 2)  # before, between and after the two that are done
+@example(["done", "new", "done"], 4)
+@example(["done", "new", "done"], 5)
 def test_counted_late_is_counted_before(
     tmp_path_factory: pytest.TempPathFactory, what: list[str], taken: int
 ) -> None:
@@ -319,13 +322,14 @@ def test_a_shards_jobs_are_counted_however_far_it_came(
 ) -> None:
     """The number that was expected is one too few: in the end there are nine, all new."""
     shared, selection = of_a_shard(tmp_path_factory.mktemp("shard"), 9)
+    shared = replace(shared, copies_count=2)
     count = LateCount(shared, expected=8, is_new=True)
     turns = [found for _, found in zip(range(taken), count.choices(selection), strict=False)]
     assert (count.to_send, count.ahead) == (len(turns), max(8, len(turns)))
     for _ in "12":
         count.complete(selection)
         assert (count.to_send, count.ahead, count.is_counted) == (9, 9, True)
-        assert count.reasons == Counter(new=9)
+        assert (count.reasons, count.duplicates) == (Counter(new=9), 2)
 
 
 def test_to_count_what_is_new_none_is_looked_up(
