@@ -128,7 +128,12 @@ async def test_late_is_told_once_and_what_comes_after_is_received() -> None:
 
 
 async def test_what_is_there_is_received_after_the_deadline() -> None:
-    async with connected(says(b"here")) as stream:
+    def script(peer: Peer) -> None:
+        peer.connection.recv(9)
+        says(b"here")(peer)
+
+    async with connected(script) as stream:
+        await stream.send(b"go on")
         stream.deadline = anyio.current_time() + 5
         with anyio.fail_after(5):
             while not stream.is_readable():  # noqa: ASYNC110 - a socket

@@ -176,26 +176,28 @@ async def _read_at_a_rate(response: httpx.Response, inbox: Inbox, limits: ReplyL
     asked = anyio.current_time()
     has_begun = False
     refused: ReplyRefused | None = None
-    with anyio.CancelScope() as scope:
-        async for part in stream:
-            if refused is not None:
-                continue
-            inbox.take(part)
-            now = anyio.current_time()
-            waited_seconds += min(now - asked, limits.window_seconds / 2)
-            asked = now
-            in_window += len(part)
-            is_first = not has_begun and bool(part.strip())
-            if inbox.size > limits.cap_bytes:
-                refused = _too_large(limits)
-            elif is_first or not has_begun or in_window >= share:
-                has_begun = has_begun or is_first
-                in_window, waited_seconds = 0, 0.0
-            elif waited_seconds >= limits.window_seconds:
-                refused = _too_slow(limits, inbox)
-            if refused is not None:
-                scope.cancel()
+    parts = aiter(stream)
+    async for part in parts:
+        inbox.take(part)
+        now = anyio.current_time()
+        waited_seconds += min(now - asked, limits.window_seconds / 2)
+        asked = now
+        in_window += len(part)
+        is_first = not has_begun and bool(part.strip())
+        if inbox.size > limits.cap_bytes:
+            refused = _too_large(limits)
+        elif is_first or not has_begun or in_window >= share:
+            has_begun = has_begun or is_first
+            in_window, waited_seconds = 0, 0.0
+        elif waited_seconds >= limits.window_seconds:
+            refused = _too_slow(limits, inbox)
+        if refused is not None:
+            break
     if refused is not None:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            async for _ in parts:
+                """One more read, which is cancelled."""
         raise refused
 
 

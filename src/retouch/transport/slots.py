@@ -74,7 +74,8 @@ class _Relayed:
         return cast(AsyncIterable[bytes], self._reply.stream).__aiter__()
 
     async def aclose(self) -> None:
-        await self._reply.aclose()
+        with anyio.CancelScope(shield=True):
+            await self._reply.aclose()
 
 
 class _Proxied:
@@ -123,8 +124,9 @@ class _ReplyStream(httpx.AsyncByteStream):
         return self._reply.__aiter__()
 
     async def aclose(self) -> None:
-        with anyio.CancelScope(shield=True):
+        try:
             await self._reply.aclose()
+        finally:
             await self._give_back()
 
 

@@ -119,13 +119,14 @@ class _AsyncioStream(DueStream, asyncio.BufferedProtocol):
     async def send(self, item: bytes) -> None:
         self._refuse_lost()
         self._transport.write(item)
-        await asyncio.sleep(0)  # the other end may have closed meanwhile: what is next stays here
-        if self._is_full and not self._is_lost:
+        if self._is_full:
             self._writer = self._loop.create_future()
             try:
                 await self._writer
             finally:
                 self._writer = None
+        else:
+            await asyncio.sleep(0)  # the other end may have closed: what is next then stays here
         self._refuse_lost()
 
     async def send_eof(self) -> None:
