@@ -196,6 +196,25 @@ async def test_a_reset_is_told_and_not_waited_for() -> None:
             await send_on(stream, 3)
 
 
+async def test_what_came_while_sending_is_received_after_a_reset() -> None:
+    """A server that refuses a body before it was read: what it said came first."""
+
+    def script(peer: Peer) -> None:
+        peer.connection.recv(1000)
+        peer.send(b"too large")
+        threading.Event().wait(0.1)
+        peer.reset()
+
+    async with connected(script) as stream:
+        with anyio.fail_after(10), pytest.raises(anyio.BrokenResourceError):
+            await send_on(stream, 100)
+        if type(stream).__name__ != "_AsyncioStream":
+            return  # there it may be lost with the socket
+        assert await stream.receive() == b"too large"
+        with pytest.raises(anyio.BrokenResourceError):
+            await stream.receive()
+
+
 @pytest.mark.parametrize("is_reset", [False, True])
 async def test_sending_to_who_has_gone_ends(is_reset: bool) -> None:
     """However much it is, and whether the end comes before or while it is sent."""
