@@ -42,13 +42,11 @@ def test_the_last_attempt_and_whether_one_was_charged_are_those_of_a_dict(
 
 
 @pytest.mark.parametrize("latest", [1, 2, 3, 5])
-def test_each_key_is_known_as_soon_as_it_was_noted(
-    monkeypatch: pytest.MonkeyPatch, latest: int
-) -> None:
+def test_each_key_that_was_noted_is_known(monkeypatch: pytest.MonkeyPatch, latest: int) -> None:
     """The first one after others were put away, too; and what was never noted is not."""
     monkeypatch.setattr(last_attempts, "LATEST", latest)
-    known = LastAttempts()
-    for number in range(12):
-        assert known.last(str(number)) == 0
-        known.open(str(number), 1)
-        assert [known.last(str(each)) for each in range(number + 1)] == [1] * (number + 1)
+    for count in range(12):
+        known = LastAttempts()
+        for number in range(count):
+            known.open(str(number), 1)
+        assert [known.last(str(each)) for each in range(count + 1)] == [1] * count + [0]
