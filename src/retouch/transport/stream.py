@@ -11,11 +11,11 @@ import asyncio
 import select
 import socket
 import threading
+from contextlib import suppress
 from typing import cast
 
 import anyio
 import anyio.lowlevel
-import sniffio
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
 
 READ_BYTES = 1_048_576
@@ -211,8 +211,9 @@ class _ScopedStream(DueStream):
 
 async def connect(host: str, port: int, local_host: str | None = None) -> DueStream:
     """A connection, however long that takes. Raises OSError."""
-    is_asyncio = sniffio.current_async_library() == "asyncio"
-    loop = asyncio.get_running_loop() if is_asyncio else None
+    loop: asyncio.AbstractEventLoop | None = None
+    with suppress(RuntimeError):  # it is trio that runs
+        loop = asyncio.get_running_loop()
     if not isinstance(loop, asyncio.BaseEventLoop):  # uvloop, which Ray uses where it is installed
         return _ScopedStream(await anyio.connect_tcp(host, port, local_host=local_host))
     _, stream = await loop.create_connection(
