@@ -1,8 +1,10 @@
 """The lock files hold all that the installed retouch asks for, extra by extra, and agree."""
 
+import ast
 import json
 import re
-from importlib.metadata import distribution, metadata
+import sys
+from importlib.metadata import distribution, metadata, packages_distributions
 from itertools import chain
 from pathlib import Path
 
@@ -50,6 +52,30 @@ def lock_of(extra: str) -> Path:
 def test_setup_with_an_extra_installs_all_that_the_extra_needs(extra: str) -> None:
     asked = needed("retouch", frozenset({extra, *IN_EVERY_SETUP}), set())
     assert asked - set(pins(ROOT / "requirements.lock", lock_of(extra))) == set()
+
+
+def imported(path: Path) -> set[str]:
+    """The packages that a file imports, wherever in it it does."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names - sys.stdlib_module_names
+
+
+def test_all_that_src_imports_is_installed_without_the_tools_of_the_tests() -> None:
+    """What only a test's own tool brings along would be missed in a user's clone."""
+    locked = set(pins(ROOT / "requirements.lock", *map(lock_of, EXTRAS)))
+    from_where = packages_distributions()
+    missing = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in (ROOT / "src").rglob("*.py")
+        for name in imported(path) - {"retouch", "retouch_rehearsal"}
+        if locked.isdisjoint(map(canonicalize_name, from_where.get(name, [])))
+    }
+    assert missing == set()
 
 
 def test_the_dev_lock_holds_every_extra() -> None:
