@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import random
@@ -99,12 +100,11 @@ async def test_a_sender_waits_for_who_does_not_read() -> None:
             sent += 100_000
 
     async with connected(script) as stream:
-        await anyio.sleep(0.5)
-        waited, sent_meanwhile = sent, 0
-        await anyio.sleep(0.2)
-        sent_meanwhile = sent - waited
-        assert sent_meanwhile == 0
-        assert waited < 30 * MEGABYTE  # two kernels' buffers
+        before = -1
+        while sent != before:
+            before = sent
+            await anyio.sleep(0.5)
+        assert sent < 30 * MEGABYTE  # two kernels' buffers
         assert await all_of(stream, lambda: MEGABYTE) == data
 
 
@@ -208,7 +208,7 @@ async def test_what_came_while_sending_is_received_after_a_reset() -> None:
     async with connected(script) as stream:
         with anyio.fail_after(10), pytest.raises(anyio.BrokenResourceError):
             await send_on(stream, 100)
-        if type(stream).__name__ != "_AsyncioStream":
+        if not isinstance(stream, asyncio.BufferedProtocol):
             return  # there it may be lost with the socket
         assert await stream.receive() == b"too large"
         with pytest.raises(anyio.BrokenResourceError):

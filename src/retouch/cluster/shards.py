@@ -24,7 +24,7 @@ from retouch.plan import Lane
 from retouch.storage.part import Part
 from retouch.text import one_clean_line
 
-_DIGITS = 15  # of a Key: sixty bits, of which any N of use takes an even share
+_DIGITS = 16  # of a Key, the last of which does not count: any N of use takes an even share
 _MOST_SAMPLED = 16  # times as many of a plan's Jobs are looked at for a sample of one shard's
 _WRITTEN = re.compile(r"([0-9]{1,7})/([0-9]{1,7})", re.ASCII)
 _AUTO = re.compile(r"auto(?:/([0-9]{1,7}))?", re.ASCII)
@@ -37,12 +37,12 @@ HOW = (
 
 def shard_owning(key: str, count: int) -> int:
     """Which of `count` shards the Job with this Key belongs to, from 1."""
-    return int(key[:_DIGITS], 16) % count + 1
+    return shard_owning_digest(bytes.fromhex(key[:_DIGITS]), count)
 
 
 def shard_owning_digest(digest: bytes, count: int) -> int:
     """The same, by the Key's 32 bytes."""
-    return (int.from_bytes(digest[:8], "big") >> 4) % count + 1
+    return (int.from_bytes(digest[: _DIGITS // 2], "big") >> 4) % count + 1
 
 
 @dataclass(frozen=True, slots=True)

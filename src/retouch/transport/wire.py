@@ -130,15 +130,12 @@ class Wire(httpcore.AsyncNetworkStream):
         stream.deadline = self._deadline
         if seconds is not None:
             stream.deadline = min(self._deadline, anyio.current_time() + seconds)
-        for _ in range(_LOOKS):
+        for _ in range(1 + _LOOKS):
             try:
                 return await self._next(max_bytes)
             except Late:
                 stream.deadline = anyio.current_time() + QUIET_SECONDS
-        try:
-            return await self._next(max_bytes)
-        except Late:
-            raise httpcore.ReadTimeout from None
+        raise httpcore.ReadTimeout
 
     async def _next(self, max_bytes: int) -> bytes:
         """Whatever comes next; b"" at the end of all. Raises Late."""
