@@ -84,8 +84,13 @@ def test_numbers_move_and_the_ledger_is_untouched(folder: Path, page: Browser) -
         ) as run:
 
             def has_ended() -> bool:
-                is_over = page.one("#live").get_attribute("data-running") == "false"
-                shown = page.script("return document.querySelector('#live progress')?.value ?? 0")
+                # One look: between two, the run may have begun, and counted.
+                is_over: bool
+                is_over, shown = page.script(
+                    "const live = document.querySelector('#live');"
+                    "const counted = live.querySelector('progress')?.value ?? 0;"
+                    "return [live.dataset.running === 'false', counted]"
+                )
                 if not seen or shown != seen[-1]:
                     seen.append(shown)
                 assert opened_for_writing(review, ledger) == []
