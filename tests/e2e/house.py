@@ -57,6 +57,10 @@ class House:
         arrived = self.folder / "book.arrived"
         return len(arrived.read_text()) if arrived.exists() else 0
 
+    def release(self) -> None:
+        """Let a provider that was `held_after` some answers answer all."""
+        (self.folder / "book.released").touch()
+
     def pictures(self, count: int) -> None:
         """`count` different pictures that any model takes."""
         (self.folder / "pictures").mkdir()

@@ -25,6 +25,7 @@ def serve(
     *,
     seconds: float = 0.05,
     task_seconds: float = 0.3,
+    held_after: int | None = None,
     refused: str = "",
     host: str = "127.0.0.1",
     certificate: str = "",
@@ -42,6 +43,7 @@ def serve(
         provider = Provider(
             seconds=seconds,
             task_seconds=task_seconds,
+            held_after=held_after,
             mishaps=repeat(REFUSAL) if refused else (),
             mishaps_of=refused,
             origin=f"{'https' if certificate else 'http'}://{host}:{number}",

@@ -22,6 +22,7 @@ from retouch.ledger.records import Done, Started
 from tests.e2e.house import House, house
 
 MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
+HELD_AFTER = 2
 MODEL = "{model: gemini-2.5-flash-image, limits: {concurrency: 1}"
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 pytestmark = pytest.mark.skipif(
@@ -63,14 +64,14 @@ class Clocked:
             },
         )
 
-    def run(self, turn: tuple[int, datetime] | None = None) -> tuple[int, str]:
+    def run(self, turn: datetime | None = None) -> tuple[int, str]:
         """A run to its end: its exit code and what it said. `turn`: what the clock is set to when
-        so many charges are in the provider's book."""
+        HELD_AFTER charges are in the provider's book."""
         process = self.start()
         if turn is not None:
-            charges, moment = turn
-            self.place.wait_until(lambda: len(self.place.book) >= charges, process)
-            self.set_to(moment)
+            self.place.wait_until(lambda: self.place.posts_arrived() == HELD_AFTER + 1, process)
+            self.set_to(turn)
+            self.place.release()
         _, errors = process.communicate(timeout=60)
         return process.returncode, errors
 
@@ -82,8 +83,8 @@ class Clocked:
 
 @pytest.fixture
 def clocked(tmp_path: Path) -> Iterator[Clocked]:
-    """Twelve pictures, and a provider that takes a while for each."""
-    with house(tmp_path, seconds=0.3) as place:
+    """Twelve pictures, and a provider that takes a while for each, and rests after the first."""
+    with house(tmp_path, seconds=0.15, held_after=HELD_AFTER) as place:
         place.pictures(12)
         yield Clocked(place, tmp_path / "clock")
 
@@ -94,10 +95,10 @@ def test_a_days_budget_over_the_days_end(clocked: Clocked) -> None:
     budget = "budget: {per_day: 1.30, currency: CNY}"  # six pictures a day
     place.manifest(f"  - {MODEL}, price: {{currency: CNY, per_image: 0.20}}}}", run=f"{{{budget}}}")
     clocked.set_to(MIDNIGHT - timedelta(hours=1))
-    code, errors = clocked.run(turn=(2, MIDNIGHT - timedelta(seconds=0.1)))
+    code, errors = clocked.run(turn=MIDNIGHT - timedelta(seconds=0.1))
     assert code == 6, errors
     first, second = (clocked.days()[day] for day in ("2026-03-01", "2026-03-02"))
-    assert 2 <= first < 6, errors
+    assert HELD_AFTER < first < 6, errors
     assert second == 6, errors
     assert (len(place.book), doubled(place)) == (first + second, 0)
     clocked.set_to(MIDNIGHT + timedelta(days=1))
@@ -122,7 +123,7 @@ def test_a_price_that_changes_at_the_local_midnight(clocked: Clocked) -> None:
     )
     turn = datetime(2026, 3, 2, tzinfo=timezone(timedelta(hours=8)))
     clocked.set_to(turn - timedelta(hours=1))
-    code, errors = clocked.run(turn=(4, turn - timedelta(seconds=0.1)))
+    code, errors = clocked.run(turn=turn - timedelta(seconds=0.1))
     assert code == 0, errors
     records = list(Reader(place.outputs / "ledger.jsonl"))
     began = {
@@ -135,7 +136,7 @@ def test_a_price_that_changes_at_the_local_midnight(clocked: Clocked) -> None:
     )
     before = paid[False, "old", "0.200000"]
     assert paid == {(False, "old", "0.200000"): before, (True, "new", "0.500000"): 12 - before}
-    assert 4 <= before < 12
+    assert HELD_AFTER < before < 12
     assert place.retouch("verify").returncode == 0
 
 
@@ -148,12 +149,13 @@ def test_a_clock_that_jumps_in_mid_run(clocked: Clocked, by: timedelta) -> None:
     place.manifest(f"  - {MODEL}, price: {{currency: CNY, per_image: 0.20}}}}", run=f"{{{budget}}}")
     clocked.set_to(MIDNIGHT + timedelta(minutes=5))
     process = clocked.start()
-    place.wait_until(lambda: len(place.book) >= 3, process)
+    place.wait_until(lambda: place.posts_arrived() == HELD_AFTER + 1, process)
     clocked.set_to(MIDNIGHT + timedelta(minutes=5) + by)
     os.kill(process.pid, signal.SIGSTOP)
     second = place.retouch("run")  # by the true clock, as from another machine
     os.kill(process.pid, signal.SIGCONT)
     assert second.returncode == 4, second.stderr
+    place.release()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert (place.state.counts(), len(place.book), doubled(place)) == (Counter(done=12), 12, 0)

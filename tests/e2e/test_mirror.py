@@ -126,11 +126,12 @@ def test_a_server_that_is_gone_fails_no_job_and_is_caught_up(
 ) -> None:
     """Stopped in mid-run: every picture is kept and `done`, what lacks is said, exit 1; back
     again, `retouch mirror` completes it."""
-    with house(tmp_path, seconds=0.05) as place:
+    with house(tmp_path, held_after=10) as place:
         set_up(place, s3, mirror, 40)
         process = place.start("run")
-        place.wait_until(lambda: len(place.book) >= 10, process)
+        place.wait_until(lambda: len(place.book) == 10, process)
         s3.stop()
+        place.release()
         try:
             _, errors = process.communicate(timeout=120)
         finally:
@@ -149,13 +150,14 @@ def test_a_server_that_comes_back_in_mid_run_is_caught_up_at_the_end(
     tmp_path: Path, s3: S3Server, mirror: BucketURL
 ) -> None:
     """Stopped and started while the run goes on: exit 0, nothing missing."""
-    with house(tmp_path, seconds=0.3) as place:
+    with house(tmp_path, held_after=10) as place:
         set_up(place, s3, mirror, 40)
         process = place.start("run")
-        place.wait_until(lambda: len(place.book) >= 10, process)
+        place.wait_until(lambda: len(place.book) == 10, process)
         s3.stop()
         time.sleep(0.5)
         s3.start()
+        place.release()
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
         assert len(place.book) == 40
@@ -229,16 +231,17 @@ def test_two_machines_at_once_the_second_is_refused(
     tmp_path: Path, s3: S3Server, mirror: BucketURL
 ) -> None:
     """Who holds it is said; neither run nor fetch goes on, and nothing is bought by it."""
-    with house(tmp_path, seconds=0.3) as place:
+    with house(tmp_path, held_after=8) as place:
         set_up(place, s3, mirror, 30)
         first = place.start("run")
-        place.wait_until(lambda: len(place.book) >= 8, first)
+        place.wait_until(lambda: len(place.book) == 8, first)
         second = place.retouch("run", "--outputs", "second")
         assert second.returncode == 4, second.stderr
         assert "another run goes on from this mirror" in second.stderr
         assert not (tmp_path / "second/manifest/ledger.jsonl").exists()
         fetched = place.retouch_on("fetch", str(mirror), "--to", "third")
         assert fetched.returncode == 4, fetched.stderr
+        place.release()
         _, errors = first.communicate(timeout=60)
         assert first.returncode == 0, errors
         assert len(place.book) == 30
@@ -253,11 +256,11 @@ def test_what_a_dead_machine_left_is_held_not_bought(
 ) -> None:
     """Killed, its machine lost: the second refuses to go on unasked; fetched, what the ledger does
     not name is held until somebody says what is known."""
-    with house(tmp_path, seconds=0.1) as place:
+    with house(tmp_path, held_after=10) as place:
         set_up(place, s3, mirror, 20)
         assert place.retouch("run", "--limit", "5").returncode == 0
         process = place.start("run")
-        place.wait_until(lambda: len(place.book) >= 10, process)
+        place.wait_until(lambda: len(place.book) == 10, process)
         process.kill()
         process.communicate()
         bought = len(place.book)

@@ -22,18 +22,18 @@ JOBS = 40
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[House]:
-    """Forty jobs, of which four are done at once."""
+    """Forty jobs, of which four are done at once; the provider rests after eight."""
     (tmp_path / "real").mkdir()
-    with house(tmp_path / "real", seconds=0.15) as made:
+    with house(tmp_path / "real", held_after=8) as made:
         made.pictures(JOBS)
         made.manifest(SYNC)
         yield made
 
 
-def under_way(place: House, enough: int = 8) -> Forked:
-    """A run in the middle of its work."""
+def under_way(place: House) -> Forked:
+    """A run in the middle of its work, until the provider is released."""
     process = place.start("run")
-    place.wait_until(lambda: len(place.book) >= enough, process)
+    place.wait_until(lambda: len(place.book) == 8 and place.posts_arrived() == 12, process)
     return process
 
 
@@ -53,6 +53,7 @@ def test_a_lock_deleted_in_mid_run_lets_no_second_writer_in(
     second = place.retouch("run")
     assert second.returncode == 4, second.stderr
     assert "another run holds this outputs folder" in second.stderr
+    place.release()
     first.communicate(timeout=60)
     assert first.returncode == 0
     assert (len(place.book), doubled(place)) == (JOBS, 0)
@@ -66,6 +67,7 @@ def test_a_second_mount_of_the_folder_is_told_who_holds_it(place: House, tmp_pat
         second = House(mount, place.port).retouch("run")
         assert second.returncode == 4, second.stderr
         assert f"process {first.pid} on " in second.stderr
+        place.release()
         first.communicate(timeout=60)
     assert first.returncode == 0
     assert (len(place.book), doubled(place)) == (JOBS, 0)
@@ -78,9 +80,12 @@ def test_two_mounts_and_neither_lock_nor_lease(place: House, tmp_path: Path) -> 
         first = under_way(place)
         for name in (".lock", ".lease"):
             (place.outputs / name).unlink(missing_ok=True)
-        second = House(mount, place.port).retouch("run")
-        _, told = first.communicate(timeout=60)
-    assert 4 in (first.returncode, second.returncode), told + second.stderr
+        ledger = place.outputs / "ledger.jsonl"
+        second = House(mount, place.port).start("run")
+        place.wait_until(lambda: ledger.read_bytes().count(b'"event":"run"') == 2, second)
+        place.release()
+        told = [each.communicate(timeout=60)[1] for each in (first, second)]
+    assert 4 in (first.returncode, second.returncode), told
     assert doubled(place) == 0
 
 
@@ -103,6 +108,7 @@ def test_a_ledger_replaced_in_mid_run_stops_it_and_loses_nothing(
     first = under_way(place)
     ledger = place.outputs / "ledger.jsonl"
     replace(ledger)
+    place.release()
     _, told = first.communicate(timeout=60)
     assert first.returncode == 4, told
     assert "while the run wrote it; nothing more was sent" in told
@@ -125,6 +131,7 @@ def test_a_rival_that_appends_stops_the_run(place: House) -> None:
     with (place.outputs / "ledger.jsonl").open("ab") as ledger:
         ledger.write(b'{"event":"end"}\n')
     began = place.posts_begun()
+    place.release()
     _, told = first.communicate(timeout=60)
     assert first.returncode == 4, told
     assert "somebody else writes in it" in told

@@ -56,15 +56,16 @@ def test_without_renames_nothing_is_sent(tmp_path: Path) -> None:
 def test_a_disk_that_fills_in_mid_run_loses_no_charge(tmp_path: Path) -> None:
     """A tmpfs that somebody else fills while answers are on their way: exit 5, what was charged is
     said; with more room the rest is done, and nothing is bought twice."""
-    with small_disk(tmp_path / "disk", "40m") as disk, house(tmp_path, seconds=0.5) as place:
+    with small_disk(tmp_path / "disk", "40m") as disk, house(tmp_path, held_after=6) as place:
         place.pictures(16)
         place.manifest(FOUR)
         onto_it = ("--outputs", str(disk / "outputs"))
         process = place.start_anew("run", *onto_it)
-        place.wait_until(lambda: place.posts_arrived() >= 6, process)
+        place.wait_until(lambda: place.posts_arrived() == 10, process)
         free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
         with (disk / "not ours").open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, free - 16384)
+        place.release()
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 5, errors
         assert "No space left on device" in errors or "MB are free" in errors

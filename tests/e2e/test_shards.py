@@ -114,15 +114,16 @@ def told(place: House, name: str) -> dict[str, object]:
 def test_what_excludes_a_shard_is_refused_while_it_is_at_work(tmp_path: Path) -> None:
     """The same one, one of another N, and a run of the whole: exit 4, nothing sent; another one
     of the same N goes on beside it."""
-    with house(tmp_path, seconds=0.5) as place:
+    with house(tmp_path, held_after=1) as place:
         place.pictures(12)
         place.manifest(GEMINI, prompts=2)
         first = place.start("run", "--shard", "1/2", QUIET)
-        place.wait_until(lambda: len(place.book) >= 1, first)
+        place.wait_until(lambda: len(place.book) == 1, first)
         for words in (("--shard", "1/2"), ("--shard", "2/3"), ()):
             refused = place.retouch("run", QUIET, *words)
             assert refused.returncode == 4, (words, refused.stderr)
             assert "holds this outputs folder" in refused.stderr
+        place.release()
         beside = place.retouch("run", "--shard", "2/2", QUIET)
         assert beside.returncode == 0, beside.stderr
         first.communicate(timeout=60)

@@ -22,12 +22,13 @@ EIGHT = "  - {model: gemini-2.5-flash-image, limits: {concurrency: 8}}"
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_first_signal_lets_what_is_in_flight_end(tmp_path: Path, number: int) -> None:
     """Exit 130, every request answered and recorded, the rest done by the next run."""
-    with house(tmp_path, seconds=0.3) as place:
+    with house(tmp_path, seconds=0.3, held_after=3) as place:
         place.pictures(10)
         place.manifest(SYNC)
         process = place.start_anew("run")
-        place.wait_until(lambda: len(place.book) >= 3, process)
+        place.wait_until(lambda: len(place.book) == 3 and place.posts_arrived() == 5, process)
         os.killpg(process.pid, number)
+        place.release()
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130, errors
         assert "stopping" in errors
@@ -106,13 +107,14 @@ def test_term_to_the_group_of_make_run_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_hangup_that_was_ignored_stays_ignored(tmp_path: Path) -> None:
     """Under nohup the run goes on to its end: exit 0."""
-    with house(tmp_path, seconds=0.3) as place:
+    with house(tmp_path, seconds=0.1, held_after=2) as place:
         place.pictures(6)
         place.manifest(SYNC)
         program = [sys.executable, "-m", "retouch", "run", "manifest.yaml"]
         process = place.start_program(["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *program])
         place.wait_until(lambda: len(place.book) >= 2, process)
         os.killpg(process.pid, signal.SIGHUP)
+        place.release()
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
         assert (place.state.counts(), len(place.book)) == (Counter(done=6), 6)
@@ -120,7 +122,7 @@ def test_a_hangup_that_was_ignored_stays_ignored(tmp_path: Path) -> None:
 
 def test_second_run_on_a_held_folder_names_the_holder(tmp_path: Path) -> None:
     """Two runs at once: the second exits 4, says which process holds the folder, sends nothing."""
-    with house(tmp_path, seconds=1) as place:
+    with house(tmp_path, held_after=0) as place:
         place.pictures(2)
         place.manifest(SYNC)
         first = place.start("run")
@@ -128,6 +130,7 @@ def test_second_run_on_a_held_folder_names_the_holder(tmp_path: Path) -> None:
         second = place.retouch("run")
         assert second.returncode == 4
         assert str(first.pid) in second.stderr
+        place.release()
         first.communicate(timeout=60)
         assert first.returncode == 0
         assert len(place.book) == 2

@@ -98,7 +98,11 @@ class Mishap:
 
 @dataclass(slots=True)
 class Provider:
-    """The application; mishaps are consumed one a request, those of submits by `mishaps_of`."""
+    """The application; mishaps are consumed one a request, those of submits by `mishaps_of`.
+
+    `held_after`: so many submits are answered, the others once there is a file beside the book's,
+    `.released`: until then a run is under way, however slow the machine.
+    """
 
     seconds: float = 0.0
     tokens_per_image: int = 1290
@@ -111,11 +115,13 @@ class Provider:
     origin: str = "http://127.0.0.1"
     signature: str = "?e=99&token=sig:SIGNED"
     book_file: Path | None = None
+    held_after: int | None = None
     book: list[Charge] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
     _tasks: dict[str, tuple[float, int]] = field(default_factory=dict)
+    _through: int = 0
 
     def __post_init__(self) -> None:
         self.mishaps = iter(self.mishaps)
@@ -170,10 +176,19 @@ class Provider:
                 with self.book_file.with_suffix(".arrived").open("a") as file:
                     file.write(".")
             await anyio.sleep(self.latency())
+            await self._released()
             return self._submitted(asked)
         if found := re.fullmatch(r"/v1/images/tasks/([\w-]+)", path):
             return self._polled(found[1])
         return self._file(path)
+
+    async def _released(self) -> None:
+        self._through += 1
+        if self.held_after is None or self._through <= self.held_after:
+            return
+        assert self.book_file is not None
+        while not self.book_file.with_suffix(".released").exists():  # noqa: ASYNC110 - a test's
+            await anyio.sleep(0.01)
 
     def _submitted(self, asked: dict[str, Any]) -> tuple[int, tuple[tuple[str, str], ...], bytes]:
         mishap = None
