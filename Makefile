@@ -74,8 +74,10 @@ review: setup ## look at the pictures, keep or reject them; live while a run goe
 export: setup $(VENV)/.extra-export ## the finished data set; ARGS='--to DIR --format imagefolder'
 	@$(BIN)/retouch export $(MANIFEST) $(ARGS)
 
+# Which test takes long is not known before: who has none left takes another's.
+TOGETHER := $(BIN)/python -m pytest -n auto --dist worksteal
 test: dev ## run the tests
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+	@$(TOGETHER) $(ARGS)
 
 # What OpenAI's dialect is tried against: each peer's needs stay out of retouch's own environment.
 PEERS := $(VENV)/peers
@@ -96,7 +98,7 @@ check: dev ## format, lint, types, layers, tests with coverage
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/biome check --config-path=tests/review/pages src/retouch/review/static
-	@$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered $(ARGS)
+	@$(TOGETHER) --cov --cov-report=term:skip-covered $(ARGS)
 
 format: dev ## format the code and mend what lint can
 	@$(BIN)/ruff format .
