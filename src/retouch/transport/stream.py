@@ -20,7 +20,9 @@ from anyio.abc import ByteStream, SocketAttribute, SocketStream
 
 READ_BYTES = 1_048_576
 _AT_ONCE_BYTES = 262_144  # read from a socket at once
-_HELD_BYTES = 262_144  # no more is read while so much was not taken
+# No more is read while so much was not taken: twice what is read at once, so that who takes each
+# piece as it comes is never waited for.
+_HELD_BYTES = 2 * _AT_ONCE_BYTES
 _NEXT_ADDRESS_SECONDS = 0.25  # RFC 8305: how long an address is tried before the next one
 
 
