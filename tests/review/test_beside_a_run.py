@@ -30,6 +30,13 @@ models:
   price: {currency: CNY, per_image: 0.27}
 - {model: kling-v2, poll: {interval: 1}, price: {currency: CNY, per_image: 0.2}}
 """
+COUNTED = """
+window.seen = [];
+new MutationObserver(() => {
+    const shown = document.querySelector("#live progress")?.value ?? 0;
+    if (shown !== seen.at(-1)) seen.push(shown);
+}).observe(document.querySelector("#live"), {childList: true, subtree: true});
+"""
 Stamp = tuple[int, int, int, bytes]
 
 
@@ -75,30 +82,28 @@ def test_numbers_move_and_the_ledger_is_untouched(folder: Path, page: Browser) -
     outputs = folder / "outputs" / "many"
     ledger = outputs / "ledger.jsonl"
     command = [sys.executable, "-m", "retouch", "run", "many.yaml", "--no-report"]
-    seen: list[int] = []
     with reviewing(folder / "many.yaml", folder / "outputs") as review:
         page.size(1280, 2400)
         page.open(review.url)
+        page.script(COUNTED)
         with subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as run:
 
             def has_ended() -> bool:
-                # One look: between two, the run may have begun, and counted.
-                is_over: bool
-                is_over, shown = page.script(
-                    "const live = document.querySelector('#live');"
-                    "const counted = live.querySelector('progress')?.value ?? 0;"
-                    "return [live.dataset.running === 'false', counted]"
-                )
-                if not seen or shown != seen[-1]:
-                    seen.append(shown)
                 assert opened_for_writing(review, ledger) == []
-                return is_over and shown > 0
+                # One look: between two, the run may have begun, and counted.
+                return bool(
+                    page.script(
+                        "return document.querySelector('#live').dataset.running === 'false' "
+                        "&& seen.at(-1) > 0"
+                    )
+                )
 
             page.until(has_ended, RUN_SECONDS)
             _, told = run.communicate(timeout=60)
         assert run.returncode == 0, told
+        seen = page.script("return seen")
         assert seen == sorted(seen)
         assert len(seen) >= 4, "the numbers moved in too few steps"
         assert seen[-1] == 2 * PICTURES
