@@ -275,6 +275,29 @@ async def test_two_addresses_are_tried_one_after_the_other() -> None:
         await connect("localhost", server.port)
 
 
+@pytest.mark.parametrize("name", ["a..example", "a" * 64 + ".example", "\u2603" * 70])
+async def test_a_name_that_is_none_is_a_connection_that_failed(name: str) -> None:
+    with pytest.raises(OSError):  # noqa: PT011 - whatever the system says
+        await connect(name, 80)
+
+
+@pytest.mark.parametrize("error", [None, AssertionError])
+def test_a_race_of_addresses_that_nobody_won_is_a_connection_that_failed(
+    error: type[Exception] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What asyncio was seen to end with under load: an IndexError for a reason that is not there,
+    or an assertion of its own."""
+
+    async def race(*_: object, **__: object) -> tuple[None, None, list[None]]:
+        if error is not None:
+            raise error
+        return None, None, []
+
+    monkeypatch.setattr("asyncio.staggered.staggered_race", race)
+    with pytest.raises(OSError):  # noqa: PT011 - later versions of asyncio have words for it
+        asyncio.run(connect("127.0.0.1", 80))
+
+
 def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     ours, theirs = ssl.create_default_context(cafile=PEM), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     theirs.load_cert_chain(PEM)

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from retouch.text import is_loopback_name, is_private_name
 
 _HOST = re.compile(r"[^\s/?#@\\%\[\]:<>\"'{}|^`\x00-\x20\x7f]+")
+_NAME_BYTES = 254  # with a dot at its end
 _VERSION = re.compile(r"/v[0-9]+[a-z0-9.]*(?:/|$)", re.ASCII | re.IGNORECASE)
 _ENDPOINTS = re.compile(r"/(?:images/(?:edits|generations|tasks)|models|queue|chat)(?:/.*)?$")
 
@@ -44,7 +45,7 @@ def base_url(text: str) -> str:
             "`api_key_env` names",
         )
     host = parts.hostname or ""
-    if not (_HOST.fullmatch(host) or _is_address(host)):
+    if not _is_host(host):
         raise UnfitURL("names no host", example)
     if parts.query or parts.fragment:
         raise UnfitURL("has a query or fragment", f"end it after the path; {example}")
@@ -83,7 +84,7 @@ def hook_url(text: str) -> str:
     example = "write it like https://hooks.example.com/a/b"
     parts, _ = _parts(text, example)
     host = parts.hostname or ""
-    if parts.scheme not in ("http", "https") or not (_HOST.fullmatch(host) or _is_address(host)):
+    if parts.scheme not in ("http", "https") or not _is_host(host):
         raise UnfitURL("is no http URL with a host", example)
     if "@" in parts.netloc or parts.fragment:
         raise UnfitURL("holds credentials before the host, or a fragment", example)
@@ -118,9 +119,18 @@ def _in_one_form(parts: SplitResult, host: str, port: int | None) -> str:
     return f"{parts.scheme}://{place}{path}{version}"
 
 
-def _is_address(host: str) -> bool:
+def _is_host(host: str) -> bool:
+    """Whether it is an address, or a name that can be asked for: no part of it is empty or over 63
+    bytes long (RFC 1035, 2.3.4)."""
     try:
         ip_address(host)
     except ValueError:
-        return False
+        return _HOST.fullmatch(host) is not None and _fits_dns(host)
     return "%" not in host
+
+
+def _fits_dns(name: str) -> bool:
+    try:
+        return len(name.encode("idna")) <= _NAME_BYTES
+    except UnicodeError:
+        return False

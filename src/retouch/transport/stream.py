@@ -212,7 +212,20 @@ class _ScopedStream(DueStream):
 
 
 async def connect(host: str, port: int, local_host: str | None = None) -> DueStream:
-    """A connection, however long that takes. Raises OSError."""
+    """A connection, however long that takes. Raises OSError.
+
+    asyncio's race of a name's addresses may end with none that won and no reason (CPython's issue
+    135836), or with two that did.
+    """
+    try:
+        return await _connected(host, port, local_host)
+    except UnicodeError as wrong:  # a proxy's name, say: no part of one is empty
+        raise OSError(f"{host} is no host's name: {wrong}") from wrong
+    except (IndexError, AssertionError) as lost:
+        raise OSError(f"no address of {host} was connected") from lost
+
+
+async def _connected(host: str, port: int, local_host: str | None) -> DueStream:
     loop: asyncio.AbstractEventLoop | None = None
     with suppress(RuntimeError):  # it is trio that runs
         loop = asyncio.get_running_loop()
