@@ -46,8 +46,9 @@ def test_what_is_hidden_shows_in_no_text() -> None:
     assert hidden.reveal() == {"OPENAI_API_KEY": CANARY}
 
 
-def test_an_address_where_nobody_listens_is_said_at_once() -> None:
-    with pytest.raises(Refused, match="no Ray cluster at "), started("127.0.0.1:1", 2):
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:999999", "a..example:6379"])
+def test_an_address_where_nobody_listens_is_said_at_once(address: str) -> None:
+    with pytest.raises(Refused, match=f"no Ray cluster at {address}: "), started(address, 2):
         pass
 
 

@@ -338,7 +338,7 @@ def _refuse_silent(where: str) -> None:
         return  # `local`, `auto`
     try:
         socket.create_connection((host.strip("[]"), int(port)), LISTENS_SECONDS).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise Refused(
             f"no Ray cluster at {where}: {error}", hint="`ray start --head` tells its address"
         ) from None

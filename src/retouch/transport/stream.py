@@ -220,7 +220,7 @@ async def connect(host: str, port: int, local_host: str | None = None) -> DueStr
     try:
         return await _connected(host, port, local_host)
     except UnicodeError as wrong:  # a proxy's name, say: no part of one is empty
-        raise OSError(f"{host} is no host's name: {wrong}") from wrong
+        raise OSError(f"{host} is no host's name") from wrong
     except (IndexError, AssertionError) as lost:
         raise OSError(f"no address of {host} was connected") from lost
 
