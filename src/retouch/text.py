@@ -36,7 +36,8 @@ _SIGNATURE = re.compile(
     + r")(?:=|%3d))[^&\s\"'<>\\;,}\]]+",
     re.IGNORECASE,
 )
-
+_HOST = re.compile(r"[^\s/?#@\\%\[\]:<>\"'{}|^`\x00-\x20\x7f]+")
+_HOST_BYTES = 254  # with a dot at its end
 _PRIVATE = tuple(map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
 
 
@@ -139,6 +140,23 @@ def url_without_signature(url: str) -> str:
     ]
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme.lower(), host.lower(), parts.path, urlencode(kept), ""))
+
+
+def is_host(host: str) -> bool:
+    """Whether `host` is an address, or a name that a resolver can be asked for: no part of it is
+    empty or over 63 bytes long (RFC 1035, 2.3.4)."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return _HOST.fullmatch(host) is not None and _fits_dns(host)
+    return "%" not in host
+
+
+def _fits_dns(name: str) -> bool:
+    try:
+        return len(name.encode("idna")) <= _HOST_BYTES
+    except UnicodeError:
+        return False
 
 
 def is_loopback_name(host: str) -> bool:

@@ -373,6 +373,12 @@ def test_what_the_manifest_says_wins(home: Path) -> None:
          "no credentials"),
         ({"AWS_ENDPOINT_URL": "http://minio.example.com"}, "not encrypted"),
         ({"AWS_ENDPOINT_URL": "https://me:pass@minio.example.com"}, "holds credentials"),
+        ({"AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": "x", "AWS_SESSION_TOKEN": "a\nb"},
+         "session token holds"),
+        *[({"AWS_ENDPOINT_URL": f"https://{host}/x"}, "names no host")
+          for host in ("a b", "a..b", "a<b", "猫.example", "a" * 64 + ".example")],
+        *[({"AWS_REGION": region, "AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": "x"},
+           "the region for buckets") for region in ("cn east", "a/b", "ü", "a..b", 'x"y', "-")],
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_named_and_never_shown(

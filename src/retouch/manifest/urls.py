@@ -7,13 +7,10 @@ never repeat what a URL may hide.
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
-from retouch.text import is_loopback_name, is_private_name
+from retouch.text import is_host, is_loopback_name, is_private_name
 
-_HOST = re.compile(r"[^\s/?#@\\%\[\]:<>\"'{}|^`\x00-\x20\x7f]+")
-_NAME_BYTES = 254  # with a dot at its end
 _VERSION = re.compile(r"/v[0-9]+[a-z0-9.]*(?:/|$)", re.ASCII | re.IGNORECASE)
 _ENDPOINTS = re.compile(r"/(?:images/(?:edits|generations|tasks)|models|queue|chat)(?:/.*)?$")
 
@@ -45,7 +42,7 @@ def base_url(text: str) -> str:
             "`api_key_env` names",
         )
     host = parts.hostname or ""
-    if not _is_host(host):
+    if not is_host(host):
         raise UnfitURL("names no host", example)
     if parts.query or parts.fragment:
         raise UnfitURL("has a query or fragment", f"end it after the path; {example}")
@@ -84,7 +81,7 @@ def hook_url(text: str) -> str:
     example = "write it like https://hooks.example.com/a/b"
     parts, _ = _parts(text, example)
     host = parts.hostname or ""
-    if parts.scheme not in ("http", "https") or not _is_host(host):
+    if parts.scheme not in ("http", "https") or not is_host(host):
         raise UnfitURL("is no http URL with a host", example)
     if "@" in parts.netloc or parts.fragment:
         raise UnfitURL("holds credentials before the host, or a fragment", example)
@@ -117,20 +114,3 @@ def _in_one_form(parts: SplitResult, host: str, port: int | None) -> str:
     place = shown if port in (None, default) else f"{shown}:{port}"
     version = "" if _VERSION.search(path) else "/v1"
     return f"{parts.scheme}://{place}{path}{version}"
-
-
-def _is_host(host: str) -> bool:
-    """Whether it is an address, or a name that can be asked for: no part of it is empty or over 63
-    bytes long (RFC 1035, 2.3.4)."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return _HOST.fullmatch(host) is not None and _fits_dns(host)
-    return "%" not in host
-
-
-def _fits_dns(name: str) -> bool:
-    try:
-        return len(name.encode("idna")) <= _NAME_BYTES
-    except UnicodeError:
-        return False

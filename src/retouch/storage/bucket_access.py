@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 
 from retouch.errors import Refused
 from retouch.storage.bucket_url import checked_endpoint
+from retouch.text import one_clean_line
 
 PROCESS_SECONDS = 60.0
 DEFAULT_REGION = "us-east-1"
+_REGION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 # A region as the endpoints of AWS, Kodo, OSS, COS and TOS name it.
 _REGION_IN_HOST = re.compile(
     r"(?:^|\.)(?:s3[.-]|cos\.|tos-s3-|s3\.oss-|oss-)([a-z]{2}-[a-z0-9-]+?)(?:-internal)?\."
@@ -92,6 +94,11 @@ def access_to(
         or _region_of(host)
         or DEFAULT_REGION
     )
+    if not _REGION.fullmatch(region):  # it becomes part of a host's name
+        raise Refused(
+            f"the region for buckets is {one_clean_line(region, 60)!r}, which no region is called",
+            hint="write it like cn-east-1 (`storage.region`, AWS_REGION or the profile)",
+        )
     is_anonymous = environment.get("AWS_SKIP_SIGNATURE", "").lower() in ("1", "true")
     credentials = None if is_anonymous else _credentials(environment, profile)
     style = given.style or profile.nested("s3", "addressing_style") or ""
@@ -153,7 +160,8 @@ def _credentials(environment: Mapping[str, str], profile: _Profile) -> Credentia
 
 def _fit(credentials: Credentials) -> Credentials:
     """The credentials, if they can stand in a header."""
-    for name, value in (("key id", credentials.key_id), ("secret", credentials.secret)):
+    values = (credentials.key_id, credentials.secret, credentials.token or "")
+    for name, value in zip(("key id", "secret", "session token"), values, strict=True):
         if not value.isascii() or not value.isprintable() or set(value) & set(" \"'"):
             raise Refused(
                 f"the credentials for buckets cannot be used: the {name} holds a blank, a quote "

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from retouch.errors import Refused
-from retouch.text import is_loopback_name, one_clean_line
+from retouch.text import is_host, is_loopback_name, one_clean_line
 
 SCHEMES = ("s3", "gs", "az", "file")
 _ADDRESS = re.compile(r"(s3|gs|az|file)://([^/]*)(?:/(.*))?", re.DOTALL)
@@ -112,6 +112,8 @@ def checked_endpoint(text: str) -> str:
     if "@" in parts.netloc:
         hint = "remove what stands before the @; credentials are read where AWS tools keep them"
         raise Refused("the storage endpoint holds credentials; nothing was sent", hint=hint)
+    if not (host.isascii() and is_host(host)):
+        raise Refused("the storage endpoint names no host", hint=example)
     if parts.scheme == "http" and not is_loopback_name(host):
         raise Refused(
             f"the storage endpoint http://{host} is not encrypted, and is not this machine: "
