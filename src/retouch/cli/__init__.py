@@ -6,19 +6,20 @@ Data goes to stdout, everything else to stderr. One handler turns errors into me
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import os
 import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from retouch import __version__
 from retouch.cli.interrupts import end_undisturbed
 from retouch.cli.output import guard_streams, let_stdout_go, say
 from retouch.errors import InputRefused, Interrupted, RetouchError, gravest
-from retouch.text import fit_for_terminal, without_secrets
+from retouch.text import fit_for_terminal, one_clean_line, without_secrets
 
 # The help stands here, so that a list of commands imports none of them.
 COMMANDS = {
@@ -45,6 +46,7 @@ COMMANDS = {
     "explain": "show which edits the rehearsal service reads out of a prompt",
 }
 
+_NAME_SHOWN = 80
 _NAMED_LIKE_SECRETS = re.compile(r"key|token|secret|passw|credential", re.IGNORECASE)
 
 EPILOG = """exit codes: 0 all done, 1 ended with jobs failed or held, 2 manifest, input or usage,
@@ -59,6 +61,13 @@ class Command(Protocol):
 
     def run(self, arguments: argparse.Namespace) -> int:
         """Do it; returns the exit code."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """One whose errors no terminal obeys: they repeat words as they were given."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(fit_for_terminal(message))
 
 
 def entry() -> int:
@@ -86,6 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except RetouchError as error:
         return _tell(error)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            return _tell_defect(error)
+        name = one_clean_line(str(error.filename), _NAME_SHOWN)
+        return _tell(InputRefused(f"{name}: no file has so long a name"))
     except BaseExceptionGroup as group:
         if group.subgroup(KeyboardInterrupt):
             return _tell_interrupted()
@@ -98,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for these words: of commands, only the one they ask for is imported."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="retouch",
         description="Edit thousands of images by a manifest, with a ledger of every cent.",
         epilog=EPILOG,

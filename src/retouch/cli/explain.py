@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 
+from retouch.cli.output import json_text
 from retouch.errors import Refused
+from retouch.text import one_clean_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,10 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
             "steps": [asdict(step) for step in plan.steps],
             "warnings": list(plan.warnings),
         }
-        print(json.dumps(document, ensure_ascii=False, indent=2))
+        print(json_text(document))
         return 0
     for number, step in enumerate(plan.steps, start=1):
-        print(f"{number}. {step}")
+        print(one_clean_line(f"{number}. {step}"))
     for warning in plan.warnings:
-        print(f"warning: {warning}")
+        print(one_clean_line(f"warning: {warning}"))
     return 0

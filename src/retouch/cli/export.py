@@ -192,7 +192,7 @@ def _left_out_lines(left_out: LeftOut) -> Iterator[bytes]:
 def _print(result: Result, target: Target) -> None:
     splits = ", ".join(f"{name} {count:,}" for name, count in sorted(result.splits.items()))
     originals = f"; {how_many(result.originals, 'original')} among them" if result.originals else ""
-    print(f"{how_many(result.pictures, 'picture')} in {target.folder}")
+    print(f"{how_many(result.pictures, 'picture')} in {one_clean_line(str(target.folder))}")
     print(f"{splits}{originals}")
     print(f"dataset digest {result.digest}")
 

@@ -10,6 +10,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
+from retouch.cli.output import say
 from retouch.errors import InputRefused, Problem, StorageFailed
 from retouch.manifest import read
 
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     read(text, str(path), path.parent)  # the file's name becomes the manifest's: it must fit
     _write_new(path, text)
     name = shlex.quote(str(path))
-    print(f"Wrote {path}. Edit it, then: retouch plan {name}", file=sys.stderr)
+    say(f"Wrote {path}. Edit it, then: retouch plan {name}")
     return 0
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import glob
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 from pathlib import Path
 
+from retouch.cli.output import say
 from retouch.cli.workspace import REHEARSAL_SUFFIX, add_outputs
 from retouch.dialects import DIALECTS
 from retouch.errors import InputRefused, StorageFailed
@@ -229,7 +229,7 @@ def _shared_lines(one: Path, other: Path) -> int:
 def say_notes(search: Search) -> None:
     """Tell on stderr what was left out."""
     for note in search.notes:
-        print(note, file=sys.stderr)
+        say(note)
 
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")

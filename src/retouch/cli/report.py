@@ -33,7 +33,9 @@ from retouch.report.charges import CHARGE_FORMATS, COLUMNS, Wanted, charge_lines
 from retouch.report.formats import csv_of, markdown_of
 from retouch.report.rows import Plain, Review, columns_of
 from retouch.review.costs import GROUPINGS
+from retouch.review.marks import NAME as MARKS
 from retouch.review.marks import read_marks
+from retouch.storage.part import part_of
 
 _WORDS = ", ".join((*DIMENSIONS, *MORE_DIMENSIONS))
 FORMATS = ("table", "csv", "json", "jsonl", "markdown", "html", "parquet", "xlsx", "focus")
@@ -141,6 +143,8 @@ class _Options:
 def _options(arguments: argparse.Namespace) -> _Options:
     """What the flags say, and the ledgers they name. Raises InputRefused, StorageFailed."""
     form = _format(arguments.format, arguments.to)
+    if arguments.to is not None:
+        _refuse_what_is_read(arguments.to, (*arguments.ledgers, arguments.prices or ""))
     if (form == "jsonl") > arguments.jobs:
         raise InputRefused("--format jsonl: a line a charge; add --jobs")
     if arguments.jobs and form not in CHARGE_FORMATS:
@@ -174,6 +178,17 @@ def _options(arguments: argparse.Namespace) -> _Options:
         outputs=arguments.outputs,
         rehearse=arguments.rehearse,
     )
+
+
+def _refuse_what_is_read(to: Path, read: Iterable[str | Path]) -> None:
+    """Refuse to write over a ledger, marks, or what this command reads. Raises InputRefused."""
+    if not to.is_file():
+        return
+    is_read = any(each.is_file() and each.samefile(to) for each in map(Path, read))
+    if is_read or part_of(to) is not None or to.name == MARKS:
+        raise InputRefused(
+            f"--to {to}: this file is read, and would be lost", hint="name another file"
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:

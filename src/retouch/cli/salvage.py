@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import anyio
@@ -18,6 +20,7 @@ from retouch.ledger.records import Salvaged
 from retouch.ledger.salvage import Salvage, salvage
 from retouch.storage.durable import replace_whole, storage_failed, sync_folder
 from retouch.storage.lock import Hold, exclusive
+from retouch.storage.part import part_of
 from retouch.text import how_many
 
 
@@ -31,6 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
     path: Path = arguments.ledger
     if not path.is_file():
         raise InputRefused(f"{path}: there is no ledger here")
+    if part_of(path) is None and not _has_record(path):
+        raise InputRefused(
+            f"{path}: holds no record, so it is no ledger; nothing was changed",
+            hint="name the damaged one, like outputs/NAME/ledger.jsonl",
+        )
     with exclusive(path.parent, guarded=path.name) as hold:
         found = salvage(path)
         if found is None:
@@ -42,11 +50,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if found.held or found.lost_lines else 0
 
 
+def _has_record(path: Path) -> bool:
+    """Whether any line begins as a record does."""
+    try:
+        with path.open("rb") as file:
+            return any(line.startswith(b'{"event":"') for line in file)
+    except OSError as error:
+        raise storage_failed(path, error) from error
+
+
 def _put_in_place(path: Path, found: Salvage) -> Path:
     """The good beginning as the ledger, the damaged one beside it. Raises StorageFailed."""
-    kept = path.with_name(f"damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}.jsonl")
     try:
-        os.link(path, kept)
+        kept = _linked(path)
         sync_folder(path.parent)
         with path.open("rb") as file:
             whole = file.read(found.end.size)
@@ -57,6 +73,17 @@ def _put_in_place(path: Path, found: Salvage) -> Path:
     # The shorter ledger gets its head first: after a crash in between, the old one is refused.
     write_head(path, Head(found.end.lines, found.end.prev))
     replace_whole(path, whole)
+    return kept
+
+
+def _linked(path: Path) -> Path:
+    """Another name for the file, which nothing else has."""
+    now = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    for number in count(1):
+        kept = path.with_name(f"damaged-{now}{f'-{number}' if number > 1 else ''}.jsonl")
+        with suppress(FileExistsError):
+            os.link(path, kept)
+            break
     return kept
 
 

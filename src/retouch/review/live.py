@@ -82,7 +82,7 @@ class Tail:
         """All of it, read with suspicion."""
         try:
             inode = self._path.stat().st_ino
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         reader = Reader(self._path)
         begun = 0
