@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -54,11 +56,21 @@ def whole(path: Path) -> Whole:
     return gallery
 
 
-def looked_up(path: Path) -> IndexedGallery:
-    gallery = IndexedGallery([path])
-    for _ in gallery.take(Tail(path).read()):
-        pass
-    return gallery
+LookUp = Callable[[Path], IndexedGallery]
+
+
+@pytest.fixture
+def looked_up() -> Iterator[LookUp]:
+    """Galleries of ledgers, closed in the end."""
+    with ExitStack() as opened:
+
+        def gallery_of(path: Path) -> IndexedGallery:
+            gallery = opened.enter_context(closing(IndexedGallery([path])))
+            for _ in gallery.take(Tail(path).read()):
+                pass
+            return gallery
+
+        yield gallery_of
 
 
 def spent(charges: Iterator[Charge]) -> tuple[dict[str, Money], dict[str, Money]]:
@@ -70,7 +82,7 @@ def spent(charges: Iterator[Charge]) -> tuple[dict[str, Money], dict[str, Money]
 @pytest.mark.parametrize("near", [1, 128])
 @pytest.mark.parametrize("seed", range(6))
 def test_it_says_what_the_whole_ledger_says(
-    tmp_path: Path, seed: int, near: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, seed: int, near: int, monkeypatch: pytest.MonkeyPatch, looked_up: LookUp
 ) -> None:
     """Every Job, its Charges, counts and sums, and what changed since any line; whether Jobs are
     still at hand or replayed from the file."""
@@ -104,7 +116,7 @@ def test_it_says_what_the_whole_ledger_says(
     assert {**documents[0], "written": 0} == {**documents[1], "written": 0}
 
 
-def test_pictures_are_found_by_path_and_by_digest(tmp_path: Path) -> None:
+def test_pictures_are_found_by_path_and_by_digest(tmp_path: Path, looked_up: LookUp) -> None:
     """What was recorded is found; what was not is not, whatever is asked for."""
     gallery = looked_up(write(tmp_path / "ledger.jsonl", [begins(), *many(3)]))
     file = file_of(1)
@@ -117,7 +129,7 @@ def test_pictures_are_found_by_path_and_by_digest(tmp_path: Path) -> None:
         assert gallery.shown(asked) is None
 
 
-def test_a_ledger_that_is_overwritten_is_noticed(tmp_path: Path) -> None:
+def test_a_ledger_that_is_overwritten_is_noticed(tmp_path: Path, looked_up: LookUp) -> None:
     """A line that is looked up and is no record any more is said, not shown."""
     path = write(tmp_path / "ledger.jsonl", [begins(), *many(indexed.NEAR + 5)])
     gallery = looked_up(path)
@@ -128,7 +140,7 @@ def test_a_ledger_that_is_overwritten_is_noticed(tmp_path: Path) -> None:
         list(gallery.each())
 
 
-def test_memory_does_not_grow_with_the_ledger(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_ledger(tmp_path: Path, looked_up: LookUp) -> None:
     """Five times as many Jobs, settled or not, take hardly more memory; replayed in whole they
     take some kilobytes each."""
     held = []
@@ -156,3 +168,18 @@ def test_pages_take_little_more_memory_for_more_jobs(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert (peaks[2] - peaks[1]) / 3000 < 3000  # bytes a Job; with its Records: 5,500
+
+
+def test_pages_leave_no_file_open(tmp_path: Path) -> None:
+    """Neither the ledger's, which Jobs are read from, nor that of what was noted of them."""
+    path = write(tmp_path / "ledger.jsonl", [begins(), *many(indexed.NEAR + 5)])
+    subject = Subject(Found(path), "x", "x")
+    reviewed = review_ledger(subject, Marks())
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208 - names alone
+    gc.disable()  # it would close them, some time
+    try:
+        for _ in range(3):
+            write_report(subject, reviewed, Marks())
+        assert len(os.listdir("/proc/self/fd")) == len(before)  # noqa: PTH208
+    finally:
+        gc.enable()

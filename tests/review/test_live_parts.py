@@ -34,7 +34,9 @@ def test_parts_are_followed_as_they_come(tmp_path: Path, monkeypatch: pytest.Mon
     assert progress.outcomes == {"done": 2}
     assert progress.is_running
     assert len(following.gallery.shown(key_of(1)).files) == 1  # type: ignore[union-attr]
+    following.gallery.close()
     write(tmp_path / WHOLE.ledger, [*other, end])
     following = Following(tmp_path / WHOLE.ledger, NOTHING_KNOWN, 3)
     following.refresh()
     assert not following.progress().is_running  # of the shard that a run of the whole went on from
+    following.gallery.close()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -154,16 +154,16 @@ def write_report(
     """Write all pages and thumbnails; returns the gallery's path. How edits lie over their sources
     is measured for so many seconds at most. Raises StorageFailed."""
     report, outputs = subject.folder / FOLDER, Outputs(subject.folder)
-    gallery = open_gallery(subject)
-    note_blemishes(gallery, reviewed)
-    Thumbnails(report).make_all(wanted_thumbnails(gallery, outputs))
-    about = about_of(subject, reviewed.review)
-    measuring = Measuring(subject.cache, gallery.known, outputs)
-    if measured_for:
-        _measure(measuring, gallery, measured_for)
-    with measuring.looking_up() as geometry:
-        document = Document(gallery, marks, report, geometry=geometry).whole(about)
-    write_pages(report, about, document, costs(subject, reviewed, gallery.counted))
+    with open_gallery(subject) as gallery:
+        note_blemishes(gallery, reviewed)
+        Thumbnails(report).make_all(wanted_thumbnails(gallery, outputs))
+        about = about_of(subject, reviewed.review)
+        measuring = Measuring(subject.cache, gallery.known, outputs)
+        if measured_for:
+            _measure(measuring, gallery, measured_for)
+        with measuring.looking_up() as geometry:
+            document = Document(gallery, marks, report, geometry=geometry).whole(about)
+        write_pages(report, about, document, costs(subject, reviewed, gallery.counted))
     return report / "index.html"
 
 
@@ -204,15 +204,17 @@ def alone(reviewed: Reviewed, ledgers: Sequence[Found]) -> str:
     return costs_alone(about, content)
 
 
-def open_gallery(subject: Subject) -> IndexedGallery:
+@contextmanager
+def open_gallery(subject: Subject) -> Iterator[IndexedGallery]:
     """The gallery of a ledger as it stands, with what its plan knows."""
     plan, tails = subject.plan, Tails(subject.found.path)
     gallery = IndexedGallery(tails.ledgers, known_of(plan) if plan else NOTHING_KNOWN)
-    for _ in gallery.take(tails.read()):
-        pass
-    if plan is not None:
-        gallery.learn(words_of(plan, gallery.unnamed()))
-    return gallery
+    with closing(gallery):
+        for _ in gallery.take(tails.read()):
+            pass
+        if plan is not None:
+            gallery.learn(words_of(plan, gallery.unnamed()))
+        yield gallery
 
 
 def about_of(subject: Subject, review: Review) -> About:

@@ -66,9 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _mark(subject: Subject, rejects: list[str], keeps: list[str], reason: str) -> int:
-    gallery = open_gallery(subject)
-    rejected = named(rejects, gallery)
-    kept = named(keeps, gallery)
+    with open_gallery(subject) as gallery:
+        rejected = named(rejects, gallery)
+        kept = named(keeps, gallery)
     both = set(rejected) & set(kept)
     if both:
         raise InputRefused(f"{how_many(len(both), 'job')} named by --reject and by --keep")

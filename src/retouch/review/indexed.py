@@ -45,6 +45,10 @@ class IndexedGallery:
         self._learned: dict[str, Words] = {}
         self._blemishes: dict[str, frozenset[str]] = {}
 
+    def close(self) -> None:
+        """Let go of its files; it is not asked again."""
+        self._index.close()
+
     def take(self, records: Iterable[tuple[int, AnyRecord]]) -> Iterator[AnyRecord]:
         """Take in Records with the places at which their lines begin, and pass them on. Raises
         StorageFailed, LedgerDamaged."""
